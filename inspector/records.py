@@ -1,0 +1,150 @@
+"""The nouns that walk the corridor: frozen, units in the names, shapes in the comments.
+
+Axes: ``x`` runs across the web from the camera's first column, ``y`` along it; a row is one line of
+the web, row 0 the first seen. Time is monotonic microseconds (UTC only on the wire). An encoder
+interval is half-open: ``[encoder_start, encoder_end)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+U8: TypeAlias = npt.NDArray[np.uint8]
+F32: TypeAlias = npt.NDArray[np.float32]
+I32: TypeAlias = npt.NDArray[np.int32]
+
+
+class Outcome(StrEnum):
+    """What a verdict says. Anything but PASS is a reject for the receiver."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    NOT_INSPECTED = "NOT_INSPECTED"
+
+
+class Reason(StrEnum):
+    """Why a verdict is not PASS (protocol.md's closed list)."""
+
+    NONE = ""
+    SCORE = "score"
+    DEFECT_SIZE = "defect_size"
+    FRAME_LOST = "frame_lost"
+    FRAME_INCOMPLETE = "frame_incomplete"
+    LATE = "late"
+    OVERLOAD = "overload"
+    NAN = "nan"
+    ENGINE_ERROR = "engine_error"
+    SELFTEST = "selftest"
+    STATE = "state"
+    RECIPE_MISMATCH = "recipe_mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Identity of one trigger. It outlives the pixels: a lost frame still has its stamp."""
+
+    line: str
+    camera: str  # serial number
+    sequence: int  # 0, 1, 2 ... without holes, lost frames included
+    block_id: int  # the camera's own count
+    encoder_start: int  # counts; the web under the frame's first row
+    encoder_end: int  # counts; one past the web under the last row
+    captured_us: int  # monotonic
+    deadline_us: int  # monotonic; a verdict after this is NOT_INSPECTED (late)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image of the web; our own copy, never a GenTL buffer."""
+
+    stamp: Stamp
+    pixels: U8  # [H, W] or [H, W, 3] RGB
+
+
+@dataclass(frozen=True, slots=True)
+class LostFrame:
+    """A trigger whose pixels were lost, came incomplete, or were evicted. It keeps its place in the order."""
+
+    stamp: Stamp
+    reason: Reason  # FRAME_LOST, FRAME_INCOMPLETE or OVERLOAD
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfWeb:
+    """The camera has nothing more to give (a replay that does not loop)."""
+
+
+Acquired: TypeAlias = Frame | LostFrame
+
+
+@dataclass(frozen=True, slots=True)
+class TileBatch:
+    """Tiles of one frame, each with a margin of real neighbouring pixels that is seen but never judged."""
+
+    stamp: Stamp
+    pixels: U8  # [N, h, w] or [N, h, w, 3]; h = w = tile + 2 * margin
+    origins_px: I32  # [N, 2] (row, col) of the judged interior on the strip's canvas
+    margin_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreMap:
+    """What the engine saw in a batch, in sigma above what good tiles show. May hold NaN; judging decides."""
+
+    stamp: Stamp
+    scores: F32  # [N, tile / px_per_cell, tile / px_per_cell], judged interior only
+    tile_scores: F32  # [N]
+    px_per_cell: int
+    origins_px: I32  # [N, 2] as in the batch
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """A connected piece of web above the limit. Positions: mm across (camera column 0 = 0), m along."""
+
+    defect_id: str
+    x_mm: float
+    y_m: float  # start, along the web
+    w_mm: float
+    h_mm: float
+    area_mm2: float
+    length_mm: float  # longer side of the smallest turned rectangle
+    width_mm: float  # shorter side
+    peak_sigma: float
+    phase: str  # "new" | "update" | "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a frame's time went, milliseconds."""
+
+    acq_ms: float = 0.0  # captured -> taken up by the inspect thread
+    infer_ms: float = 0.0
+    total_ms: float = 0.0  # captured -> verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One per trigger and lane; the encoder intervals of a lane follow each other without holes."""
+
+    stamp: Stamp
+    lane: int  # 0 is the leftmost
+    outcome: Outcome
+    reason: Reason
+    encoder_start: int
+    encoder_end: int
+    x_start_mm: float
+    x_end_mm: float
+    score: float  # highest sigma in the lane; NaN when nothing was looked at
+    limit: float  # sigma
+    n_tiles: int
+    n_tiles_inspected: int
+    defects: tuple[Defect, ...] = ()
+    timings: Timings = field(default_factory=Timings)
+    detail: str = ""
