@@ -1,0 +1,154 @@
+"""Gives every trigger its identity: gapless sequence numbers, encoder intervals without holes.
+
+A camera tells what arrived; the stamper tells what did not. Whatever can't be explained by the frame
+before becomes a LostFrame in its place, so that no two pieces of web are ever joined that are not
+neighbours on the cloth.
+"""
+
+from __future__ import annotations
+
+from inspector.config import Web
+from inspector.errors import CameraError
+from inspector.records import LostFrame, Reason, Stamp
+
+GEV_LAST_BLOCK_ID = 0xFFFF  # GigE Vision 1.x counts 1 ... 65535, 1 ...; 0 is reserved
+MAX_GAP = 4000  # triggers; beyond it the camera was gone, not busy
+JOINT_ROWS = 2.0  # an encoder that latches a row early or late is no hole
+
+
+class Stamper:
+    """Numbers the triggers of one camera from its start to its close.
+
+    The encoder interval of a frame begins where the one before ended. Its length comes from the
+    camera's encoder when the camera tells it, else from the rows: counts = rows * mm_per_px / 1000 *
+    counts_per_m, always computed from totals, so rounding does not add up.
+
+    Args:
+        line_id: the line's id.
+        serial: the camera's serial number.
+        rows: rows of a full frame; what a lost frame counts for.
+        web: geometry of the web.
+        deadline_ms: from a frame's capture to its verdict.
+    """
+
+    def __init__(self, line_id: str, serial: str, rows: int, web: Web, deadline_ms: float) -> None:
+        self._line = line_id
+        self._serial = serial
+        self._rows = rows
+        self._counts_per_row = web.mm_per_px / 1000 * web.encoder_counts_per_m
+        self._deadline_us = round(deadline_ms * 1000)
+        self._sequence = 0
+        self._block_id: int | None = None
+        self._wide_ids = False  # has counted past 16 bits
+        self._anchor = 0  # counts at the last place the camera's encoder told
+        self._rows_since = 0  # rows from the anchor to the end of the last stamp
+
+    @property
+    def encoder_end(self) -> int:
+        """Where the next stamp begins, counts."""
+        return self._anchor + round(self._rows_since * self._counts_per_row)
+
+    def stamp(
+        self,
+        block_id: int,
+        captured_us: int,
+        rows: int | None = None,
+        encoder: tuple[int, int] | None = None,
+    ) -> tuple[list[LostFrame], Stamp]:
+        """Return the triggers lost since the frame before, in order, and the stamp of this one.
+
+        A jump of the block id from n to n + k gives k - 1 lost frames. A block id that stands still,
+        goes back or starts again (the camera was reset) gives one, since nobody knows how many went.
+        So does web that passed, by the encoder, without an image.
+
+        Args:
+            block_id: the camera's own count of this frame.
+            captured_us: monotonic microseconds.
+            rows: rows of this frame when it is not a full one.
+            encoder: the camera's own counts, half-open, over this frame.
+
+        Raises:
+            CameraError: the encoder ran back by more than a frame, or thousands of frames are missing.
+        """
+        if self._block_id is None and encoder is not None:
+            self._anchor = encoder[0]
+        lost = self._lost_before(block_id, captured_us, encoder)
+        self._block_id = block_id
+        self._wide_ids = self._wide_ids or block_id > GEV_LAST_BLOCK_ID
+        start = self.encoder_end
+        if encoder is None:
+            self._rows_since += self._rows if rows is None else rows
+        else:
+            self._move_to(max(start, encoder[1]))
+        return lost, self._make(block_id, start, self.encoder_end, captured_us)
+
+    def _lost_before(
+        self, block_id: int, captured_us: int, encoder: tuple[int, int] | None
+    ) -> list[LostFrame]:
+        if self._block_id is None:
+            return []
+        missing, why = self._missing(self._block_id, block_id)
+        hole = self._hole(encoder)
+        if not missing and hole > JOINT_ROWS * self._counts_per_row:
+            missing, why = [block_id], f"{hole} encoder counts of web passed without an image"
+        lost = []
+        begin, total = self.encoder_end, len(missing)
+        for place, missing_id in enumerate(missing, start=1):
+            start = self.encoder_end
+            if encoder is None:
+                self._rows_since += self._rows
+            else:
+                self._move_to(begin + max(hole, 0) * place // total)
+            stamp = self._make(missing_id, start, self.encoder_end, captured_us)
+            lost.append(LostFrame(stamp, Reason.FRAME_LOST, why))
+        return lost
+
+    def _missing(self, before: int, now: int) -> tuple[list[int], str]:
+        """Block ids of the frames between two that arrived, and why they count as lost."""
+        if now > before:
+            ids = range(before + 1, now)
+            gap = len(ids)
+        else:
+            gap = GEV_LAST_BLOCK_ID - before + now - 1
+            if self._wide_ids or now < 1 or not 0 <= gap <= MAX_GAP:
+                why = f"the camera's block id went from {before} to {now}: its count was reset"
+                return [now], why
+            ids = range(before, before + gap)
+        if gap > MAX_GAP:
+            raise CameraError(
+                f"camera {self._serial}: its block id jumped from {before} to {now}, {gap} frames are missing; "
+                f"check the camera's link and restart line {self._line}"
+            )
+        if now > before:
+            return list(ids), f"block ids jumped from {before} to {now}"
+        wrapped = [i % GEV_LAST_BLOCK_ID + 1 for i in ids]
+        return wrapped, f"block ids jumped from {before} over {GEV_LAST_BLOCK_ID} to {now}"
+
+    def _hole(self, encoder: tuple[int, int] | None) -> int:
+        """Counts between the last stamp's end and this frame's start; negative when they overlap."""
+        if encoder is None:
+            return 0
+        hole = encoder[0] - self.encoder_end
+        if hole < -self._rows * self._counts_per_row:
+            raise CameraError(
+                f"camera {self._serial}: its encoder ran back from {self.encoder_end} to {encoder[0]} counts, "
+                f"so places on the web are no longer known; restart line {self._line}"
+            )
+        return hole
+
+    def _move_to(self, counts: int) -> None:
+        self._anchor, self._rows_since = counts, 0
+
+    def _make(self, block_id: int, start: int, end: int, captured_us: int) -> Stamp:
+        stamp = Stamp(
+            line=self._line,
+            camera=self._serial,
+            sequence=self._sequence,
+            block_id=block_id,
+            encoder_start=start,
+            encoder_end=end,
+            captured_us=captured_us,
+            deadline_us=captured_us + self._deadline_us,
+        )
+        self._sequence += 1
+        return stamp
