@@ -1,0 +1,1 @@
+"""Offline: images, teachers, students, distillation, export, limits, evaluation; the only user of torch."""

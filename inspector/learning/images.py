@@ -1,0 +1,266 @@
+"""Images given to train, calibrate and evaluate: found, read, checked, cut into tiles.
+
+DATA is either a folder of good images or an MVTec-style tree: ``train/good/*``, ``test/<kind>/*`` (kind
+``good`` or the defect's name), ``ground_truth/<kind>/<stem>_mask.png``.
+
+This module knows nothing of networks: it ends where uint8 tiles begin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from inspector.errors import DataError
+from inspector.records import I32, U8
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+GOOD = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """Where an image lies, what it shows, and where its mask lies (None: no mask, or a good image)."""
+
+    path: Path
+    kind: str  # "good" or the defect's name
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """A DATA folder's files, sorted by name. ``test`` is empty for a plain folder of good images."""
+
+    root: Path
+    good: tuple[ImageFile, ...]
+    test: tuple[ImageFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in memory."""
+
+    file: ImageFile
+    pixels: U8  # [H, W] or [H, W, 3] RGB
+    sha256: str  # of the file
+
+    @property
+    def channels(self) -> int:
+        """1 (mono) or 3 (RGB)."""
+        return 1 if self.pixels.ndim == 2 else 3
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How an image becomes tiles.
+
+    Each tile is ``tile_px`` of judged interior with ``margin_px`` of real neighbourhood on every side,
+    mirrored only at the image's own edges. ``resize`` first squeezes the whole image to a square of that
+    many pixels. ``region`` "auto" leaves out tiles that touch background or selvedge.
+    """
+
+    tile_px: int = 256
+    margin_px: int = 32
+    overlap_px: int = 0
+    resize: int | None = None
+    region: Literal["whole", "auto"] = "whole"
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be cut. Raises DataError."""
+        if self.tile_px < 1 or self.margin_px < 0:
+            raise DataError(f"tiles of {self.tile_px} px with a margin of {self.margin_px} px can't be cut")
+        if not 0 <= self.overlap_px <= self.tile_px // 2:
+            raise DataError(
+                f"an overlap of {self.overlap_px} px is not between 0 and half a tile ({self.tile_px} px)"
+            )
+        if self.resize is not None and self.resize < self.tile_px:
+            raise DataError(
+                f"--resize {self.resize} is smaller than a tile of {self.tile_px} px; give at least that"
+            )
+
+    @property
+    def side_px(self) -> int:
+        """Side of a tile with its margins, px."""
+        return self.tile_px + 2 * self.margin_px
+
+
+def open_data(root: Path) -> DataFolder:
+    """Find a DATA folder's images. Raises DataError where there is no folder or no image in it."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give a folder of good images or an MVTec-style tree")
+    if (root / "train").is_dir() or (root / "test").is_dir():
+        good = _listed(root / "train" / GOOD, GOOD)
+        kinds = sorted(p for p in (root / "test").glob("*") if p.is_dir())
+        test = [
+            file for kind in kinds for file in _listed(kind, kind.name, root / "ground_truth" / kind.name)
+        ]
+    else:
+        good, test = _listed(root, GOOD), []
+    if not good and not test:
+        raise DataError(f"{root}: no images here ({', '.join(SUFFIXES)}), neither directly nor in train/good")
+    return DataFolder(root, tuple(good), tuple(test))
+
+
+def _listed(folder: Path, kind: str, masks: Path | None = None) -> list[ImageFile]:
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            continue
+        mask = None
+        if masks is not None and kind != GOOD:
+            named = masks / f"{path.stem}_mask.png"
+            mask = named if named.is_file() else None
+        found.append(ImageFile(path, kind, mask))
+    return found
+
+
+def read_image(file: ImageFile) -> Image:
+    """Read one image as uint8 mono or RGB.
+
+    An opaque alpha channel is dropped, and RGB whose three channels are equal is mono. Raises DataError
+    for a file that is missing, damaged, empty, not 8 bits deep, or transparent.
+    """
+    try:
+        data = file.path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file.path}: can't be read ({error.strerror}); remove it or put it right") from None
+    pixels = _decoded(file.path, data)
+    if (
+        pixels.ndim == 3
+        and np.array_equal(pixels[..., 0], pixels[..., 1])
+        and np.array_equal(pixels[..., 1], pixels[..., 2])
+    ):
+        pixels = np.ascontiguousarray(pixels[..., 0])
+    return Image(file, pixels, hashlib.sha256(data).hexdigest())
+
+
+def _decoded(path: Path, data: bytes) -> U8:
+    if not data:
+        raise DataError(f"{path}: the file is empty; remove it or copy it again")
+    try:
+        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        raw = None
+    if raw is None or raw.size == 0:
+        raise DataError(f"{path}: not a readable image (damaged or cut short?); remove it or copy it again")
+    if raw.dtype != np.uint8:
+        raise DataError(
+            f"{path}: {raw.dtype.itemsize * 8} bits a pixel; only 8-bit images are taken, convert it first"
+        )
+    pixels = np.asarray(raw, np.uint8)
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        if not (pixels[..., -1] == 255).all():
+            raise DataError(f"{path}: parts of it are transparent; save it without an alpha channel")
+        pixels = pixels[..., :-1]
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim == 3:
+        pixels = pixels[..., ::-1]  # OpenCV reads BGR
+    return np.ascontiguousarray(pixels)
+
+
+def read_mask(file: ImageFile, shape: tuple[int, int]) -> Mask:
+    """Return the truth of an image as bool [H, W]: all False for a good one. ``shape`` is the image's.
+
+    Raises DataError where the mask is missing, unreadable or of another size than its image.
+    """
+    if file.kind == GOOD:
+        return np.zeros(shape, np.bool_)
+    if file.mask is None:
+        raise DataError(f"{file.path}: no mask ground_truth/{file.kind}/{file.path.stem}_mask.png beside it")
+    pixels = read_image(ImageFile(file.mask, GOOD)).pixels
+    mask = pixels if pixels.ndim == 2 else pixels.max(axis=2)
+    if mask.shape != shape:
+        raise DataError(
+            f"{file.mask}: the mask is {mask.shape[1]}x{mask.shape[0]} px but its image {shape[1]}x{shape[0]}"
+        )
+    return mask > 127
+
+
+def read_images(files: Iterable[ImageFile], channels: int | None = None) -> list[Image]:
+    """Read images that must all be alike: ``channels`` 1 or 3, or None for those of the first image.
+
+    Raises DataError naming the odd one out.
+    """
+    images: list[Image] = []
+    names = {1: "grey", 3: "colour"}
+    for file in files:
+        image = read_image(file)
+        wanted = channels if channels is not None else images[0].channels if images else image.channels
+        if image.channels != wanted:
+            against = "the recipe" if channels is not None else images[0].file.path.name
+            raise DataError(
+                f"{file.path}: a {names[image.channels]} image, but {against} is {names[wanted]}; "
+                "don't mix the two, convert them first"
+            )
+        images.append(image)
+    return images
+
+
+def canvas(pixels: U8, how: Cut) -> U8:
+    """Return the image on which tiles are laid: itself, or squeezed to ``how.resize`` squared."""
+    if how.resize is None:
+        return pixels
+    size = (how.resize, how.resize)
+    shrinks = min(pixels.shape[:2]) >= how.resize
+    return np.asarray(
+        cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8
+    )
+
+
+def canvas_mask(mask: Mask, how: Cut) -> Mask:
+    """Return a mask on the same canvas, nearest pixel; a fault too small for that keeps all it touches."""
+    if how.resize is None:
+        return mask
+    size = (how.resize, how.resize)
+    nearest = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    if nearest.any():
+        return np.asarray(nearest, np.bool_)
+    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0, np.bool_)
+
+
+def tile_origins(shape: Sequence[int], how: Cut) -> I32:
+    """Return the (row, col) of every tile's interior on a canvas of ``shape``: int32 [N, 2].
+
+    The last tile of a row or column is shifted inwards rather than padded.
+    """
+    height, width = shape[:2]
+    rows, cols = _starts(height, how), _starts(width, how)
+    return np.array([(row, col) for row in rows for col in cols], np.int32)
+
+
+def _starts(length: int, how: Cut) -> list[int]:
+    last = length - how.tile_px
+    starts = list(range(0, last + 1, how.tile_px - how.overlap_px))
+    return starts if starts[-1] == last else [*starts, last]
+
+
+def cut_tiles(image: Image, how: Cut) -> tuple[U8, I32]:
+    """Cut one image: uint8 [N, side, side(, 3)] and the interiors' origins on the canvas, int32 [N, 2].
+
+    Raises DataError for an image smaller than a tile.
+    """
+    pixels = canvas(image.pixels, how)
+    height, width = pixels.shape[:2]
+    if min(height, width) < how.tile_px:
+        raise DataError(
+            f"{image.file.path}: {width}x{height} px is smaller than a tile of {how.tile_px} px; "
+            f"leave it out or use --resize {how.tile_px}"
+        )
+    origins = tile_origins(pixels.shape, how)
+    m = how.margin_px
+    framed = np.asarray(cv2.copyMakeBorder(pixels, m, m, m, m, cv2.BORDER_REFLECT_101), np.uint8)
+    side = how.side_px
+    tiles = [framed[row : row + side, col : col + side] for row, col in origins]
+    return np.stack(tiles), origins
