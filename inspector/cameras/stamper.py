@@ -116,8 +116,8 @@ class Stamper:
             ids = range(before, before + gap)
         if gap > MAX_GAP:
             raise CameraError(
-                f"camera {self._serial}: its block id jumped from {before} to {now}, {gap} frames are missing; "
-                f"check the camera's link and restart line {self._line}"
+                f"camera {self._serial}: its block id jumped from {before} to {now}, so {gap} frames are "
+                f"missing; check the camera's link and restart line {self._line}"
             )
         if now > before:
             return list(ids), f"block ids jumped from {before} to {now}"
@@ -131,8 +131,8 @@ class Stamper:
         hole = encoder[0] - self.encoder_end
         if hole < -self._rows * self._counts_per_row:
             raise CameraError(
-                f"camera {self._serial}: its encoder ran back from {self.encoder_end} to {encoder[0]} counts, "
-                f"so places on the web are no longer known; restart line {self._line}"
+                f"camera {self._serial}: its encoder ran back from {self.encoder_end} to {encoder[0]}; "
+                f"places on the web are no longer known, restart line {self._line}"
             )
         return hole
 
