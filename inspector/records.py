@@ -84,6 +84,50 @@ Acquired: TypeAlias = Frame | LostFrame
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """The part of a frame that is web to be judged, half-open, pixels of the frame."""
+
+    left_px: int
+    right_px: int
+    top_px: int
+    bottom_px: int
+
+    @property
+    def width_px(self) -> int:
+        """Columns of web."""
+        return self.right_px - self.left_px
+
+    @property
+    def height_px(self) -> int:
+        """Rows of web."""
+        return self.bottom_px - self.top_px
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How tiles lie on the web. ``tile_px`` and ``overlap_px`` are multiples of ``px_per_cell``."""
+
+    tile_px: int  # side of the judged interior
+    margin_px: int  # seen on every side, never judged
+    overlap_px: int  # of neighbouring interiors
+    px_per_cell: int  # side of one cell of the score map
+
+    @property
+    def stride_px(self) -> int:
+        """From one tile to the next."""
+        return self.tile_px - self.overlap_px
+
+    @property
+    def side_px(self) -> int:
+        """Of a tile with its margins: what the engine takes."""
+        return self.tile_px + 2 * self.margin_px
+
+    def cells(self, length_px: int) -> int:
+        """Cells that cover ``length_px``; the last may reach up to px_per_cell - 1 px beyond."""
+        return -(-length_px // self.px_per_cell)
+
+
+@dataclass(frozen=True, slots=True)
 class TileBatch:
     """Tiles of one frame, each with a margin of real neighbouring pixels that is seen but never judged."""
 
@@ -91,6 +135,33 @@ class TileBatch:
     pixels: U8  # [N, h, w] or [N, h, w, 3]; h = w = tile + 2 * margin
     origins_px: I32  # [N, 2] (row, col) of the judged interior on the strip's canvas
     margin_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """What one trigger lets be decided: an encoder interval, and its tiles (docs/decisions/0001).
+
+    The canvas is the area under the batch's interiors: row 0 is the first row decided here, column 0
+    the region's first. Rows from ``decided_px`` on are overlap, decided by the strip after this one.
+    """
+
+    stamp: Stamp
+    encoder_start: int  # counts; decided here, half-open; strips follow each other without holes
+    encoder_end: int
+    batch: TileBatch | None = None  # None: nothing to look at, see reason
+    region: Region | None = None  # None: not known, or no web in view
+    piece: int = -1  # which unbroken run of rows of the web; strips of one piece join up
+    first_row: int = 0  # canvas row 0, px from the piece's first row
+    decided_px: int = 0  # rows of the canvas decided here, multiple of px_per_cell
+    canvas_cells: tuple[int, int] = (0, 0)  # (rows, columns)
+    row_marks: tuple[tuple[int, int], ...] = ()  # (canvas row in px, encoder counts), rising
+    reason: Reason = Reason.NONE  # why there are no tiles
+    detail: str = ""
+
+    def encoder_at(self, row_px: float) -> float:
+        """Encoder counts at a row of the canvas, linear within each frame."""
+        rows, counts = zip(*self.row_marks, strict=True)
+        return float(np.interp(row_px, rows, counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +188,7 @@ class Defect:
     length_mm: float  # longer side of the smallest turned rectangle
     width_mm: float  # shorter side
     peak_sigma: float
-    phase: str  # "new" | "update" | "end"
+    phase: str  # "new" at first sight; one that grows on into later strips: "update" ..., then "end"
 
 
 @dataclass(frozen=True, slots=True)

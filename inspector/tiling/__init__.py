@@ -1,0 +1,31 @@
+"""From frames to tiles: where the web is, how the grid lies on it, which rows each trigger decides.
+
+Pure: no threads, no I/O, no clocks. What it does not know: scores, limits, engines.
+"""
+
+from inspector.records import Grid, Region, Strip
+from inspector.tiling.grid import (
+    Plan,
+    check_frame_size,
+    cut_region,
+    grid_for,
+    plan_for,
+    tiles_per_s,
+)
+from inspector.tiling.region import find_region, region_finder
+from inspector.tiling.strip import Tiler
+
+__all__ = [
+    "Grid",
+    "Plan",
+    "Region",
+    "Strip",
+    "Tiler",
+    "check_frame_size",
+    "cut_region",
+    "find_region",
+    "grid_for",
+    "plan_for",
+    "region_finder",
+    "tiles_per_s",
+]

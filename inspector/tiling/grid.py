@@ -1,0 +1,172 @@
+"""The grid: where tiles lie on a length of web, and how they are cut out of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from inspector.config import Line
+from inspector.errors import ArtefactError, ConfigError
+from inspector.interfaces import EngineInfo
+from inspector.records import I32, U8, Grid, Region
+
+
+def grid_for(line: Line, engine: EngineInfo) -> Grid:
+    """Return the grid of a line: the engine's tiles at the overlap the config asks for.
+
+    The overlap is rounded up to whole cells, so that the cells of neighbouring tiles coincide.
+
+    Raises:
+        ConfigError: tiles.size_mm is not the size of the engine's tiles at this line's mm per pixel.
+        ArtefactError: the engine's own measures don't fit each other.
+    """
+    cell = engine.px_per_cell
+    if engine.tile_px % cell or not 0 <= engine.margin_px < engine.tile_px:
+        raise ArtefactError(
+            f"recipe {engine.recipe}: tiles of {engine.tile_px} px with a margin of {engine.margin_px} px "
+            f"don't divide into cells of {cell} px; train the recipe again"
+        )
+    asked_px = line.tiles.size_mm / line.web.mm_per_px
+    if abs(asked_px - engine.tile_px) > 0.5:
+        right_mm = round(engine.tile_px * line.web.mm_per_px, 4)
+        raise ConfigError(
+            f"tiles.size_mm = {line.tiles.size_mm:g} is {asked_px:.1f} px at web.mm_per_px = "
+            f"{line.web.mm_per_px:g}, but recipe {engine.recipe} was trained on tiles of {engine.tile_px} px; "
+            f"set size_mm = {right_mm:g}"
+        )
+    # 1e-6: 6.4 / 0.2 is 32.000000000000004 in floating point and must not become 36.
+    overlap_px = cell * math.ceil(line.tiles.overlap_mm / line.web.mm_per_px / cell - 1e-6)
+    if overlap_px > engine.tile_px // 2 + cell:
+        raise ConfigError(
+            f"tiles.overlap_mm = {line.tiles.overlap_mm:g} is more than half of a tile; make it at most "
+            f"{line.tiles.size_mm / 2:g}"
+        )
+    return Grid(engine.tile_px, engine.margin_px, overlap_px, cell)
+
+
+def starts(grid: Grid, length_px: int) -> list[int]:
+    """Return where interiors begin so that they cover ``length_px`` exactly; the last is shifted inwards.
+
+    Exactly means to the cell: up to px_per_cell - 1 px beyond the end, which are mirrored web.
+
+    Raises:
+        ValueError: the length is shorter than a tile.
+    """
+    last = grid.cells(length_px) * grid.px_per_cell - grid.tile_px
+    if last < 0:
+        raise ValueError(f"{length_px} px are less than a tile of {grid.tile_px} px")
+    return [*range(0, last, grid.stride_px), last]
+
+
+def pad(grid: Grid, web: U8, *, top: bool, bottom: bool) -> U8:
+    """Return ``web`` with mirrored margins left and right, and above or below where asked for.
+
+    Mirrored about the border pixel itself, which is not doubled. Right (and below) it is also filled up
+    to whole cells.
+    """
+    height, width = web.shape[:2]
+    margin, cell = grid.margin_px, grid.px_per_cell
+    padded = cv2.copyMakeBorder(
+        web,
+        margin if top else 0,
+        margin + -height % cell if bottom else 0,
+        margin,
+        margin + -width % cell,
+        cv2.BORDER_REFLECT_101,
+    )
+    return np.asarray(padded, dtype=np.uint8)
+
+
+def cut(grid: Grid, padded: U8, tops: list[int], lefts: list[int]) -> U8:
+    """Return tiles [len(tops) * len(lefts), S, S(, 3)], row by row, whose margins begin at these positions."""
+    side = grid.side_px
+    tiles = np.empty((len(tops) * len(lefts), side, side, *padded.shape[2:]), np.uint8)
+    place = 0
+    for top in tops:
+        for left in lefts:
+            tiles[place] = padded[top : top + side, left : left + side]
+            place += 1
+    return tiles
+
+
+def origins(tops: list[int], lefts: list[int]) -> I32:
+    """Return [N, 2] (row, col), in the order of ``cut``."""
+    return np.array([(top, left) for top in tops for left in lefts], np.int32).reshape(-1, 2)
+
+
+def cut_region(grid: Grid, pixels: U8, region: Region) -> tuple[U8, I32]:
+    """Cut a region as a piece of web of its own: edge tiles shifted inwards, margins mirrored at its edges.
+
+    Args:
+        grid: how tiles lie.
+        pixels: [H, W] or [H, W, 3] uint8.
+        region: part of ``pixels``, at least a tile in both directions.
+
+    Returns:
+        Tiles [N, S, S(, 3)] uint8 with S = tile + 2 * margin, and int32 [N, 2] (row, col) of their interiors
+        from the region's corner. Scores are put together by ``judging.stitch``.
+
+    Raises:
+        ValueError: the region is smaller than a tile.
+    """
+    tops, lefts = starts(grid, region.height_px), starts(grid, region.width_px)
+    web = pixels[region.top_px : region.bottom_px, region.left_px : region.right_px]
+    return cut(grid, pad(grid, web, top=True, bottom=True), tops, lefts), origins(tops, lefts)
+
+
+def least_rows(grid: Grid) -> int:
+    """Rows a seamless frame must have, so that every frame decides some web and none waits for two frames."""
+    return grid.tile_px + grid.margin_px
+
+
+def check_frame_size(grid: Grid, height_px: int, width_px: int, *, seamless: bool) -> None:
+    """Raise ConfigError if frames of this size can't be tiled."""
+    least_height = least_rows(grid) if seamless else grid.tile_px
+    if width_px < grid.tile_px or height_px < grid.tile_px:
+        raise ConfigError(
+            f"images of {width_px} x {height_px} px are smaller than a tile of {grid.tile_px} x {grid.tile_px} "
+            f"px; use larger images, or a recipe with smaller tiles"
+        )
+    if height_px < least_height:
+        raise ConfigError(
+            f"frames of {height_px} rows are too short for a seamless web: a tile and its margin take "
+            f"{least_height} rows; raise the camera's Height to at least {least_height}, or set "
+            f"web.seamless = false"
+        )
+
+
+def tiles_per_s(grid: Grid, region_width_px: int, speed_m_min: float, mm_per_px: float) -> float:
+    """Return the tiles a second that a seamless web of this width brings at this speed.
+
+    tiles across * rows per second / stride, rows per second = speed / 60 * 1000 / mm_per_px.
+    """
+    rows_per_s = speed_m_min / 60 * 1000 / mm_per_px
+    return len(starts(grid, region_width_px)) * rows_per_s / grid.stride_px
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `inspector check` tells about the grid."""
+
+    region_width_px: int
+    tiles_across: int
+    stride_px: int
+    overlap_px: int
+    tiles_per_m: float
+    tiles_per_s: float  # what the web brings at full speed
+
+
+def plan_for(grid: Grid, line: Line, region_width_px: int) -> Plan:
+    """Return the plan of a line whose judged region is ``region_width_px`` wide."""
+    across = len(starts(grid, region_width_px))
+    return Plan(
+        region_width_px=region_width_px,
+        tiles_across=across,
+        stride_px=grid.stride_px,
+        overlap_px=grid.overlap_px,
+        tiles_per_m=across * 1000 / line.web.mm_per_px / grid.stride_px,
+        tiles_per_s=tiles_per_s(grid, region_width_px, line.web.speed_m_min, line.web.mm_per_px),
+    )

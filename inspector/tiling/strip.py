@@ -1,0 +1,200 @@
+"""The strip: which rows of the web each trigger decides, and the tiles that decide them.
+
+In seamless mode frames are joined to pieces of web without a break, and the grid is the piece's: tile
+row k has its interior at rows [k * stride, k * stride + tile), wherever frames begin and end
+(docs/decisions/0001). Otherwise every frame is a piece of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from inspector.records import U8, Acquired, Frame, Grid, LostFrame, Reason, Region, Stamp, Strip, TileBatch
+from inspector.tiling.grid import cut, cut_region, least_rows, origins, pad, starts
+
+NO_WEB = "no web in view"
+
+
+@dataclass(slots=True)
+class _Piece:
+    """An unbroken run of rows, as far as it is still needed. Rows count from the piece's first."""
+
+    number: int
+    region: Region  # its columns
+    frame_shape: tuple[int, ...]  # width, and channels if any
+    rows: int = 0  # seen so far
+    next_tile_row: int = 0
+    carried: U8 | None = None  # padded rows from the next tile row's upper margin on
+    encoder: int = 0  # counts at row ``rows``
+
+
+class Tiler:
+    """Turns triggers, in order, into strips; every encoder count is decided by exactly one of them.
+
+    Args:
+        grid: how tiles lie.
+        locate: where the web is in a frame (``region_finder``). Seamless asks until it is told, then keeps
+            the columns for the run.
+        seamless: whether frames join without a gap.
+    """
+
+    def __init__(self, grid: Grid, locate: Callable[[U8], Region | None], *, seamless: bool) -> None:
+        self._grid = grid
+        self._locate = locate
+        self._seamless = seamless
+        self._numbers = itertools.count()
+        self._region: Region | None = None  # seamless: fixed once found
+        self._piece: _Piece | None = None
+        self._last: Stamp | None = None
+        self._decided = 0  # encoder counts up to which strips were given
+
+    def push(self, item: Acquired) -> list[Strip]:
+        """Return what this trigger decides: one strip, and more where there is no trigger or no web.
+
+        A strip without a batch says why, and is NOT_INSPECTED. Besides the trigger's own there may be one
+        before it for a hole in the encoder counts which no trigger covers; and, where frames are pieces of
+        their own, one for the rows before the web begins and one for those after it ends.
+        """
+        strips = self._hole_before(item.stamp)
+        self._last = item.stamp
+        if isinstance(item, LostFrame):
+            return [*strips, self._skip(item.stamp, item.reason, item.detail)]
+        unfit = self._unfit(item)
+        if unfit is not None:
+            return [*strips, self._skip(item.stamp, *unfit)]
+        return [*strips, *(self._join(item) if self._seamless else self._alone(item))]
+
+    def finish(self) -> list[Strip]:
+        """Return the rows that wait for a next frame when there is none: not inspected."""
+        if self._last is None or self._decided >= self._last.encoder_end:
+            return []
+        return [self._skip(self._last, Reason.STATE, "the web ended before this row of tiles was complete")]
+
+    def _hole_before(self, stamp: Stamp) -> list[Strip]:
+        if self._last is None:
+            self._decided = stamp.encoder_start
+            return []
+        missing = stamp.encoder_start - self._last.encoder_end
+        if missing == 0 or stamp.encoder_start <= self._decided:
+            return []
+        detail = f"the encoder jumped by {missing} counts between two frames"
+        return [self._skip(stamp, Reason.FRAME_LOST, detail, until=stamp.encoder_start)]
+
+    def _skip(self, stamp: Stamp, reason: Reason, detail: str, until: int | None = None) -> Strip:
+        """Decide everything still open up to ``until`` (the trigger's end) without a look; the piece ends."""
+        self._piece = None
+        start = self._decided
+        self._decided = max(start, stamp.encoder_end if until is None else until)
+        return Strip(stamp, start, self._decided, region=self._region, reason=reason, detail=detail)
+
+    def _unfit(self, frame: Frame) -> tuple[Reason, str] | None:
+        """Why a frame that did arrive can't be tiled."""
+        height, width = frame.pixels.shape[:2]
+        stamp = frame.stamp
+        if stamp.encoder_start < self._decided or stamp.encoder_end < stamp.encoder_start:
+            return Reason.FRAME_LOST, f"the encoder ran back to {stamp.encoder_start} counts"
+        least = least_rows(self._grid) if self._seamless else self._grid.tile_px
+        if height < least or width < self._grid.tile_px:
+            size = f"{self._grid.tile_px} x {least}"
+            return Reason.FRAME_INCOMPLETE, f"the image is {width} x {height} px, less than {size} px"
+        if self._piece is not None and frame.pixels.shape[1:] != self._piece.frame_shape:
+            return Reason.FRAME_INCOMPLETE, f"the image is {width} px wide, not as wide as those before"
+        return None
+
+    def _find(self, pixels: U8) -> tuple[Region | None, Reason, str]:
+        """Where the web is, or why there is none to look at."""
+        region = self._region or self._locate(pixels)
+        if region is None:
+            return None, Reason.STATE, NO_WEB
+        if region.right_px > pixels.shape[1]:
+            detail = f"the image is {pixels.shape[1]} px wide, the region reaches to {region.right_px} px"
+            return None, Reason.FRAME_INCOMPLETE, detail
+        least_height = 0 if self._seamless else self._grid.tile_px
+        if region.width_px < self._grid.tile_px or region.height_px < least_height:
+            detail = f"only {region.width_px} x {region.height_px} px of web in view, less than a tile"
+            return None, Reason.STATE, detail
+        return region, Reason.NONE, ""
+
+    def _alone(self, frame: Frame) -> list[Strip]:
+        """A frame that is a piece of its own; rows without web before and after are strips of their own."""
+        region, reason, detail = self._find(frame.pixels)
+        if region is None:
+            return [self._skip(frame.stamp, reason, detail)]
+        strips = []
+        stamp, height = frame.stamp, frame.pixels.shape[0]
+        begin, end = (_encoder_at(stamp, row, height) for row in (region.top_px, region.bottom_px))
+        if region.top_px:
+            strips.append(self._skip(stamp, Reason.STATE, NO_WEB, until=begin))
+        tiles, places = cut_region(self._grid, frame.pixels, region)
+        cells = self._grid.cells(region.height_px), self._grid.cells(region.width_px)
+        strips.append(
+            Strip(
+                stamp,
+                begin,
+                end,
+                TileBatch(stamp, tiles, places, self._grid.margin_px),
+                region,
+                piece=next(self._numbers),
+                decided_px=cells[0] * self._grid.px_per_cell,
+                canvas_cells=cells,
+                row_marks=((0, begin), (region.height_px, end)),
+            )
+        )
+        self._decided = end
+        if region.bottom_px < height:
+            strips.append(self._skip(stamp, Reason.STATE, NO_WEB))
+        return strips
+
+    def _join(self, frame: Frame) -> list[Strip]:
+        """A frame of a seamless web: the tile rows that its rows complete."""
+        stamp, height = frame.stamp, frame.pixels.shape[0]
+        piece = self._piece
+        if piece is None:
+            region, reason, detail = self._find(frame.pixels)
+            if region is None:
+                return [self._skip(stamp, reason, detail)]
+            self._region = region
+            piece = _Piece(next(self._numbers), region, frame.pixels.shape[1:], encoder=stamp.encoder_start)
+        grid = self._grid
+        web = frame.pixels[:, piece.region.left_px : piece.region.right_px]
+        padded = pad(grid, web, top=piece.carried is None, bottom=False)
+        if piece.carried is not None:
+            padded = np.concatenate([piece.carried, padded])
+        first_row = piece.next_tile_row * grid.stride_px
+        seen = piece.rows + height
+        tile_rows = (seen - grid.margin_px - grid.tile_px) // grid.stride_px + 1 - piece.next_tile_row
+        decided_px = tile_rows * grid.stride_px
+        tops = [row * grid.stride_px for row in range(tile_rows)]
+        lefts = starts(grid, piece.region.width_px)
+        end = _encoder_at(stamp, first_row + decided_px - piece.rows, height)
+        marks = (
+            (0, self._decided),
+            (piece.rows - first_row, piece.encoder),
+            (seen - first_row, stamp.encoder_end),
+        )
+        strip = Strip(
+            stamp,
+            self._decided,
+            end,
+            TileBatch(stamp, cut(grid, padded, tops, lefts), origins(tops, lefts), grid.margin_px),
+            piece.region,
+            piece.number,
+            first_row,
+            decided_px,
+            (grid.cells(decided_px + grid.overlap_px), grid.cells(piece.region.width_px)),
+            marks if piece.rows > first_row else marks[1:],
+        )
+        piece.carried = padded[decided_px:].copy()  # a copy: the view would keep all of ``padded`` alive
+        piece.rows, piece.encoder = seen, stamp.encoder_end
+        piece.next_tile_row += tile_rows
+        self._piece, self._decided = piece, end
+        return [strip]
+
+
+def _encoder_at(stamp: Stamp, row: int, height: int) -> int:
+    """Encoder counts at a frame's row, linear and rounded down."""
+    return stamp.encoder_start + row * (stamp.encoder_end - stamp.encoder_start) // height
