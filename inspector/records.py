@@ -153,6 +153,7 @@ class Strip:
     piece: int = -1  # which unbroken run of rows of the web; strips of one piece join up
     first_row: int = 0  # canvas row 0, px from the piece's first row
     decided_px: int = 0  # rows of the canvas decided here, multiple of px_per_cell
+    joins_next: bool = False  # the web goes on below without a gap
     canvas_cells: tuple[int, int] = (0, 0)  # (rows, columns)
     row_marks: tuple[tuple[int, int], ...] = ()  # (canvas row in px, encoder counts), rising
     reason: Reason = Reason.NONE  # why there are no tiles

@@ -34,7 +34,7 @@ def grid_for(line: Line, engine: EngineInfo) -> Grid:
         right_mm = round(engine.tile_px * line.web.mm_per_px, 4)
         raise ConfigError(
             f"tiles.size_mm = {line.tiles.size_mm:g} is {asked_px:.1f} px at web.mm_per_px = "
-            f"{line.web.mm_per_px:g}, but recipe {engine.recipe} was trained on tiles of {engine.tile_px} px; "
+            f"{line.web.mm_per_px:g}, but recipe {engine.recipe} was trained on {engine.tile_px} px; "
             f"set size_mm = {right_mm:g}"
         )
     # 1e-6: 6.4 / 0.2 is 32.000000000000004 in floating point and must not become 36.
@@ -81,7 +81,7 @@ def pad(grid: Grid, web: U8, *, top: bool, bottom: bool) -> U8:
 
 
 def cut(grid: Grid, padded: U8, tops: list[int], lefts: list[int]) -> U8:
-    """Return tiles [len(tops) * len(lefts), S, S(, 3)], row by row, whose margins begin at these positions."""
+    """Return tiles [len(tops) * len(lefts), S, S(, 3)], row by row, cut where their margins begin."""
     side = grid.side_px
     tiles = np.empty((len(tops) * len(lefts), side, side, *padded.shape[2:]), np.uint8)
     place = 0
@@ -127,14 +127,28 @@ def check_frame_size(grid: Grid, height_px: int, width_px: int, *, seamless: boo
     least_height = least_rows(grid) if seamless else grid.tile_px
     if width_px < grid.tile_px or height_px < grid.tile_px:
         raise ConfigError(
-            f"images of {width_px} x {height_px} px are smaller than a tile of {grid.tile_px} x {grid.tile_px} "
-            f"px; use larger images, or a recipe with smaller tiles"
+            f"images of {width_px} x {height_px} px are smaller than a tile of {grid.tile_px} px "
+            f"square; use larger images, or a recipe with smaller tiles"
         )
     if height_px < least_height:
         raise ConfigError(
             f"frames of {height_px} rows are too short for a seamless web: a tile and its margin take "
             f"{least_height} rows; raise the camera's Height to at least {least_height}, or set "
             f"web.seamless = false"
+        )
+
+
+def check_columns(grid: Grid, left_px: int, right_px: int, width_px: int) -> None:
+    """Raise ConfigError if a region of these columns can't be tiled in frames of this width."""
+    if right_px > width_px:
+        raise ConfigError(
+            f"the region reaches to column {right_px}, but frames are {width_px} px wide; "
+            f"set region.right_mm to fit, or calibrate again"
+        )
+    if right_px - left_px < grid.tile_px:
+        raise ConfigError(
+            f"a region of {right_px - left_px} px is narrower than a tile of {grid.tile_px} px; widen it, or "
+            f"use a recipe with smaller tiles"
         )
 
 

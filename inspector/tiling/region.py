@@ -44,11 +44,17 @@ def region_finder(line: Line) -> Callable[[U8], Region | None]:
         case "whole":
             return whole_frame
         case "fixed":
-            left = round(line.region.left_mm / line.web.mm_per_px)
-            right = round(line.region.right_mm / line.web.mm_per_px)
-            return lambda pixels: Region(left, right, 0, pixels.shape[0])
+            return fixed_columns(
+                round(line.region.left_mm / line.web.mm_per_px),
+                round(line.region.right_mm / line.web.mm_per_px),
+            )
         case "auto":
             return find_region
+
+
+def fixed_columns(left_px: int, right_px: int) -> Callable[[U8], Region]:
+    """Return a function that gives these columns of any frame."""
+    return lambda pixels: Region(left_px, right_px, 0, pixels.shape[0])
 
 
 def whole_frame(pixels: U8) -> Region:

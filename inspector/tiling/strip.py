@@ -13,8 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inspector.config import Line
+from inspector.interfaces import CameraInfo
 from inspector.records import U8, Acquired, Frame, Grid, LostFrame, Reason, Region, Stamp, Strip, TileBatch
-from inspector.tiling.grid import cut, cut_region, least_rows, origins, pad, starts
+from inspector.tiling.grid import (
+    check_columns,
+    check_frame_size,
+    cut,
+    cut_region,
+    least_rows,
+    origins,
+    pad,
+    starts,
+)
+from inspector.tiling.region import fixed_columns, region_finder
 
 NO_WEB = "no web in view"
 
@@ -51,6 +63,32 @@ class Tiler:
         self._piece: _Piece | None = None
         self._last: Stamp | None = None
         self._decided = 0  # encoder counts up to which strips were given
+
+    @classmethod
+    def for_line(
+        cls, grid: Grid, line: Line, camera: CameraInfo, calibrated_mm: tuple[float, float] | None
+    ) -> Tiler:
+        """Return a line's tiler; raises ConfigError when its frames or its region can't be tiled.
+
+        Args:
+            grid: from ``grid_for``.
+            line: the line's config.
+            camera: as opened, with its frames' size.
+            calibrated_mm: left and right edge of the web when limits were set; what ``auto`` takes for a
+                seamless web, where the columns must stay those that the limit was set on.
+        """
+        seamless = line.web.seamless
+        check_frame_size(grid, camera.height_px, camera.width_px, seamless=seamless)
+        columns = None
+        if line.region.kind == "fixed":
+            columns = line.region.left_mm, line.region.right_mm
+        elif line.region.kind == "auto" and seamless:
+            columns = calibrated_mm
+        if columns is None:
+            return cls(grid, region_finder(line), seamless=seamless)
+        left, right = (round(edge / line.web.mm_per_px) for edge in columns)
+        check_columns(grid, left, right, camera.width_px)
+        return cls(grid, fixed_columns(left, right), seamless=seamless)
 
     def push(self, item: Acquired) -> list[Strip]:
         """Return what this trigger decides: one strip, and more where there is no trigger or no web.
@@ -185,8 +223,9 @@ class Tiler:
             piece.number,
             first_row,
             decided_px,
-            (grid.cells(decided_px + grid.overlap_px), grid.cells(piece.region.width_px)),
-            marks if piece.rows > first_row else marks[1:],
+            joins_next=True,
+            canvas_cells=(grid.cells(decided_px + grid.overlap_px), grid.cells(piece.region.width_px)),
+            row_marks=marks if piece.rows > first_row else marks[1:],
         )
         piece.carried = padded[decided_px:].copy()  # a copy: the view would keep all of ``padded`` alive
         piece.rows, piece.encoder = seen, stamp.encoder_end

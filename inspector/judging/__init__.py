@@ -1,0 +1,8 @@
+"""From scores to verdicts: stitch tiles, find what is above the limit, say PASS only for what was seen.
+
+Pure: no threads, no I/O, no clocks. What it does not know: pixels, engines, how late it is.
+"""
+
+from inspector.judging.judge import Judge, lane_edges_mm, stitch
+
+__all__ = ["Judge", "lane_edges_mm", "stitch"]
