@@ -124,7 +124,9 @@ class FrameChannel(Channel[Acquired]):
         for place, item in enumerate(self._items):
             if isinstance(item, Frame):
                 self._items[place] = LostFrame(
-                    item.stamp, Reason.OVERLOAD, "the engine could not keep up; the oldest waiting frame was dropped"
+                    item.stamp,
+                    Reason.OVERLOAD,
+                    "the engine could not keep up; the oldest waiting frame was dropped",
                 )
                 self.evicted += 1
                 return

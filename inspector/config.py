@@ -331,5 +331,7 @@ def _check_endpoints(file: Path, plant: Plant) -> None:
             endpoint: str = getattr(line.bus, key)
             here = f"line.{line_id}.bus.{key}"
             if endpoint in taken and not endpoint.endswith(":*"):
-                raise ConfigError(f"{file}: {here} and {taken[endpoint]} are both {endpoint}; each needs its own")
+                raise ConfigError(
+                    f"{file}: {here} and {taken[endpoint]} are both {endpoint}; each needs its own"
+                )
             taken[endpoint] = here

@@ -1,0 +1,47 @@
+# The two commands of the README are `make run` and `make test`; both set everything up by themselves.
+VENV  ?= .venv
+PY    := $(VENV)/bin/python
+RUN   := $(VENV)/.run-ready
+DEV   := $(VENV)/.dev-ready
+CTI   := tools/simcam/simcam.cti
+
+.PHONY: run test lint bench bench-engine demo-engine clean
+
+run: $(RUN) $(CTI)                ## line 3 of the demo plant: virtual camera, Harvesters, engine, verdicts
+	$(PY) tools/demo.py
+
+test: lint                        ## linters, types, layers, then every test
+	$(PY) -m pytest
+
+lint: $(DEV) $(CTI)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(RUN) $(CTI)              ## engine against whole line, latency, CPU by stage, memory, start-up
+	$(PY) tools/bench_line.py
+
+bench-engine: $(RUN)              ## tiles/s of every backend and precision, interleaved
+	$(PY) tools/bench_engine.py --recipe demo
+
+demo-engine: $(DEV)               ## train the demo recipe anew on the loom (minutes)
+	$(PY) tools/make_demo_engine.py
+
+$(CTI): $(wildcard tools/simcam/*.c tools/simcam/*.h tools/simcam/*.xml tools/simcam/Makefile)
+	$(MAKE) -C tools/simcam
+
+$(PY):
+	tools/setup.sh $(VENV)
+
+$(RUN): pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --editable .
+	touch $@
+
+$(DEV): pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --editable ".[train,dev]"
+	touch $@ $(RUN)
+
+clean:
+	rm -rf $(VENV) build out .mypy_cache .ruff_cache .pytest_cache
+	$(MAKE) -C tools/simcam clean

@@ -1,0 +1,203 @@
+"""``inspector check`` and ``inspector tiles``: prove a line before its start, and show the plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from inspector import backends, cameras, limits
+from inspector.backends.artifact import write_atomically
+from inspector.bus.publisher import Publisher
+from inspector.config import Line, Site
+from inspector.errors import CameraError, InspectorError
+from inspector.interfaces import Backend, CameraInfo, EngineInfo
+from inspector.limits import Limits
+from inspector.records import EndOfWeb, Frame, Stamp, TileBatch
+from inspector.tiling import Plan, check_frame_size, draw_grid, grid_for, plan_for, region_finder
+
+T = TypeVar("T")
+FIRST_FRAME_S = 10.0
+RATE_S = 3.0
+HEADROOM = 1.1  # an engine that is less than a tenth faster than the web will drop frames
+
+
+@dataclass
+class CheckReport:
+    """What was proved, row by row."""
+
+    rows: list[tuple[str, str, str]] = field(default_factory=list)  # room, "ok" | "FAIL" | "warn", sentence
+    first_error: InspectorError | None = None
+
+    def attempt(self, room: str, prove: Callable[[], T], say: Callable[[T], str]) -> T | None:
+        """Run ``prove``; note what it found or why it failed."""
+        try:
+            found = prove()
+        except InspectorError as error:
+            self.first_error = self.first_error or error
+            self.rows.append((room, "FAIL", str(error)))
+            return None
+        self.rows.append((room, "ok", say(found)))
+        return found
+
+    def text(self) -> str:
+        """One row a room."""
+        body = "\n".join(f"{mark:4}  {room:8} {sentence}" for room, mark, sentence in self.rows)
+        return f"{body}\n{'ready to run' if self.first_error is None else 'NOT ready: mend what says FAIL'}"
+
+
+def check_line(site: Site, line_id: str) -> CheckReport:
+    """Prove config, ports, limits, engine and camera of a line, then lay the plan beside what the engine does here.
+
+    Raises ConfigError when there is no such line; everything else is in the report.
+    """
+    report = CheckReport()
+    line = site.line(line_id)
+    report.rows.append(("config", "ok", f"{site.file.name}: line {line_id} of {site.plant.plant}"))
+    report.attempt(
+        "ports", lambda: _try_ports(site, line_id), lambda _: "verdicts, maps and replay can be bound"
+    )
+    limit = report.attempt(
+        "limits",
+        lambda: limits.load_limits(site, line_id, line.recipe),
+        lambda found: f"{found.limit_sigma:.2f} sigma",
+    )
+    backend = report.attempt(
+        "engine",
+        lambda: backends.open_backend(site.engines / line.recipe, line.engine.backend, line.engine.threads),
+        lambda found: _engine_words(found.info),
+    )
+    camera = report.attempt("camera", lambda: _try_camera(site, line_id), _camera_words)
+    if backend is not None and camera is not None:
+        _check_plan(report, line, backend, camera[1], limit)
+    if backend is not None:
+        backend.close()
+    return report
+
+
+def draw_tiles(site: Site, line_id: str, picture: Path) -> str:
+    """Draw a line's grid onto one frame from its camera; return a sentence. Raises InspectorError."""
+    line = site.line(line_id)
+    backend = backends.open_backend(site.engines / line.recipe, line.engine.backend, line.engine.threads)
+    info = backend.info
+    backend.close()
+    _, frame = _try_camera(site, line_id)
+    grid = grid_for(line, info)
+    region = region_finder(line)(frame.pixels)
+    if region is None:
+        raise CameraError(f"line {line_id}: no web in view; light the web, or set region.kind = 'fixed'")
+    ok, png = cv2.imencode(
+        ".png", cv2.cvtColor(draw_grid(frame.pixels, grid, line, region), cv2.COLOR_RGB2BGR)
+    )
+    assert ok
+    write_atomically(picture, png.tobytes())
+    plan = plan_for(grid, line, region.width_px)
+    return f"{picture}: {plan.tiles_across} tiles across {plan.region_width_px} px, a row of them every {plan.stride_px} px"
+
+
+def _try_ports(site: Site, line_id: str) -> None:
+    Publisher.for_line(site, line_id).close(None)
+
+
+def _try_camera(site: Site, line_id: str) -> tuple[CameraInfo, Frame]:
+    """Open a line's camera and take its first whole frame."""
+    camera = cameras.open_camera(line_id, site.line(line_id), site.root)
+    try:
+        camera.start()
+        until_s = time.monotonic() + FIRST_FRAME_S
+        lost = 0
+        while time.monotonic() < until_s:
+            item = camera.read(0.5)
+            if isinstance(item, EndOfWeb):
+                break
+            if isinstance(item, Frame):
+                return camera.info, item
+            lost += item is not None
+        raise CameraError(
+            f"camera {camera.info.serial}: no whole frame within {FIRST_FRAME_S:.0f} s ({lost} came incomplete); "
+            f"check light, trigger (TriggerMode, TriggerSource) and link"
+        )
+    finally:
+        camera.close()
+
+
+def _camera_words(seen: tuple[CameraInfo, Frame]) -> str:
+    info, frame = seen
+    return (
+        f"{info.vendor} {info.model} {info.serial}, {info.pixel_format} {info.width_px}x{info.height_px}, "
+        f"mean grey {frame.pixels.mean():.0f}"
+    )
+
+
+def _engine_words(info: EngineInfo) -> str:
+    return (
+        f"recipe {info.recipe} on {info.backend} {info.version} {info.precision} ({info.device}), "
+        f"tiles of {info.tile_px} px with a margin of {info.margin_px} px"
+    )
+
+
+def _check_plan(
+    report: CheckReport, line: Line, backend: Backend, frame: Frame, limit: Limits | None
+) -> None:
+    """The tile grid, and what the web's speed needs against what the engine does here."""
+    report.attempt(
+        "tiles",
+        lambda: _lay_grid(line, backend.info, frame, limit),
+        lambda plan: (
+            f"{plan.tiles_across} across {plan.region_width_px} px, a row every {plan.stride_px} px, overlap "
+            f"{plan.overlap_px} px = {plan.overlap_px * line.web.mm_per_px:.1f} mm, {plan.tiles_per_m:.0f} tiles per m"
+        ),
+    )
+    if report.first_error is not None:
+        return
+    plan = _lay_grid(line, backend.info, frame, limit)
+    here = _measure_rate(backend)
+    needed = plan.tiles_per_s
+    enough = here >= needed * HEADROOM
+    advice = (
+        ""
+        if enough
+        else "; slow the web down, widen mm_per_px or use a faster machine: frames will be dropped"
+    )
+    report.rows.append(
+        (
+            "speed",
+            "ok" if enough else "warn",
+            f"{line.web.speed_m_min:g} m/min needs {needed:.0f} tiles/s; the engine does {here:.0f} here{advice}",
+        )
+    )
+
+
+def _lay_grid(line: Line, info: EngineInfo, frame: Frame, limit: Limits | None) -> Plan:
+    grid = grid_for(line, info)
+    height, width = frame.pixels.shape[:2]
+    check_frame_size(grid, height, width, seamless=line.web.seamless)
+    if line.region.kind == "auto" and line.web.seamless and limit is not None:
+        return plan_for(grid, line, round((limit.region_mm[1] - limit.region_mm[0]) / line.web.mm_per_px))
+    region = region_finder(line)(frame.pixels)
+    if region is None:
+        raise CameraError(
+            "no web in view; light the web, or set region.kind = 'fixed' with left_mm and right_mm"
+        )
+    return plan_for(grid, line, region.width_px)
+
+
+def _measure_rate(backend: Backend) -> float:
+    """Tiles a second of the bare engine, over RATE_S seconds of seeded noise."""
+    info = backend.info
+    side = info.tile_px + 2 * info.margin_px
+    shape = (16, side, side) if info.channels == 1 else (16, side, side, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    stamp = Stamp("", "", 0, 0, 0, 0, 0, 0)
+    batch = TileBatch(stamp, pixels, np.zeros((16, 2), np.int32), info.margin_px)
+    backend.infer(batch)
+    tiles, began_s = 0, time.monotonic()
+    while time.monotonic() - began_s < RATE_S:
+        backend.infer(batch)
+        tiles += 16
+    return tiles / (time.monotonic() - began_s)

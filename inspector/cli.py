@@ -1,0 +1,253 @@
+"""The command ``inspector``: parse, load the config, open devices, call. No other logic; imports lazily."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inspector import __version__
+from inspector.errors import InspectorError
+
+if TYPE_CHECKING:
+    from inspector.config import Site
+
+INTERRUPTED = 130
+
+CONFIG = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    default=Path("config.toml"),
+    show_default=True,
+    envvar="INSPECTOR_CONFIG",
+    help="The plant's file; every path in it starts at its folder.",
+)
+LINE = click.option("--line", "line_id", required=True, help="Id of the line in the config, e.g. 3.")
+RECIPE = click.option("--recipe", required=True, help="Name of the recipe: a folder in engines/.")
+BACKENDS = click.Choice(["openvino", "onnxruntime", "tensorrt"])
+
+EXIT_CODES = """\b
+Exit codes: 0 done; 2 config or arguments; 3 camera; 4 engine or limits; 5 bus;
+6 images; 7 fault of the running line; 8 the line went silent; 130 interrupted."""
+
+
+class Group(click.Group):
+    """Turns errors a person can put right into one sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; no traceback for a user's mistake."""
+        try:
+            return super().invoke(ctx)
+        except InspectorError as error:
+            _fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail("interrupted", INTERRUPTED)
+        except BrokenPipeError:  # `inspector events | head` is no mistake
+            sys.stderr.close()
+            sys.exit(0)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror or error}; free the disk or mend the path, then run it again", 1)
+
+
+def _fail(sentence: str, code: int) -> None:
+    click.echo(f"inspector: {sentence}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="inspector")
+def main() -> None:
+    """Inspect a textured web beside the conveyor: camera, tiles, engine, verdicts on the bus.
+
+    \b
+    A line, from nothing:
+      inspector train good-frames/ --recipe denim
+      inspector build-engine --recipe denim
+      inspector calibrate more-good-frames/ --recipe denim --line 3
+      inspector check --line 3
+      inspector run --line 3
+    """
+
+
+@main.command(epilog=EXIT_CODES)
+@CONFIG
+@LINE
+@click.option("--frames", type=click.IntRange(min=1), help="End after this many triggers.")
+@click.option("--seconds", type=click.FloatRange(min=0.0, min_open=True), help="End after this long.")
+@click.option(
+    "--summary", type=click.Path(path_type=Path, dir_okay=False), help="Write the counts there as JSON."
+)
+@click.option(
+    "--truth", is_flag=True, help="Score the whole line against the loom's known faults (loom only)."
+)
+def run(
+    config_file: Path,
+    line_id: str,
+    frames: int | None,
+    seconds: float | None,
+    summary: Path | None,
+    truth: bool,
+) -> None:
+    """Run a line until Ctrl-C: a live view on a terminal, log lines otherwise.
+
+    \b
+    Examples:
+      inspector run --line 3
+      inspector run --line 3 --seconds 60 --summary shift.json
+      inspector run --line 2 --frames 200 --truth
+    """
+    from inspector.line import Ending, run_line
+    from inspector.view import view_for
+
+    site = _site(config_file)
+    with view_for(f"line {line_id} · {site.plant.plant} · {site.line(line_id).recipe}") as view:
+        report = run_line(site, line_id, view, Ending(frames=frames, seconds=seconds), with_truth=truth)
+    if summary:
+        from inspector.backends.artifact import write_atomically
+
+        write_atomically(summary, (json.dumps(report.as_dict(), indent=2) + "\n").encode())
+    click.echo(report.text())
+    if report.fault is not None:
+        raise report.fault
+
+
+@main.command(epilog=EXIT_CODES)
+@CONFIG
+@LINE
+def check(config_file: Path, line_id: str) -> None:
+    """Prove config, camera, engine, limits and ports before a start, and print the plan.
+
+    \b
+    Example:
+      inspector check --line 3
+    """
+    from inspector.check import check_line
+
+    report = check_line(_site(config_file), line_id)
+    click.echo(report.text())
+    if report.first_error is not None:
+        sys.exit(report.first_error.exit_code)
+
+
+@main.command()
+@click.option(
+    "--producer", "producers", multiple=True, type=click.Path(path_type=Path), help="A .cti; may repeat."
+)
+@CONFIG
+def cameras(producers: tuple[Path, ...], config_file: Path) -> None:
+    """List the GenICam cameras that the producers see.
+
+    Without --producer: those of the config's lines and of GENICAM_GENTL64_PATH.
+
+    \b
+    Examples:
+      inspector cameras
+      inspector cameras --producer /opt/vendor/lib/ProducerGEV.cti
+    """
+    from inspector.cameras.genicam import list_cameras
+
+    if not producers and config_file.exists():
+        site = _site(config_file)
+        found = {
+            site.root / line.camera.producer: None
+            for line in site.plant.line.values()
+            if hasattr(line.camera, "producer")
+        }
+        producers = tuple(found)
+    for row in list_cameras(list(producers)):
+        click.echo(row)
+
+
+@main.command()
+@CONFIG
+@LINE
+@click.option(
+    "--picture", type=click.Path(path_type=Path, dir_okay=False), required=True, help="PNG to write."
+)
+def tiles(config_file: Path, line_id: str, picture: Path) -> None:
+    """Draw a line's tile grid, lanes and region onto one frame from its camera.
+
+    \b
+    Example:
+      inspector tiles --line 3 --picture grid.png
+    """
+    from inspector.check import draw_tiles
+
+    click.echo(draw_tiles(_site(config_file), line_id, picture))
+
+
+@main.command()
+@CONFIG
+@LINE
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as on the wire.")
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(["verdict", "tile", "defect", "state", "hb", "alarm"])
+)
+@click.option("--lane", type=click.IntRange(min=0), help="Verdicts of this lane only.")
+@click.option("--outcome", type=click.Choice(["PASS", "FAIL", "NOT_INSPECTED"]), help="Such verdicts only.")
+@click.option("--count", type=click.IntRange(min=1), help="End after this many events.")
+@click.option(
+    "--silence", "silence_s", default=2.0, show_default=True, help="Seconds without a word: exit code 8."
+)
+def events(
+    config_file: Path,
+    line_id: str,
+    as_json: bool,
+    kinds: tuple[str, ...],
+    lane: int | None,
+    outcome: str | None,
+    count: int | None,
+    silence_s: float,
+) -> None:
+    """Print a line's events; exit with code 8 when the line goes silent.
+
+    Heartbeats are heard but only printed with --kind hb.
+
+    \b
+    Examples:
+      inspector events --line 3
+      inspector events --line 3 --outcome FAIL --json
+      inspector events --line 3 --kind defect --count 10
+    """
+    from inspector.bus.subscriber import print_events
+
+    site = _site(config_file)
+    print_events(
+        site.line(line_id).bus,
+        line_id,
+        root=site.root,
+        as_json=as_json,
+        kinds=kinds,
+        lane=lane,
+        outcome=outcome,
+        count=count,
+        silence_s=silence_s,
+        write=click.echo,
+    )
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--client", "clients", multiple=True, help="Also make a key pair for this client; may repeat.")
+def keys(folder: Path, clients: tuple[str, ...]) -> None:
+    """Make the CURVE keys a line needs to speak off this machine.
+
+    \b
+    Example:
+      inspector keys keys/line-3 --client gateway-3
+    """
+    from inspector.bus.security import generate_keys
+
+    for path in generate_keys(folder, clients):
+        click.echo(path)
+
+
+def _site(config_file: Path) -> Site:
+    from inspector import config
+
+    return config.load(config_file)

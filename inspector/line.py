@@ -1,0 +1,473 @@
+"""Runs one line: the corridor. The only file that starts threads, the only one that knows the order.
+
+    acquire thread ──triggers──▶ inspect thread ──verdicts──▶ publish thread
+                                        └────────maps────────▶
+
+Every trigger gets exactly one verdict per lane, in order. An exception in any thread is a fault: the
+state Error goes out, heartbeats end, the exit code says which room it came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from inspector import backends, cameras, limits
+from inspector.bus.publisher import HeartbeatData, Publisher
+from inspector.bus.wire import State
+from inspector.channel import Channel, FrameChannel
+from inspector.config import Line, LoomCamera, Site
+from inspector.errors import CameraError, ConfigError, InspectorError, LineFault
+from inspector.interfaces import Backend, Camera
+from inspector.judging import Judge
+from inspector.records import (
+    Acquired,
+    EndOfWeb,
+    Frame,
+    LostFrame,
+    Outcome,
+    Reason,
+    ScoreMap,
+    Strip,
+    Timings,
+    Verdict,
+)
+from inspector.tally import Snapshot, Tally
+from inspector.tiling import Tiler, grid_for
+
+READ_TIMEOUT_S = 0.2
+HEARTBEAT_S = 0.1
+SHOW_S = 0.25
+JOIN_S = 1.5  # SIGTERM to the last state on the bus must stay under 2 s
+STUCK_S = 30.0  # an engine that chews on one frame for this long is dead
+
+
+class Onlooker(Protocol):
+    """Whoever watches the line (view.py)."""
+
+    def show(self, snapshot: Snapshot, now_s: float) -> None:
+        """The line as it stands."""
+
+    def say(self, text: str) -> None:
+        """One remarkable thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """When a run ends by itself; None: never."""
+
+    frames: int | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class Report:
+    """How a run went."""
+
+    line_id: str
+    snapshot: Snapshot
+    start_up_s: float
+    fault: InspectorError | None = None
+    truth: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "line_id": self.line_id,
+            "start_up_s": round(self.start_up_s, 3),
+            "fault": str(self.fault) if self.fault else None,
+            **self.snapshot.as_dict(),
+            "truth": self.truth,
+        }
+
+    def text(self) -> str:
+        """A few lines for a person."""
+        s = self.snapshot
+        counts = ", ".join(f"{v} {k}" for k, v in s.outcomes.items())
+        lines = [
+            f"line {self.line_id}: {s.metres:.2f} m in {s.seconds:.1f} s, {s.triggers} triggers, {counts}, {s.defects} defects"
+        ]
+        if s.reasons:
+            lines.append(
+                "not PASS because of: " + ", ".join(f"{k} {v}" for k, v in sorted(s.reasons.items()))
+            )
+        if self.truth is not None:
+            lines.append(self.truth["text"])
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the inspect thread hands to the publish thread for one trigger."""
+
+    verdicts: list[Verdict]
+    strip: Strip
+    scores: ScoreMap | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A line's devices, open and checked against each other."""
+
+    line_id: str
+    config: Line
+    camera: Camera
+    backend: Backend
+    tiler: Tiler
+    judge: Judge
+    limit: limits.Limits
+
+    def close(self) -> None:
+        """Let go of everything; never raises."""
+        self.camera.close()
+        self.backend.close()
+
+
+def open_parts(site: Site, line_id: str) -> Parts:
+    """Open a line's limits, engine and camera, cheapest first. Raises InspectorError."""
+    line = site.line(line_id)
+    limit = limits.load_limits(site, line_id, line.recipe)
+    backend = backends.open_backend(site.engines / line.recipe, line.engine.backend, line.engine.threads)
+    try:
+        grid = grid_for(line, backend.info)
+        camera = cameras.open_camera(line_id, line, site.root)
+    except BaseException:
+        backend.close()
+        raise
+    try:
+        tiler = Tiler.for_line(grid, line, camera.info, limit.region_mm)
+        judge = Judge(limit.limit_sigma, line.judging.min_defect_mm, line.lanes, line.web, grid)
+        return Parts(line_id, line, camera, backend, tiler, judge, limit)
+    except BaseException:
+        camera.close()
+        backend.close()
+        raise
+
+
+def run_line(
+    site: Site, line_id: str, onlooker: Onlooker, ending: Ending | None = None, *, with_truth: bool = False
+) -> Report:
+    """Run a line until its ending, SIGINT or SIGTERM; return what it did.
+
+    Raises InspectorError when the line can't start; a fault after the start is in the report.
+    """
+    started_s = time.monotonic()
+    line = site.line(line_id)
+    if with_truth and not isinstance(line.camera, LoomCamera):
+        raise ConfigError(
+            f"line {line_id}: --truth needs a camera of kind 'loom'; only the loom knows its faults"
+        )
+    with _signals() as stop:
+        publisher = Publisher.for_line(site, line_id)
+        try:
+            publisher.publish_state(State.INITIALIZED)
+            parts = open_parts(site, line_id)
+        except BaseException as error:
+            publisher.publish_alarm(800, type(error).__name__, str(error), "mend it and start the line again")
+            publisher.close(State.ERROR)
+            raise
+        corridor = _Corridor(parts, publisher, ending or Ending(), stop)
+        if with_truth:
+            corridor.keep_verdicts()
+        start_up_s = time.monotonic() - started_s
+        onlooker.say(f"line {line_id} ready after {start_up_s:.1f} s: {describe(parts)}")
+        fault = corridor.run(onlooker)
+    counts_per_m = line.web.encoder_counts_per_m
+    truth = None if corridor.kept is None else _score_truth(parts.camera, corridor.kept, counts_per_m)
+    return Report(line_id, corridor.snapshot(), start_up_s, fault, truth)
+
+
+def describe(parts: Parts) -> str:
+    """Who looks and who judges, on one line."""
+    camera, engine = parts.camera.info, parts.backend.info
+    return (
+        f"{camera.vendor} {camera.model} {camera.serial} {camera.width_px}x{camera.height_px} {camera.pixel_format}, "
+        f"recipe {engine.recipe} on {engine.backend} {engine.precision}, limit {parts.limit.limit_sigma:.1f} sigma"
+    )
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """SIGINT and SIGTERM set the event; the old handlers come back afterwards."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    old = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class _Corridor:
+    """The three threads and what lies between them."""
+
+    parts: Parts
+    publisher: Publisher
+    ending: Ending
+    stop: threading.Event
+    faults: list[BaseException] = field(default_factory=list)
+    kept: list[Verdict] | None = None
+
+    def __post_init__(self) -> None:
+        overload = self.parts.config.overload
+        info = self.parts.camera.info
+        self.frames = FrameChannel(
+            overload.frames, patient=_is_patient(self.parts.config), stopping=self.stop.is_set
+        )
+        self.verdicts: Channel[_Judged] = Channel(overload.verdicts)
+        self.maps: Channel[_Judged] = Channel(overload.maps)
+        self.tally = Tally(self.parts.config.web.encoder_counts_per_m)
+        self.busy_since_s = math.inf
+        self.serial = info.serial
+
+    def keep_verdicts(self) -> None:
+        """Remember every verdict, for the truth's scorecard."""
+        self.kept = []
+
+    def snapshot(self) -> Snapshot:
+        """The line as it stands."""
+        return self.tally.snapshot(self.frames.waiting(), self.frames.peak)
+
+    # -- the main thread -------------------------------------------------------------------------
+
+    def run(self, onlooker: Onlooker) -> InspectorError | None:
+        """Start the threads, watch them, end them; return the fault if there was one."""
+        threads = [
+            self._thread("publish", self._publish),
+            self._thread("inspect", self._inspect),
+            self._thread("acquire", self._acquire),
+        ]
+        for thread in threads:
+            thread.start()
+        publish, inspect, acquire = threads
+        began_s = time.monotonic()
+        while publish.is_alive() and not self.stop.wait(SHOW_S):
+            now_s = time.monotonic()
+            onlooker.show(self.snapshot(), now_s)
+            if self.ending.seconds is not None and now_s - began_s >= self.ending.seconds:
+                self.stop.set()
+            if now_s - self.busy_since_s > STUCK_S:
+                self._fault(
+                    LineFault(
+                        f"line {self.parts.line_id}: the engine has been at one frame for {STUCK_S:.0f} s"
+                    )
+                )
+        self.stop.set()
+        for thread in (acquire, inspect, publish):
+            thread.join(JOIN_S)
+        onlooker.show(self.snapshot(), math.inf)
+        self.parts.close()
+        return self._first_fault()
+
+    def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                body()
+            except BaseException as error:
+                self._fault(error)
+            finally:
+                self.tally.cpu_s[name] = time.thread_time()
+
+        # daemon: a driver that hangs in a system call must not keep the process from ending
+        return threading.Thread(target=guarded, name=name, daemon=True)
+
+    def _fault(self, error: BaseException) -> None:
+        self.faults.append(error)
+        self.stop.set()
+        self.frames.close()
+        self.verdicts.close()
+
+    def _first_fault(self) -> InspectorError | None:
+        if not self.faults:
+            return None
+        first = self.faults[0]
+        if isinstance(first, InspectorError):
+            return first
+        fault = LineFault(f"line {self.parts.line_id}: {type(first).__name__}: {first}")
+        fault.__cause__ = first
+        return fault
+
+    # -- the acquire thread ----------------------------------------------------------------------
+
+    def _acquire(self) -> None:
+        self.parts.camera.start()
+        triggers = 0
+        while not self.stop.is_set():
+            item = self.parts.camera.read(READ_TIMEOUT_S)
+            if isinstance(item, EndOfWeb):
+                break
+            if item is None:
+                continue
+            self.tally.trigger(time.monotonic(), item.stamp.encoder_end)
+            if not self.frames.put(item):
+                if self.stop.is_set():
+                    break
+                raise LineFault(
+                    f"line {self.parts.line_id}: no trigger was taken up for long; the inspect thread is dead"
+                )
+            triggers += 1
+            if triggers == self.ending.frames:
+                break
+        self.frames.close()
+
+    # -- the inspect thread ----------------------------------------------------------------------
+
+    def _inspect(self) -> None:
+        while not self.frames.drained:
+            item = self.frames.take(READ_TIMEOUT_S)
+            if item is None:
+                continue
+            if self.stop.is_set() and isinstance(item, Frame):
+                item = LostFrame(item.stamp, Reason.STATE, "the line was stopped before this frame's turn")
+            self.busy_since_s = time.monotonic()
+            for judged in self._judge(item):
+                self._hand_over(judged)
+            self.busy_since_s = math.inf
+        self.verdicts.close()
+
+    def _judge(self, item: Acquired) -> Iterator[_Judged]:
+        taken_us = _now_us()
+        if isinstance(item, LostFrame):
+            self.tally.lost(item.reason)
+        for strip in self.parts.tiler.push(item):
+            scores, failed = self._score(strip)
+            infer_ms = (_now_us() - taken_us) / 1000
+            if failed is None:
+                verdicts = self.parts.judge.judge(strip, scores)
+            else:
+                verdicts = self.parts.judge.not_inspected(strip, Reason.ENGINE_ERROR, str(failed))
+            yield _Judged(self._timed(strip, verdicts, taken_us, infer_ms), strip, scores)
+            if failed is not None:
+                raise failed
+
+    def _score(self, strip: Strip) -> tuple[ScoreMap | None, BaseException | None]:
+        """An engine that throws is a fault, but its frame gets its verdict first."""
+        if strip.batch is None:
+            return None, None
+        try:
+            scores = self.parts.backend.infer(strip.batch)
+        except Exception as error:
+            return None, error
+        self.tally.inspected(len(scores.tile_scores))
+        return scores, None
+
+    def _timed(self, strip: Strip, verdicts: list[Verdict], taken_us: int, infer_ms: float) -> list[Verdict]:
+        now_us = _now_us()
+        stamp = strip.stamp
+        timings = Timings(
+            (taken_us - stamp.captured_us) / 1000, infer_ms, (now_us - stamp.captured_us) / 1000
+        )
+        late = now_us > stamp.deadline_us
+        done = []
+        for verdict in verdicts:
+            if late and verdict.outcome is not Outcome.NOT_INSPECTED:
+                over_ms = (now_us - stamp.deadline_us) / 1000
+                verdict = dataclasses.replace(
+                    verdict,
+                    outcome=Outcome.NOT_INSPECTED,
+                    reason=Reason.LATE,
+                    detail=f"the verdict came {over_ms:.0f} ms after its deadline",
+                )
+            done.append(dataclasses.replace(verdict, timings=timings))
+        return done
+
+    def _hand_over(self, judged: _Judged) -> None:
+        if not self.verdicts.offer(judged):
+            if self.faults:
+                return
+            raise LineFault(
+                f"line {self.parts.line_id}: verdicts wait unpublished; the publish thread is dead"
+            )
+        if judged.scores is not None:
+            self.maps.push_out(judged)
+
+    # -- the publish thread ----------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        final = State.HALTED
+        try:
+            self._say(State.CONTINUOUS)
+            next_beat_s = 0.0
+            while not self.verdicts.drained:
+                judged = self.verdicts.take(HEARTBEAT_S / 4)
+                if judged is not None:
+                    self._send(judged)
+                if time.monotonic() >= next_beat_s:
+                    next_beat_s = time.monotonic() + HEARTBEAT_S
+                    self.publisher.heartbeat(self._beat())
+                self._send_maps()
+                self.publisher.serve(0.0)
+            if self.faults:
+                final = State.ERROR
+                fault = self._first_fault()
+                self.publisher.publish_alarm(
+                    900, type(fault).__name__, str(fault), "mend it and start the line again"
+                )
+        except BaseException:
+            final = State.ERROR
+            raise
+        finally:
+            self.tally.state = final.value
+            self.publisher.close(final)
+
+    def _say(self, state: State) -> None:
+        self.tally.state = state.value
+        self.publisher.publish_state(state)
+
+    def _send(self, judged: _Judged) -> None:
+        for verdict in judged.verdicts:
+            self.publisher.publish_verdict(verdict)
+        self.tally.verdicts(judged.verdicts, time.monotonic())
+        if self.kept is not None:
+            self.kept.extend(judged.verdicts)
+
+    def _send_maps(self) -> None:
+        judged = self.maps.take(0.0)
+        if judged is not None and judged.scores is not None:
+            self.publisher.publish_tiles(judged.strip, judged.scores, self.parts.judge.limit_sigma)
+
+    def _beat(self) -> HeartbeatData:
+        snapshot = self.snapshot()
+        return HeartbeatData(
+            enc_now=self.tally.encoder_now,
+            y_decided_m=self.tally.y_decided_m,
+            queue_depth=snapshot.queue,
+            drops=sum(snapshot.lost.values()),
+            late=snapshot.late,
+            tiles_per_s=snapshot.tiles_per_s,
+            speed_m_min=snapshot.speed_m_min,
+        )
+
+
+def _is_patient(line: Line) -> bool:
+    """A replay as fast as possible waits for the engine; a camera waits for nobody."""
+    camera = line.camera
+    return getattr(camera, "frames_per_s", None) == 0.0 or getattr(camera, "as_fast_as_possible", False)
+
+
+def _now_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+def _score_truth(camera: Camera, verdicts: list[Verdict], counts_per_m: float) -> dict[str, Any]:
+    """Set what the line said beside what the loom wove."""
+    assert isinstance(camera, LoomCamera)
+    inspected = [
+        (v.encoder_start / counts_per_m, v.encoder_end / counts_per_m)
+        for v in verdicts
+        if v.outcome is not Outcome.NOT_INSPECTED
+    ]
+    end_m = max((v.encoder_end / counts_per_m for v in verdicts), default=0.0)
+    latest = {d.defect_id: d for v in verdicts for d in v.defects}
+    return score(camera.truth(0.0, end_m), list(latest.values()), inspected).as_dict()

@@ -1,0 +1,179 @@
+"""What a person sees of a running line: a live picture on a terminal, structured lines in a log otherwise."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from inspector.records import Defect, Outcome
+from inspector.tally import Snapshot
+
+REFRESH_HZ = 4
+LOG_EVERY_S = 5.0
+COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.NOT_INSPECTED: "yellow"}
+
+
+class View(Protocol):
+    """Shows a running line. Called from the main thread only."""
+
+    def show(self, snapshot: Snapshot, now_s: float) -> None:
+        """The line as it stands; called about REFRESH_HZ times a second."""
+
+    def say(self, text: str) -> None:
+        """Something happened that is worth a line."""
+
+
+@contextmanager
+def view_for(title: str, stream: TextIO | None = None) -> Iterator[View]:
+    """A live view where a person looks on, log lines where a file or journal does."""
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        yield LogLines(stream)
+        return
+    console = Console(file=stream)
+    with Live(console=console, refresh_per_second=REFRESH_HZ, transient=False) as live:
+        yield LiveView(live, title)
+
+
+class LiveView:
+    """A panel that redraws itself in place."""
+
+    def __init__(self, live: Live, title: str) -> None:
+        self._live = live
+        self._title = title
+
+    def show(self, snapshot: Snapshot, now_s: float) -> None:
+        """Redraw."""
+        self._live.update(panel(snapshot, self._title))
+
+    def say(self, text: str) -> None:
+        """Print above the panel."""
+        self._live.console.print(text, highlight=False)
+
+
+class LogLines:
+    """One ``key=value`` line every LOG_EVERY_S seconds, and one for each new defect."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._next_s = 0.0
+        self._told: set[str] = set()
+
+    def show(self, snapshot: Snapshot, now_s: float) -> None:
+        """Write the defects that are new, and the counts when it is time again."""
+        for defect in snapshot.recent_defects:
+            if defect.defect_id not in self._told:
+                self._told.add(defect.defect_id)
+                self.say("defect " + _logfmt(defect_fields(defect)))
+        if now_s >= self._next_s:
+            self._next_s = now_s + LOG_EVERY_S
+            self.say("line " + _logfmt(line_fields(snapshot)))
+
+    def say(self, text: str) -> None:
+        """Write one line."""
+        print(text, file=self._stream, flush=True)
+
+
+def panel(snapshot: Snapshot, title: str) -> Panel:
+    """Draw a snapshot: rates, verdicts, losses, latency, and the latest defects."""
+    rates = Table.grid(padding=(0, 3))
+    rates.add_row(
+        _pair("web", f"{snapshot.metres:8.2f} m"),
+        _pair("speed", f"{snapshot.speed_m_min:5.1f} m/min"),
+        _pair("frames/s", f"{snapshot.frames_per_s:6.2f}"),
+        _pair("tiles/s", f"{snapshot.tiles_per_s:6.0f}"),
+    )
+    rates.add_row(
+        _pair("queue", f"{snapshot.queue} (peak {snapshot.queue_peak})"),
+        _pair("drops", str(sum(snapshot.lost.values()))),
+        _pair("late", str(snapshot.late)),
+        _pair("frame to verdict", f"p50 {_ms(snapshot.p50_ms)}  p99 {_ms(snapshot.p99_ms)}"),
+    )
+    verdicts = Text("verdicts   ")
+    for outcome in Outcome:
+        count = snapshot.outcomes.get(outcome.value, 0)
+        metres = snapshot.metres_by_outcome.get(outcome.value, 0.0)
+        verdicts.append(f"{outcome.value} {count}", style=COLOURS[outcome] if count else "dim")
+        verdicts.append(f" ({metres:.2f} m)   ", style="dim")
+    if snapshot.reasons:
+        verdicts.append(", ".join(f"{k} {v}" for k, v in sorted(snapshot.reasons.items())), style="dim")
+    return Panel(
+        Group(rates, Text(), verdicts, Text(), defect_table(snapshot)),
+        title=title,
+        subtitle=f"{snapshot.state} · Ctrl-C ends",
+    )
+
+
+def defect_table(snapshot: Snapshot) -> Table:
+    """The latest defects, newest first."""
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for column in ("defect", "along m", "across mm", "length mm", "width mm", "area mm²", "peak σ"):
+        table.add_column(column, justify="left" if column == "defect" else "right")
+    for defect in reversed(snapshot.recent_defects):
+        table.add_row(
+            defect.defect_id,
+            f"{defect.y_m:.3f}",
+            f"{defect.x_mm:.1f}",
+            f"{defect.length_mm:.1f}",
+            f"{defect.width_mm:.1f}",
+            f"{defect.area_mm2:.1f}",
+            f"{defect.peak_sigma:.1f}",
+        )
+    if not snapshot.recent_defects:
+        table.add_row("none yet", "", "", "", "", "", "")
+    return table
+
+
+def line_fields(snapshot: Snapshot) -> dict[str, object]:
+    """The counts of a snapshot as flat fields."""
+    return {
+        "state": snapshot.state,
+        "metres": round(snapshot.metres, 3),
+        "frames_per_s": round(snapshot.frames_per_s, 2),
+        "tiles_per_s": round(snapshot.tiles_per_s, 1),
+        **{o.value.lower(): snapshot.outcomes.get(o.value, 0) for o in Outcome},
+        "drops": sum(snapshot.lost.values()),
+        "late": snapshot.late,
+        "queue": snapshot.queue,
+        "p50_ms": _number(snapshot.p50_ms),
+        "p99_ms": _number(snapshot.p99_ms),
+        "defects": snapshot.defects,
+    }
+
+
+def defect_fields(defect: Defect) -> dict[str, object]:
+    """A defect as flat fields."""
+    return {
+        "id": defect.defect_id,
+        "y_m": round(defect.y_m, 4),
+        "x_mm": round(defect.x_mm, 1),
+        "length_mm": round(defect.length_mm, 1),
+        "width_mm": round(defect.width_mm, 1),
+        "area_mm2": round(defect.area_mm2, 2),
+        "peak_sigma": round(defect.peak_sigma, 1),
+    }
+
+
+def _pair(name: str, value: str) -> Text:
+    return Text.assemble((f"{name} ", "dim"), (value, "bold"))
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f} ms" if math.isfinite(value) else "-"
+
+
+def _number(value: float) -> float | str:
+    return round(value, 1) if math.isfinite(value) else "-"
+
+
+def _logfmt(fields: dict[str, object]) -> str:
+    return " ".join(f"{k}={v}" if " " not in str(v) else f'{k}="{v}"' for k, v in fields.items())

@@ -1,0 +1,60 @@
+"""`make run`: line 3 of the demo plant, with nothing but this machine.
+
+Builds the demo recipe's engine if this machine has none yet, starts a loom that feeds the virtual
+camera through shared memory, and runs the line in front of it until Ctrl-C.
+
+    python tools/demo.py [-- arguments of `inspector run`]
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LINE = "3"
+RECIPE = "demo"
+
+
+def main() -> int:
+    """Run the demo; the exit code is the line's."""
+    arguments = sys.argv[1:]
+    inspector = [sys.executable, "-m", "inspector"]
+    if not (ROOT / "engines" / RECIPE / "manifest.toml").exists():
+        built = subprocess.run([*inspector, "build-engine", "--recipe", RECIPE], cwd=ROOT, check=False)
+        if built.returncode:
+            return built.returncode
+    with tempfile.TemporaryDirectory(prefix="inspector-demo-") as folder:
+        feed = Path(folder) / "web.feed"
+        environment = os.environ | {"SIMCAM_FEED": str(feed)}
+        loom = subprocess.Popen(
+            [sys.executable, str(ROOT / "tools/simcam/feed.py"), "--feed", str(feed), "--line", LINE],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert loom.stdout is not None
+            loom.stdout.readline()  # the feed says when its first rows are there
+            print("In another terminal: .venv/bin/inspector events --line 3", flush=True)
+            line = subprocess.Popen(
+                [*inspector, "run", "--line", LINE, *arguments], cwd=ROOT, env=environment
+            )
+            return _wait(line)
+        finally:
+            loom.terminate()
+            loom.wait()
+
+
+def _wait(line: subprocess.Popen[bytes]) -> int:
+    """Ctrl-C reaches the line by itself (same terminal): wait for its orderly end. SIGTERM is handed on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: line.terminate())
+    return line.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
