@@ -1,0 +1,242 @@
+"""Calibrate: a line's limit, from good web alone.
+
+Only images that the students never learnt from count; a student knows its own lessons too well, and a
+limit set on them would be too low. Scores are each tile's highest cell, because that is what judging
+holds against the limit. How a limit follows from them: ``tail``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from inspector import __version__
+from inspector.backends import open_backend
+from inspector.backends.artifact import load_recipe, write_atomically
+from inspector.config import Line, Site
+from inspector.errors import ConfigError, DataError
+from inspector.interfaces import Backend, EngineInfo
+from inspector.learning.images import Image, ImageFile, open_data
+from inspector.learning.scoring import Scored, read_for, score_image
+from inspector.learning.tail import CONFIDENCE, F64, LEAST_TILES, FoundLimit, find_limit
+from inspector.limits import Limits, Provenance, limits_file, to_toml
+from inspector.records import Grid
+from inspector.tiling import grid_for, plan_for, region_finder
+
+FARTHEST = 1000.0  # times the tail may be carried beyond the tiles seen
+SOUND = 10  # times the fewest tiles
+
+
+@dataclass(frozen=True, slots=True)
+class _GoodWeb:
+    """Good images that count, scored."""
+
+    images: tuple[Image, ...]
+    scored: tuple[Scored, ...]
+    left_out: int  # because the students learnt from them
+    engine: EngineInfo
+    grid: Grid
+
+    @property
+    def peaks(self) -> list[F64]:
+        """Highest cell of each tile, sigma, one array per image."""
+        return [one.map_peaks.astype(np.float64) for one in self.scored]
+
+
+def calibrate(
+    data: Path,
+    recipe: str,
+    line_id: str,
+    site: Site,
+    *,
+    false_alarms_per_100m: float = 1.0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Limits:
+    """Set the limit of a line and write it to ``calibration/line-<id>.<recipe>.toml``.
+
+    Args:
+        data: folder of good images, or an MVTec-style tree, of which only train/good counts.
+        recipe: name of a folder in engines/, with an engine built for the line's backend.
+        line_id: line of the config; its grid, region and mm per pixel hold.
+        site: the plant.
+        false_alarms_per_100m: how many tiles of good web may be called faulty.
+        progress: told how many images are done, and of how many.
+
+    Raises:
+        DataError: the images can't be used, are too few, or all score alike.
+        ArtefactError: recipe or engine are missing, don't fit, or score NaN.
+        ConfigError: there is no such line, its grid doesn't fit, or the rate of false alarms makes no sense.
+    """
+    if not (math.isfinite(false_alarms_per_100m) and false_alarms_per_100m > 0):
+        raise ConfigError(
+            f"{false_alarms_per_100m:g} false alarms per 100 m can't be had; give a number above 0"
+        )
+    line = site.line(line_id)
+    learnt = load_recipe(site.engines / recipe)
+    files = open_data(data).good
+    if not files:
+        raise DataError(f"{data}: no good images in train/good; limits are set on good web alone")
+    backend = open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
+    try:
+        web = _score(files, learnt.learnt_sha256, line, backend, progress)
+    finally:
+        backend.close()
+    left_mm, right_mm = _region_mm(web.scored, line)
+    per_100m = _tiles_per_100m(web.grid, line, right_mm - left_mm)
+    rate = false_alarms_per_100m / per_100m
+    _refuse_few(data, web, line_id, rate, per_100m)
+    found = _find(data, web, rate)
+    limits = Limits(
+        line=line_id,
+        recipe=recipe,
+        onnx_sha256=learnt.onnx_sha256,
+        mm_per_px=line.web.mm_per_px,
+        region_mm=(left_mm, right_mm),
+        limit_sigma=round(found.limit, 4),
+        provenance=Provenance(
+            date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            inspector=__version__,
+            engine=f"{web.engine.backend} {web.engine.version} {web.engine.precision}",
+            data=_shown_path(data, site),
+            images=len(web.images),
+            images_sha256=_digest(web.images),
+            images_left_out=web.left_out,
+            tiles=found.tiles,
+            tiles_per_100m=per_100m,
+            false_alarms_per_100m=false_alarms_per_100m,
+            tile_rate=rate,
+            highest_sigma=round(found.highest, 4),
+            quantile_sigma=round(found.quantile, 4),
+            bound_sigma=round(found.bound, 4),
+            confidence=CONFIDENCE,
+            tail_threshold_sigma=round(found.tail.threshold, 4),
+            tail_exceedances=found.tail.exceedances,
+            tail_scale_sigma=round(found.tail.scale, 4),
+            tail_shape=round(found.tail.shape, 4),
+            suspects=tuple(_suspect(web, place, line.web.mm_per_px) for place in found.suspects),
+        ),
+    )
+    write_atomically(limits_file(site, line_id, recipe), to_toml(limits).encode())
+    return limits
+
+
+def summary(limits: Limits) -> str:
+    """A few lines for a person."""
+    p = limits.provenance
+    lines = [
+        f"limit {limits.limit_sigma:.2f} sigma for line {limits.line} and recipe {limits.recipe}",
+        f"from {p.tiles} tiles of {p.images} good images, the highest at {p.highest_sigma:.2f} sigma",
+        f"left out because the students learnt from them: {p.images_left_out} images",
+        f"{p.false_alarms_per_100m:g} false alarms per 100 m are one in {1 / p.tile_rate:.0f} tiles",
+        f"the tail reaches that at {p.quantile_sigma:.2f} sigma, with {p.confidence:.0%} confidence below {p.bound_sigma:.2f}",
+    ]
+    sound = math.ceil(SOUND / (FARTHEST * p.tile_rate))
+    if p.tiles < sound:
+        lines.append(f"carried far beyond so few tiles, so set with caution; {sound} tiles give a lower one")
+    if p.suspects:
+        lines.append("suspects, not counted; look whether these good images bear a fault:")
+        lines += [f"  {suspect}" for suspect in p.suspects]
+    return "\n".join(lines)
+
+
+def _score(
+    files: Sequence[ImageFile],
+    learnt_sha256: frozenset[str],
+    line: Line,
+    backend: Backend,
+    progress: Callable[[int, int], None],
+) -> _GoodWeb:
+    """Score every image that counts. Raises DataError for images that can't."""
+    grid = grid_for(line, backend.info)
+    find_region = region_finder(line)
+    seen: dict[str, Path] = {}
+    images, scored, left_out = [], [], 0
+    for done, file in enumerate(files):
+        progress(done, len(files))
+        image = read_for(file, backend.info.channels)
+        if image.sha256 in seen:
+            raise DataError(
+                f"{file.path} and {seen[image.sha256]} are the same image; remove one, it can't count twice"
+            )
+        seen[image.sha256] = file.path
+        if image.sha256 in learnt_sha256:
+            left_out += 1
+            continue
+        region = find_region(image.pixels)
+        if region is None:
+            raise DataError(
+                f"{file.path}: no web to be seen; take the image out, or set the line's region by hand"
+            )
+        scored.append(score_image(backend, grid, file.path, image.pixels, region))
+        images.append(image)
+    progress(len(files), len(files))
+    return _GoodWeb(tuple(images), tuple(scored), left_out, backend.info, grid)
+
+
+def _region_mm(scored: Sequence[Scored], line: Line) -> tuple[float, float]:
+    """The judged web's edges; where each image has its own, their medians."""
+    if not scored:
+        return 0.0, line.web.width_mm
+    edges = np.median([(one.region.left_px, one.region.right_px) for one in scored], axis=0)
+    left, right = (round(float(edge) * line.web.mm_per_px, 3) for edge in edges)
+    return left, right
+
+
+def _tiles_per_100m(grid: Grid, line: Line, width_mm: float) -> int:
+    return math.ceil(100 * plan_for(grid, line, round(width_mm / line.web.mm_per_px)).tiles_per_m)
+
+
+def _refuse_few(data: Path, web: _GoodWeb, line_id: str, rate: float, per_100m: int) -> None:
+    """Raise DataError where the tail would have to be carried farther than anyone can answer for."""
+    tiles = sum(len(peaks) for peaks in web.peaks)
+    wanted = max(LEAST_TILES, math.ceil(1 / (FARTHEST * rate)))
+    if tiles >= wanted:
+        return
+    has = f"{tiles} tiles of good web that the students never learnt from"
+    if web.left_out:
+        has += f" ({web.left_out} images were left out because they did)"
+    more = f"{(wanted - tiles) / per_100m * 100:.2g} m"
+    if tiles:
+        more = f"{math.ceil((wanted - tiles) * len(web.images) / tiles)} images like these or {more}"
+    raise DataError(
+        f"{data}: {has}, but a limit for line {line_id} wants at least {wanted}; give {more} of good web more"
+    )
+
+
+def _find(data: Path, web: _GoodWeb, rate: float) -> FoundLimit:
+    try:
+        return find_limit(web.peaks, rate)
+    except ValueError:
+        peak = max(float(peaks.max()) for peaks in web.peaks)
+        raise DataError(
+            f"{data}: tile after tile scores exactly {peak:.4g} sigma; the images are alike or show "
+            "nothing, or the recipe is dead: look at the images, then train again"
+        ) from None
+
+
+def _suspect(web: _GoodWeb, place: int, mm_per_px: float) -> str:
+    """Name a suspect image and the middle of its highest cell."""
+    scored = web.scored[place]
+    row, column = np.unravel_index(int(scored.cells.argmax()), scored.cells.shape)
+    cell = web.grid.px_per_cell
+    x_mm = (scored.region.left_px + (column + 0.5) * cell) * mm_per_px
+    y_mm = (scored.region.top_px + (row + 0.5) * cell) * mm_per_px
+    peak = f"{web.images[place].file.path.name}: {scored.map_peaks.max():.1f} sigma"
+    return f"{peak} at {x_mm:.0f} mm from the left, {y_mm:.0f} mm from the top"
+
+
+def _digest(images: Sequence[Image]) -> str:
+    lines = "".join(f"{sha256}\n" for sha256 in sorted(image.sha256 for image in images))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _shown_path(data: Path, site: Site) -> str:
+    """Relative to the plant's folder; of a folder elsewhere only its name."""
+    full = data.resolve()
+    return full.relative_to(site.root).as_posix() if full.is_relative_to(site.root) else full.name

@@ -1,0 +1,135 @@
+"""Pictures for eyes: image, truth, heat map and what exceeds the limit, side by side; a page of all."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from inspector.learning.images import Mask
+from inspector.records import F32, U8
+
+HIGHEST_PANEL_PX = 640
+TOP_WITHOUT_LIMIT_SIGMA = 20.0
+TRUTH_RGB, FOUND_RGB = (0, 200, 80), (255, 40, 40)
+CAPTION_PX = 22
+GAP_PX = 6
+
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font: 14px sans-serif; margin: 1em; background: #fff; color: #222 }}
+figure {{ margin: 0 0 1.2em }}
+img {{ max-width: 100%; display: block }}
+</style>
+<h1>{title}</h1>
+<pre>{summary}</pre>
+{figures}
+"""
+FIGURE = (
+    '<figure><figcaption>{caption}</figcaption><img loading="lazy" src="{file}" alt="{caption}"></figure>'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One picture on the page."""
+
+    file: str  # name in the pictures folder
+    name: str  # of the image, as kind/file
+    score: float  # sigma
+
+
+def draw(pixels: U8, scores: F32, judged: Mask, truth: Mask | None, limit_sigma: float | None) -> U8:
+    """Four panels: image, truth outlined, heat map, what exceeds the limit outlined.
+
+    Wide images are stacked, others stand side by side. The heat map's colours run from 0 to twice the
+    limit (to 20 sigma without one), the same for every image; what was not judged is dimmed.
+
+    Args:
+        pixels: uint8 [H, W] or [H, W, 3] RGB.
+        scores: float32 [H, W], sigma.
+        judged: bool [H, W].
+        truth: bool [H, W], or None where there is no mask.
+        limit_sigma: the limit, or None for none.
+
+    Returns:
+        uint8 [h, w, 3] RGB.
+    """
+    height, width = pixels.shape[:2]
+    shrink = min(1.0, HIGHEST_PANEL_PX / height)
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    image = _resized(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2), size)
+    top = 2 * limit_sigma if limit_sigma else TOP_WITHOUT_LIMIT_SIGMA
+    heat = _heat(np.where(judged, scores, 0), top)
+    heat[~judged] //= 3
+    exceeds = judged & (scores > limit_sigma) if limit_sigma else np.zeros_like(judged)
+    panels = {
+        "image": image,
+        "truth" if truth is not None else "no truth": _outlined(image, truth, size, TRUTH_RGB),
+        f"score, 0 to {top:.1f} sigma": _resized(heat, size),
+        f"above {limit_sigma:.1f} sigma" if limit_sigma else "no limit": _outlined(
+            image, exceeds, size, FOUND_RGB
+        ),
+    }
+    captioned = [_captioned(caption, panel) for caption, panel in panels.items()]
+    return _joined(captioned, axis=0 if width > 2 * height else 1)
+
+
+def write_picture(file: Path, picture: U8) -> None:
+    """Write uint8 [h, w, 3] RGB as PNG. Raises OSError."""
+    _, data = cv2.imencode(".png", picture[..., ::-1])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data.tobytes())
+
+
+def write_page(file: Path, title: str, summary: str, shown: Sequence[Shown]) -> None:
+    """Write the page of all pictures, highest score first. Raises OSError."""
+    figures = [
+        FIGURE.format(file=html.escape(one.file), caption=html.escape(f"{one.score:.1f} sigma  {one.name}"))
+        for one in sorted(shown, key=lambda one: -one.score)
+    ]
+    page = PAGE.format(title=html.escape(title), summary=html.escape(summary), figures="\n".join(figures))
+    file.write_text(page, encoding="utf-8")
+
+
+def _resized(picture: U8, size: tuple[int, int]) -> U8:
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _heat(scores: F32, top: float) -> U8:
+    grey = (np.clip(scores / top, 0, 1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(cv2.applyColorMap(grey, cv2.COLORMAP_TURBO)[..., ::-1], np.uint8)
+
+
+def _outlined(image: U8, mask: Mask | None, size: tuple[int, int], colour: tuple[int, int, int]) -> U8:
+    """Outline a mask two pixels outside it, so that a small fault isn't painted over."""
+    drawn = image.copy()
+    if mask is None or not mask.any():
+        return drawn
+    # INTER_AREA > 0 keeps faults that are smaller than a pixel of the picture.
+    small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    grown = cv2.dilate(small.astype(np.uint8), np.ones((5, 5), np.uint8))
+    outlines, _ = cv2.findContours(grown, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(drawn, outlines, -1, colour, 1)
+    return drawn
+
+
+def _captioned(caption: str, panel: U8) -> U8:
+    strip = np.full((CAPTION_PX, panel.shape[1], 3), 255, np.uint8)
+    cv2.putText(
+        strip, caption, (2, CAPTION_PX - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA
+    )
+    return np.concatenate([strip, panel])
+
+
+def _joined(panels: Sequence[U8], axis: int) -> U8:
+    first = panels[0].shape
+    gap = np.full((GAP_PX, first[1], 3) if axis == 0 else (first[0], GAP_PX, 3), 255, np.uint8)
+    parts = [part for panel in panels for part in (panel, gap)][:-1]
+    return np.concatenate(parts, axis=axis)

@@ -1,0 +1,95 @@
+"""Images through an engine: tiles cut as the line cuts them, scored as the line scores them.
+
+Knows backends and the grid; knows nothing of limits or truth.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from inspector.errors import ArtefactError, DataError
+from inspector.interfaces import Backend
+from inspector.learning.images import Image, ImageFile, read_images
+from inspector.records import F32, I32, U8, Grid, Region, Stamp, TileBatch
+from inspector.tiling import cut_region
+
+BATCH = 16  # tiles at a time; bounds memory on large images
+
+# An image from a folder was never triggered: the backend hands the stamp on unread.
+NO_STAMP = Stamp(
+    line="", camera="", sequence=0, block_id=0, encoder_start=0, encoder_end=0, captured_us=0, deadline_us=0
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What the engine saw in one image."""
+
+    region: Region  # that was looked at
+    tile_scores: F32  # [N], sigma
+    map_peaks: F32  # [N], highest cell of each tile's map, sigma: what a limit is held against
+    origins_px: I32  # [N, 2] (row, col) of the interiors, from the region's corner
+    cells: F32  # [rows, columns] over the region, highest score where tiles overlap
+    seconds: float  # in the engine
+
+    def pixel_scores(self, px_per_cell: int) -> F32:
+        """The cells drawn out to pixels, bilinear: float32 [region height, region width]."""
+        rows, columns = self.cells.shape
+        size = (columns * px_per_cell, rows * px_per_cell)
+        drawn = cv2.resize(self.cells, size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(drawn[: self.region.height_px, : self.region.width_px], np.float32)
+
+
+def read_for(file: ImageFile, channels: int) -> Image:
+    """Read one image of a recipe's channels. Raises DataError."""
+    return read_images([file], channels)[0]
+
+
+def score_image(backend: Backend, grid: Grid, path: Path, pixels: U8, region: Region) -> Scored:
+    """Score a region of an image as a piece of web of its own.
+
+    Args:
+        backend: an open engine.
+        grid: how tiles lie; of the engine's tile size.
+        path: of the image, for complaints.
+        pixels: uint8 [H, W] or [H, W, 3] RGB.
+        region: part of ``pixels``.
+
+    Raises:
+        DataError: the region is smaller than a tile.
+        ArtefactError: a score is not a finite number.
+    """
+    if min(region.width_px, region.height_px) < grid.tile_px:
+        raise DataError(
+            f"{path}: {region.width_px}x{region.height_px} px of web, less than a tile of {grid.tile_px} px; "
+            f"leave the image out, or evaluate with --resize {grid.tile_px}"
+        )
+    tiles, origins = cut_region(grid, pixels, region)
+    maps, scores, seconds = [], [], 0.0
+    for start in range(0, len(tiles), BATCH):
+        part = slice(start, start + BATCH)
+        began = time.perf_counter()
+        seen = backend.infer(TileBatch(NO_STAMP, tiles[part], origins[part], grid.margin_px))
+        seconds += time.perf_counter() - began
+        maps.append(seen.scores)
+        scores.append(seen.tile_scores)
+    tile_maps, tile_scores = np.concatenate(maps), np.concatenate(scores)
+    if not (np.isfinite(tile_maps).all() and np.isfinite(tile_scores).all()):
+        raise ArtefactError(f"{path}: recipe {backend.info.recipe} scores NaN or infinity; train it again")
+    shape = (grid.cells(region.height_px), grid.cells(region.width_px))
+    cells = _stitched(tile_maps, origins // grid.px_per_cell, shape)
+    return Scored(region, tile_scores, tile_maps.max(axis=(1, 2)), origins, cells, seconds)
+
+
+def _stitched(maps: F32, origins_cells: I32, shape: tuple[int, int]) -> F32:
+    canvas = np.full(shape, -np.inf, np.float32)
+    side = maps.shape[1]
+    for scores, (row, column) in zip(maps, origins_cells, strict=True):
+        place = canvas[row : row + side, column : column + side]
+        np.maximum(place, scores, out=place)
+    return canvas

@@ -1,0 +1,157 @@
+"""The tail of good scores: from a few hundred good tiles to a limit that one tile in 100,000 exceeds.
+
+Peaks over threshold (Coles, An Introduction to Statistical Modeling of Extreme Values, 2001, section
+4.3): what exceeds a high threshold u follows a generalised Pareto distribution with scale s and shape
+c, and the score exceeded by a share p of all tiles is
+
+    x(p) = u + s / c * ((q / p) ** c - 1),  for c -> 0:  u + s * log(q / p),  q = share of tiles above u
+
+Scale and shape by probability-weighted moments (Hosking and Wallis, Technometrics 29, 1987), which
+hold for small samples. The shape of a few dozen exceedances is mostly noise, so it is drawn to a prior
+and kept within bounds: a finite end of the tail is never believed in, nor a tail without a mean.
+
+The upper bound is a bootstrap percentile, images drawn first and tiles within them second (Davison and
+Hinkley, Bootstrap Methods, 1997, section 3.8), because tiles of one image resemble each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+F64: TypeAlias = npt.NDArray[np.float64]
+
+TAIL_SHARE = 0.1  # of the tiles lie above u
+LEAST_EXCEEDANCES = 15
+PRIOR_SHAPE = 0.1  # a little heavier than exponential
+PRIOR_DEVIATION = 0.15
+HIGHEST_SHAPE = 0.5
+CONFIDENCE = 0.95
+RESAMPLES = 300
+LEAST_TILES = 50
+SUSPECT_RATE = 0.01  # how often the highest of good tiles may look like a suspect
+SUSPECT_SHARE = 0.1  # more suspect images than this are no exception but the web's nature
+SEED = 20230609
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """A fitted tail; scores in sigma."""
+
+    threshold: float  # u
+    exceedances: int
+    share: float  # q
+    scale: float  # s
+    shape: float  # c
+
+    def quantile(self, rate: float) -> float:
+        """The score that a share ``rate`` of good tiles exceeds; never below the threshold."""
+        ratio = max(self.share / rate, 1.0)
+        if abs(self.shape) < 1e-9:
+            return self.threshold + self.scale * math.log(ratio)
+        return self.threshold + self.scale / self.shape * float(ratio**self.shape - 1)
+
+
+def fit_tail(scores: F64) -> Tail:
+    """Fit the upper tail of good tiles' scores, float [N], N > 15, finite.
+
+    Raises ValueError when nothing lies above the threshold (the highest scores are all equal).
+    """
+    count = len(scores)
+    above = max(LEAST_EXCEEDANCES, int(TAIL_SHARE * count))
+    top = np.sort(np.partition(scores, count - above - 1)[count - above - 1 :])
+    threshold, excess = float(top[0]), top[1:] - top[0]
+    mean = float(excess.mean())
+    if mean <= 0:
+        raise ValueError("the highest scores are all equal")
+    # a1 estimates E[Y (1 - F(Y))]; plotting positions (i - 0.35) / n as Hosking and Wallis advise.
+    a1 = float(((1 - (np.arange(1, above + 1) - 0.35) / above) * excess).mean())
+    measured = 2 - mean / (mean - 2 * a1) if mean > 2 * a1 else -math.inf
+    shape = _shrunk(measured, above)
+    return Tail(threshold, above, above / count, mean * (1 - shape), shape)
+
+
+def _shrunk(shape: float, exceedances: int) -> float:
+    """Weigh a measured shape against the prior; its variance near zero is 4 / (3 n) (ibid., equation 9)."""
+    if not math.isfinite(shape):
+        return 0.0
+    trust = PRIOR_DEVIATION**2 / (PRIOR_DEVIATION**2 + 4 / (3 * exceedances))
+    return min(max(PRIOR_SHAPE + trust * (shape - PRIOR_SHAPE), 0.0), HIGHEST_SHAPE)
+
+
+def upper_bound(scores: Sequence[F64], rate: float, confidence: float = CONFIDENCE) -> float:
+    """One-sided upper confidence bound of ``fit_tail(...).quantile(rate)``.
+
+    Args:
+        scores: one array of tile scores per image.
+        rate: share of good tiles above the score.
+        confidence: of the bound.
+    """
+    random = np.random.default_rng(SEED)
+    quantiles = []
+    for _ in range(RESAMPLES):
+        drawn = random.integers(len(scores), size=len(scores))
+        sample = np.concatenate([random.choice(scores[i], len(scores[i])) for i in drawn])
+        if len(sample) <= LEAST_EXCEEDANCES:
+            continue
+        try:
+            quantiles.append(fit_tail(sample).quantile(rate))
+        except ValueError:
+            quantiles.append(float(sample.max()))
+    return float(np.quantile(quantiles, confidence))
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLimit:
+    """What the good tiles of some images say about a limit; sigma."""
+
+    limit: float
+    tiles: int  # that count
+    highest: float  # of them
+    tail: Tail
+    quantile: float
+    bound: float  # upper confidence bound of the quantile
+    suspects: tuple[int, ...]  # places in the list of images, highest first; not counted
+
+
+def find_limit(scores: Sequence[F64], rate: float) -> FoundLimit:
+    """Set a limit that a share ``rate`` of good tiles exceeds at most, with 95 % confidence.
+
+    It is the upper bound of the tail's quantile, and never below the highest good tile. Images of which
+    even the other images' tail can't be the explanation are *suspects*, most likely faults among the good
+    images: they don't count, because a limit set by a fault would let its like pass.
+
+    Args:
+        scores: per image its tiles' scores, float64 [N], finite; more than 15 in all.
+        rate: share of good tiles.
+
+    Raises:
+        ValueError: the highest scores are all equal.
+    """
+    suspects = _suspects(scores)
+    kept = [one for place, one in enumerate(scores) if place not in suspects]
+    tiles = np.concatenate(kept)
+    tail = fit_tail(tiles)
+    bound = upper_bound(kept, rate)
+    highest = float(tiles.max())
+    return FoundLimit(max(bound, highest), len(tiles), highest, tail, tail.quantile(rate), bound, suspects)
+
+
+def _suspects(scores: Sequence[F64]) -> tuple[int, ...]:
+    """Images whose highest tile the tail of the others would bring once in a hundred such sets at most."""
+    by_peak = sorted(range(len(scores)), key=lambda place: -float(scores[place].max()))
+    found: list[int] = []
+    for place in by_peak[: max(1, int(SUSPECT_SHARE * len(scores)))]:
+        others = [scores[other] for other in by_peak if other not in found and other != place]
+        count = sum(len(one) for one in others)
+        if count < LEAST_TILES:
+            break
+        if scores[place].max() <= upper_bound(others, SUSPECT_RATE / count):
+            break
+        found.append(place)
+    return tuple(found)

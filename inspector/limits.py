@@ -1,0 +1,158 @@
+"""Limits on disk: ``calibration/line-<id>.<recipe>.toml``, written by ``calibrate``, read by a running line.
+
+A limit is the score, in sigma, above which web counts as faulty. It belongs to one line, one recipe,
+one ONNX graph and one resolution: limits that belong to anything else are refused, never stretched.
+A person may move ``limit_sigma`` by hand and say who and why in ``set_by_hand``; the provenance then
+still tells what calibration found.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from inspector.config import Site
+from inspector.errors import ArtefactError
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+HEADER = """\
+# Limits of line {line} for recipe {recipe}, written by `inspector calibrate`.
+# A limit may be moved by hand: change limit_sigma, and say in set_by_hand who did it, when and why.
+"""
+
+
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a limit comes from. The tail's symbols are those of ``inspector.learning.tail``."""
+
+    date_utc: str  # ISO 8601
+    inspector: str  # version
+    engine: str  # backend, its version and precision
+    data: str  # folder the good images came from
+    images: int  # that counted
+    images_sha256: Sha256  # of the images' own sha256, sorted, one a line
+    images_left_out: int  # because the students learnt from them
+    tiles: int
+    tiles_per_100m: int  # of this line
+    false_alarms_per_100m: float  # asked for
+    tile_rate: float  # the same, per tile
+    highest_sigma: float  # best-scoring good tile
+    quantile_sigma: float  # where the fitted tail reaches tile_rate
+    bound_sigma: float  # upper confidence bound of that
+    confidence: float
+    tail_threshold_sigma: float
+    tail_exceedances: int
+    tail_scale_sigma: float
+    tail_shape: float
+    suspects: tuple[str, ...] = ()  # good images that stand out from the others: look at them
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a line needs to call a score a fault."""
+
+    line: str
+    recipe: str
+    onnx_sha256: Sha256  # engines/<recipe>/model.onnx
+    mm_per_px: float
+    region_mm: tuple[float, float]  # left, right edge of the judged web, from the camera's first column
+    limit_sigma: float
+    provenance: Provenance
+    set_by_hand: str = ""
+
+
+def limits_file(site: Site, line_id: str, recipe: str) -> Path:
+    """Where the limits of a line and recipe are kept."""
+    return site.calibration / f"line-{line_id}.{recipe}.toml"
+
+
+def to_toml(limits: Limits) -> str:
+    """The file's text; ``load_limits`` reads it back to an equal value."""
+    table = msgspec.to_builtins(limits)
+    provenance = table.pop("provenance")
+    lines = [f"{key} = {_toml_value(value)}" for key, value in table.items()]
+    lines += ["", "[provenance]", *(f"{key} = {_toml_value(value)}" for key, value in provenance.items())]
+    return HEADER.format(line=limits.line, recipe=limits.recipe) + "\n".join(lines) + "\n"
+
+
+def load_limits(site: Site, line_id: str, recipe: str) -> Limits:
+    """Read the limits of a line and recipe, and prove that they belong to both.
+
+    Raises ArtefactError when they are missing, damaged, or belong to another line, recipe, ONNX graph
+    or resolution; ConfigError when there is no such line.
+    """
+    file = limits_file(site, line_id, recipe)
+    again = f"`inspector calibrate DATA --recipe {recipe} --line {line_id}`"
+    raw = _read(file, f"{again} with good web of this line")
+    try:
+        limits = msgspec.convert(raw, Limits)
+    except msgspec.ValidationError as error:
+        raise ArtefactError(f"{file}: {_sentence(str(error))}; mend it or run {again}") from None
+    _check_numbers(file, limits, again)
+    _check_belongs(file, limits, site, line_id, recipe, again)
+    return limits
+
+
+def _read(file: Path, remedy: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_bytes().decode())
+    except FileNotFoundError:
+        raise ArtefactError(f"{file}: no such file; run {remedy}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ArtefactError(f"{file}: can't be read ({error}); mend it or run {remedy}") from None
+
+
+def _sentence(message: str) -> str:
+    """msgspec's complaint in the file's own words."""
+    what, _, where = message.partition(" - at ")
+    what = what.replace("Object contains unknown field", "unknown key")
+    what = what.replace("Object missing required field", "missing key")
+    key = where.strip("`").removeprefix("$").removeprefix(".")
+    return f"{key}: {what[0].lower()}{what[1:]}" if key else what
+
+
+def _check_numbers(file: Path, limits: Limits, again: str) -> None:
+    """NaN and inf are valid TOML, and nothing exceeds them: such a limit would pass every fault."""
+    for key, value in (("limit_sigma", limits.limit_sigma), ("mm_per_px", limits.mm_per_px)):
+        if not (math.isfinite(value) and value > 0):
+            raise ArtefactError(
+                f"{file}: {key} = {value:g} must be a finite number above 0; mend it or run {again}"
+            )
+    left, right = limits.region_mm
+    if not (math.isfinite(right) and 0 <= left < right):
+        raise ArtefactError(
+            f"{file}: region_mm = [{left:g}, {right:g}] must be two rising positions; mend it or run {again}"
+        )
+
+
+def _check_belongs(file: Path, limits: Limits, site: Site, line_id: str, recipe: str, again: str) -> None:
+    if limits.line != line_id or limits.recipe != recipe:
+        raise ArtefactError(
+            f"{file}: holds limits of line {limits.line!r} and recipe {limits.recipe!r}, "
+            f"not of {line_id!r} and {recipe!r}; run {again}"
+        )
+    mm_per_px = site.line(line_id).web.mm_per_px
+    if not math.isclose(limits.mm_per_px, mm_per_px, rel_tol=1e-6):
+        raise ArtefactError(
+            f"{file}: calibrated at {limits.mm_per_px:g} mm/px, line {line_id} has {mm_per_px:g}; run {again}"
+        )
+    recipe_file = site.engines / recipe / "recipe.toml"
+    onnx_sha256 = _read(recipe_file, f"`inspector train DATA --recipe {recipe}`").get("onnx_sha256")
+    if limits.onnx_sha256 != onnx_sha256:
+        raise ArtefactError(
+            f"{file}: calibrated for another training of recipe {recipe!r} than {recipe_file}; run {again}"
+        )
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, float):
+        return repr(value)
+    # What json writes for text and whole numbers is TOML too, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,103 @@
+"""The tail's fit against distributions whose tails are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from inspector.learning.tail import HIGHEST_SHAPE, find_limit, fit_tail, upper_bound
+
+RATE = 1e-4
+
+
+def split(scores: np.ndarray, images: int) -> list[np.ndarray]:
+    return list(np.array_split(scores, images))
+
+
+def test_an_exponential_tail_is_found_and_carried_on() -> None:
+    scores = np.random.default_rng(1).exponential(2.0, 20_000)
+    tail = fit_tail(scores)
+    assert tail.share == pytest.approx(0.1)
+    assert abs(tail.shape) < 0.06
+    assert tail.quantile(RATE) == pytest.approx(2 * np.log(1 / RATE), rel=0.1)
+    assert tail.quantile(0.5) == tail.threshold  # below the threshold the tail says nothing
+
+
+def test_a_heavy_tail_is_found() -> None:
+    """What exceeds any threshold of this distribution (Lomax) has shape 1/4 exactly."""
+    scores = np.random.default_rng(2).pareto(4, 50_000)
+    assert fit_tail(scores).shape == pytest.approx(0.25, abs=0.05)
+
+
+def test_the_shape_stays_within_bounds() -> None:
+    random = np.random.default_rng(3)
+    assert fit_tail(random.uniform(size=5000)).shape == 0.0  # true shape -1: a finite end is not believed in
+    assert fit_tail(random.pareto(0.5, 5000)).shape == HIGHEST_SHAPE  # true shape 2
+
+
+@pytest.mark.parametrize("count", [60, 300])
+def test_the_limit_keeps_its_promise_on_web_never_seen(count: int) -> None:
+    """Of 25 calibrations at most a few may let more than one tile in 1000 through."""
+    broken = 0
+    for seed in range(25):
+        random = np.random.default_rng(seed)
+        found = find_limit(split(random.gamma(4.0, 1.0, count), 6), 1e-3)
+        broken += float((random.gamma(4.0, 1.0, 50_000) > found.limit).mean()) > 1e-3
+    assert broken <= 3
+
+
+def test_the_promise_holds_when_images_differ_from_each_other() -> None:
+    """Tiles of one image share its light: thirty tiles of ten images are not three hundred of one kind."""
+
+    def web(random: np.random.Generator, images: int) -> np.ndarray:
+        return random.normal(0, 2, images)[:, None] + random.gamma(4.0, 1.0, (images, 30))
+
+    broken = 0
+    for seed in range(25):
+        random = np.random.default_rng(seed)
+        limit = find_limit(list(web(random, 10)), 1e-3).limit
+        broken += float((web(random, 2000) > limit).mean()) > 1e-3
+    assert broken <= 3
+
+
+def test_more_tiles_bring_the_limit_down_to_the_truth() -> None:
+    random = np.random.default_rng(4)
+    truth = 2 * np.log(1 / RATE)
+    few = np.mean([find_limit(split(random.exponential(2.0, 60), 6), RATE).limit for _ in range(10)])
+    many = np.mean([find_limit(split(random.exponential(2.0, 6000), 60), RATE).limit for _ in range(10)])
+    assert truth < many < few
+
+
+def test_the_limit_is_never_below_the_highest_good_tile() -> None:
+    scores = np.random.default_rng(5).exponential(1.0, 500)
+    found = find_limit(split(scores, 10), 0.2)
+    assert found.bound < found.highest == scores.max() == found.limit
+
+
+def test_a_fault_among_good_images_is_named_and_does_not_raise_the_limit() -> None:
+    scores = split(np.random.default_rng(7).gamma(4.0, 1.0, 400), 20)
+    clean = find_limit(scores, RATE)
+    assert clean.suspects == ()
+    scores[13][5] = 300.0
+    found = find_limit(scores, RATE)
+    assert found.suspects == (13,)
+    assert found.tiles == 380
+    assert found.limit < 2 * clean.limit
+
+
+def test_good_web_is_seldom_suspected() -> None:
+    suspected = 0
+    for seed in range(30):
+        scores = np.random.default_rng(seed).gamma(4.0, 1.0, 200)
+        suspected += bool(find_limit(split(scores, 10), RATE).suspects)
+    assert suspected <= 2
+
+
+def test_equal_scores_have_no_tail() -> None:
+    with pytest.raises(ValueError, match="all equal"):
+        find_limit(split(np.full(200, 3.0), 5), RATE)
+
+
+def test_the_same_scores_give_the_same_limit() -> None:
+    scores = split(np.random.default_rng(8).gamma(4.0, 1.0, 200), 10)
+    assert find_limit(scores, RATE) == find_limit(scores, RATE)
