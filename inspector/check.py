@@ -52,7 +52,7 @@ class CheckReport:
 
 
 def check_line(site: Site, line_id: str) -> CheckReport:
-    """Prove config, ports, limits, engine and camera of a line, then lay the plan beside what the engine does here.
+    """Prove a line's config, ports, limits, engine and camera; lay the plan beside what the engine does.
 
     Raises ConfigError when there is no such line; everything else is in the report.
     """

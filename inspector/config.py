@@ -10,7 +10,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -20,16 +20,23 @@ from inspector.errors import ConfigError
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
 NotNegative: TypeAlias = Annotated[float, Meta(ge=0)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
-Endpoint: TypeAlias = Annotated[str, Meta(pattern=r"^(tcp|ipc)://.+")]
-Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+ENDPOINT = r"^(tcp|ipc)://.+"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+Endpoint: TypeAlias = Annotated[str, Meta(pattern=ENDPOINT)]
+Name: TypeAlias = Annotated[str, Meta(pattern=NAME)]
 Feature: TypeAlias = bool | int | float | str
+
+PATTERN_WORDS = {
+    ENDPOINT: "must be an endpoint such as tcp://127.0.0.1:5531 or ipc:///run/line-3",
+    NAME: "must be 1 to 64 letters, digits, '_', '-' or '.', and begin with a letter or digit",
+}
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every table: frozen, and strict about keys."""
 
 
-class FolderCamera(Model, tag_field="kind", tag="folder"):
+class FolderCamera(Model, frozen=True, tag_field="kind", tag="folder"):
     """Images replayed in name order."""
 
     path: str
@@ -38,14 +45,14 @@ class FolderCamera(Model, tag_field="kind", tag="folder"):
     pixel_format: Literal["Mono8", "RGB8"] = "Mono8"
 
 
-class FaultMix(Model):
+class FaultMix(Model, frozen=True):
     """Which faults the loom weaves in, and how often."""
 
     per_m: NotNegative = 0.2
     kinds: tuple[str, ...] = ()  # empty: all of them
 
 
-class LoomCamera(Model, tag_field="kind", tag="loom"):
+class LoomCamera(Model, frozen=True, tag_field="kind", tag="loom"):
     """A procedural woven web without end, in process."""
 
     width_px: Annotated[int, Meta(ge=64, le=16384)] = 2048
@@ -56,7 +63,7 @@ class LoomCamera(Model, tag_field="kind", tag="loom"):
     as_fast_as_possible: bool = False  # else at the web's speed
 
 
-class GenicamCamera(Model, tag_field="kind", tag="genicam"):
+class GenicamCamera(Model, frozen=True, tag_field="kind", tag="genicam"):
     """A GenICam camera through a GenTL producer (.cti)."""
 
     producer: str  # path of the .cti; environment variables are expanded
@@ -68,9 +75,10 @@ class GenicamCamera(Model, tag_field="kind", tag="genicam"):
 
 
 CameraConfig: TypeAlias = FolderCamera | LoomCamera | GenicamCamera
+CAMERAS: dict[str, type[Model]] = {"folder": FolderCamera, "loom": LoomCamera, "genicam": GenicamCamera}
 
 
-class Web(Model):
+class Web(Model, frozen=True):
     """Geometry of the web under the camera."""
 
     width_mm: Positive
@@ -80,7 +88,7 @@ class Web(Model):
     seamless: bool = True  # frames join without a gap; false: each image is a piece of its own
 
 
-class Region(Model):
+class Region(Model, frozen=True):
     """Which part of the web is judged, mm from the camera's first column."""
 
     kind: Literal["whole", "fixed", "auto"] = "whole"
@@ -88,34 +96,34 @@ class Region(Model):
     right_mm: NotNegative = 0.0
 
 
-class Tiles(Model):
+class Tiles(Model, frozen=True):
     """The grid, in mm on the web."""
 
     size_mm: Positive
     overlap_mm: NotNegative
 
 
-class Lanes(Model):
+class Lanes(Model, frozen=True):
     """Lanes across the web, each with verdicts of its own."""
 
     count: Annotated[int, Meta(ge=1, le=64)] = 1
     edges_mm: tuple[float, ...] = ()  # instead of count: n + 1 rising positions
 
 
-class Judging(Model):
+class Judging(Model, frozen=True):
     """What becomes a defect."""
 
     min_defect_mm: NotNegative = 0.0  # components with a longer side below this are left out
 
 
-class Engine(Model):
+class Engine(Model, frozen=True):
     """Which backend runs the recipe's engine."""
 
     backend: Literal["openvino", "onnxruntime", "tensorrt"] = "openvino"
     threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: the backend's own choice
 
 
-class Bus(Model):
+class Bus(Model, frozen=True):
     """Endpoints of the three sockets, and the keys when they leave this machine."""
 
     verdicts: Endpoint
@@ -124,7 +132,7 @@ class Bus(Model):
     keys: str = ""  # folder with server.key_secret and clients/*.key; a must off loopback
 
 
-class Overload(Model):
+class Overload(Model, frozen=True):
     """How much may wait where, and what is too late."""
 
     frames: Annotated[int, Meta(ge=1, le=64)] = 3
@@ -133,7 +141,7 @@ class Overload(Model):
     deadline_ms: Positive = 1000.0  # from a frame's capture to its verdict
 
 
-class Line(Model):
+class Line(Model, frozen=True):
     """One line of the plant."""
 
     recipe: Name
@@ -149,11 +157,23 @@ class Line(Model):
     reject_distance_m: NotNegative = 0.0  # camera to ejector
 
 
-class Plant(Model):
+class Plant(Model, frozen=True):
     """The whole of config.toml."""
 
     plant: str
     line: dict[str, Line]
+
+
+TABLES: dict[str, type[Model]] = {
+    "web": Web,
+    "region": Region,
+    "tiles": Tiles,
+    "lanes": Lanes,
+    "judging": Judging,
+    "engine": Engine,
+    "bus": Bus,
+    "overload": Overload,
+}
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -234,7 +254,20 @@ def _sentence(file: Path, raw: Any, message: str) -> str:
         return f"{file}: key {missing[1]!r} is missing in {_table(path)}"
     got = _value_at(raw, path)
     shown = f" (it is {got!r})" if not isinstance(got, dict | list) else ""
-    return f"{file}: {'.'.join(path) or 'the file'}: {what[0].lower()}{what[1:]}{shown}"
+    return f"{file}: {'.'.join(path) or 'the file'}: {_what_is_right(raw, path, what)}{shown}"
+
+
+def _what_is_right(raw: Any, path: list[str], what: str) -> str:
+    """msgspec's complaint, or what the key wants where it only says that the value is wrong."""
+    for pattern, words in PATTERN_WORDS.items():
+        if pattern in what:
+            return words
+    if what.startswith("Invalid"):
+        if path[-1] == "kind" and path[-2] == "camera":
+            return "must be one of: " + ", ".join(CAMERAS)
+        hints = get_type_hints(_model_at(path[:-1], raw))
+        return "must be one of: " + ", ".join(map(str, get_args(hints[path[-1]])))
+    return what[0].lower() + what[1:]
 
 
 def _table(path: list[str]) -> str:
@@ -272,31 +305,22 @@ def _value_at(raw: Any, path: list[str]) -> Any:
 
 
 def _known_keys(path: list[str], raw: Any) -> list[str]:
+    return [f.encode_name for f in msgspec.structs.fields(_model_at(path, raw))]
+
+
+def _model_at(path: list[str], raw: Any) -> type[Model]:
+    """The model of the table at ``path``."""
     match path:
         case []:
-            model: type = Plant
+            return Plant
         case ["line", _]:
-            model = Line
+            return Line
         case ["line", _, "camera"]:
-            cameras = {"folder": FolderCamera, "loom": LoomCamera, "genicam": GenicamCamera}
-            model = cameras.get(_value_at(raw, [*path, "kind"]), FolderCamera)
-        case ["line", _, "camera", "faults"]:
-            model = FaultMix
-        case ["line", _, table]:
-            tables: dict[str, type] = {
-                "web": Web,
-                "region": Region,
-                "tiles": Tiles,
-                "lanes": Lanes,
-                "judging": Judging,
-                "engine": Engine,
-                "bus": Bus,
-                "overload": Overload,
-            }
-            model = tables.get(table, Line)
+            return CAMERAS[_value_at(raw, [*path, "kind"])]
+        case ["line", _, "camera", _]:
+            return FaultMix
         case _:
-            return []
-    return [f.encode_name for f in msgspec.structs.fields(model)]
+            return TABLES[path[2]]
 
 
 def _check_line(file: Path, line_id: str, line: Line) -> None:

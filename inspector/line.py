@@ -24,7 +24,7 @@ from inspector.bus.publisher import HeartbeatData, Publisher
 from inspector.bus.wire import State
 from inspector.channel import Channel, FrameChannel
 from inspector.config import Line, LoomCamera, Site
-from inspector.errors import CameraError, ConfigError, InspectorError, LineFault
+from inspector.errors import ConfigError, InspectorError, LineFault
 from inspector.interfaces import Backend, Camera
 from inspector.judging import Judge
 from inspector.records import (
@@ -92,7 +92,8 @@ class Report:
         s = self.snapshot
         counts = ", ".join(f"{v} {k}" for k, v in s.outcomes.items())
         lines = [
-            f"line {self.line_id}: {s.metres:.2f} m in {s.seconds:.1f} s, {s.triggers} triggers, {counts}, {s.defects} defects"
+            f"line {self.line_id}: {s.metres:.2f} m in {s.seconds:.1f} s, {s.triggers} triggers, "
+            f"{counts}, {s.defects} defects"
         ]
         if s.reasons:
             lines.append(
@@ -173,7 +174,7 @@ def run_line(
             publisher.publish_alarm(800, type(error).__name__, str(error), "mend it and start the line again")
             publisher.close(State.ERROR)
             raise
-        corridor = _Corridor(parts, publisher, ending or Ending(), stop)
+        corridor = Corridor(parts, publisher, ending or Ending(), stop)
         if with_truth:
             corridor.keep_verdicts()
         start_up_s = time.monotonic() - started_s
@@ -209,7 +210,7 @@ def _signals() -> Iterator[threading.Event]:
 
 
 @dataclass
-class _Corridor:
+class Corridor:
     """The three threads and what lies between them."""
 
     parts: Parts
@@ -368,19 +369,9 @@ class _Corridor:
         timings = Timings(
             (taken_us - stamp.captured_us) / 1000, infer_ms, (now_us - stamp.captured_us) / 1000
         )
-        late = now_us > stamp.deadline_us
-        done = []
-        for verdict in verdicts:
-            if late and verdict.outcome is not Outcome.NOT_INSPECTED:
-                over_ms = (now_us - stamp.deadline_us) / 1000
-                verdict = dataclasses.replace(
-                    verdict,
-                    outcome=Outcome.NOT_INSPECTED,
-                    reason=Reason.LATE,
-                    detail=f"the verdict came {over_ms:.0f} ms after its deadline",
-                )
-            done.append(dataclasses.replace(verdict, timings=timings))
-        return done
+        if now_us > stamp.deadline_us:
+            verdicts = [_too_late(verdict, now_us) for verdict in verdicts]
+        return [dataclasses.replace(verdict, timings=timings) for verdict in verdicts]
 
     def _hand_over(self, judged: _Judged) -> None:
         if not self.verdicts.offer(judged):
@@ -448,6 +439,15 @@ class _Corridor:
             tiles_per_s=snapshot.tiles_per_s,
             speed_m_min=snapshot.speed_m_min,
         )
+
+
+def _too_late(verdict: Verdict, now_us: int) -> Verdict:
+    """A verdict after its deadline is none: nobody may act on it."""
+    if verdict.outcome is Outcome.NOT_INSPECTED:
+        return verdict
+    over_ms = (now_us - verdict.stamp.deadline_us) / 1000
+    detail = f"the verdict came {over_ms:.0f} ms after its deadline"
+    return dataclasses.replace(verdict, outcome=Outcome.NOT_INSPECTED, reason=Reason.LATE, detail=detail)
 
 
 def _is_patient(line: Line) -> bool:

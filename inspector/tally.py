@@ -1,4 +1,4 @@
-"""What a running line has done so far: counted by its threads, read by the view, the heartbeat and the summary."""
+"""What a running line has done so far: counted by its threads, read by view, heartbeat and summary."""
 
 from __future__ import annotations
 
@@ -62,12 +62,11 @@ class Tally:
     """Counts under one lock. Every method may be called from any thread."""
 
     counts_per_m: float
-    seamless: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _outcomes: Counter[str] = field(default_factory=Counter)
     _reasons: Counter[str] = field(default_factory=Counter)
     _lost: Counter[str] = field(default_factory=Counter)
-    _metres_by: Counter[str] = field(default_factory=Counter)
+    _metres_by: dict[Outcome, float] = field(default_factory=lambda: dict.fromkeys(Outcome, 0.0))
     _total_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     _acq_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     _infer_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
@@ -116,7 +115,7 @@ class Tally:
             self.y_decided_m = first.encoder_end / self.counts_per_m
             for verdict in verdicts:
                 self._outcomes[verdict.outcome.value] += 1
-                self._metres_by[verdict.outcome.value] += length_m / len(verdicts)
+                self._metres_by[verdict.outcome] += length_m / len(verdicts)
                 if verdict.outcome is not Outcome.PASS:
                     self._reasons[verdict.reason.value] += 1
                 self._late += verdict.reason is Reason.LATE
@@ -154,7 +153,7 @@ class Tally:
                 speed_m_min=m_per_s * 60,
                 outcomes={o.value: self._outcomes[o.value] for o in Outcome},
                 reasons=dict(self._reasons),
-                metres_by_outcome={o.value: self._metres_by[o.value] for o in Outcome},
+                metres_by_outcome={o.value: m for o, m in self._metres_by.items()},
                 lost=dict(self._lost),
                 late=self._late,
                 queue=queue,

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inspector import config
+from inspector.errors import ConfigError
+
+from .conftest import ROOT
+
+GOOD = (ROOT / "config.toml").read_text()
+
+
+def load(tmp_path: Path, text: str) -> config.Site:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    return config.load(file)
+
+
+def complaint(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'config.toml'}: ")
+    assert "\n" not in message
+    return message
+
+
+def changed(old: str, new: str, after: str = "") -> str:
+    """The good file with the first ``old`` after ``after`` replaced."""
+    at = GOOD.index(old, GOOD.index(after))
+    return GOOD[:at] + new + GOOD[at + len(old) :]
+
+
+def test_the_demo_plant_has_the_three_lines_and_their_cameras():
+    site = config.load(ROOT / "config.toml")
+    kinds = {line_id: type(line.camera) for line_id, line in site.plant.line.items()}
+    assert kinds == {"1": config.FolderCamera, "2": config.LoomCamera, "3": config.GenicamCamera}
+    assert site.engines == ROOT / "engines"
+
+
+def test_models_are_frozen():
+    line = config.load(ROOT / "config.toml").line("3")
+    with pytest.raises(AttributeError):
+        line.web.mm_per_px = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (changed("weave =", "weav ="), ["'weav'", "[line.2.camera]", "'weave'"]),
+        (changed("plant =", "plants ="), ["'plants'", "'plant'"]),
+        (
+            changed("mm_per_px = 0.2", "mm_per_px = -0.2", "[line.3]"),
+            ["line.3.web.mm_per_px", "> 0", "it is -0.2"],
+        ),
+        (
+            changed('kind = "loom"', 'kind = "lom"'),
+            ["line.2.camera.kind", "'lom'", "loom", "folder", "genicam"],
+        ),
+        (
+            changed('weave = "plain"', 'weave = "knit"'),
+            ["line.2.camera.weave", "plain, twill, satin", "'knit'"],
+        ),
+        (changed('recipe = "demo"', 'recipe = "../x"'), ["line.1.recipe", "letters, digits", "'../x'"]),
+        (changed("count = 2", 'count = "two"'), ["line.3.lanes.count", "int", "'two'"]),
+        (changed("ExposureTime = 40.0", "ExposureTime = [1]"), ["line.3.camera.features.ExposureTime"]),
+        (changed("[line.3]", "[line.2]"), ["line '2' stands there twice"]),
+        (changed('recipe = "demo"\n', "", "[line.1]"), ["'recipe' is missing", "[line.1]"]),
+        (
+            changed("tcp://127.0.0.1:5531", "udp://nowhere"),
+            ["line.3.bus.verdicts", "tcp://", "udp://nowhere"],
+        ),
+        (
+            changed("tcp://127.0.0.1:5531", "tcp://127.0.0.1:5521"),
+            ["line.2.bus.verdicts", "line.3.bus.verdicts"],
+        ),
+        (changed("overlap_mm = 6.4", "overlap_mm = 30", "[line.3]"), ["overlap_mm = 30", "at most 25.6"]),
+        (changed('kind = "auto"', 'kind = "fixed"'), ["left_mm < right_mm"]),
+        (changed("count = 2", "edges_mm = [0, 200, 100]"), ["edges_mm", "rising"]),
+        (changed("[line.3]", "[line.3]\nspeed = 3"), ["'speed'", "[line.3]"]),
+        ("plant = ", ["not valid TOML"]),
+        ("\x00", ["not valid TOML"]),
+    ],
+)
+def test_a_bad_file_is_one_sentence_with_file_key_and_remedy(tmp_path: Path, text: str, words: list[str]):
+    message = complaint(tmp_path, text)
+    for word in words:
+        assert word in message
+
+
+def test_a_missing_or_binary_file_is_one_sentence(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no such file"):
+        config.load(tmp_path / "none.toml")
+    (tmp_path / "config.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        config.load(tmp_path / "config.toml")
+
+
+def test_an_unknown_line_names_those_there_are():
+    with pytest.raises(ConfigError, match="no line '9'.*1, 2, 3"):
+        config.load(ROOT / "config.toml").line("9")
