@@ -101,3 +101,10 @@ def test_a_missing_or_binary_file_is_one_sentence(tmp_path: Path):
 def test_an_unknown_line_names_those_there_are():
     with pytest.raises(ConfigError, match="no line '9'.*1, 2, 3"):
         config.load(ROOT / "config.toml").line("9")
+
+
+def test_every_key_is_in_the_reference():
+    text = (ROOT / "docs/config.md").read_text()
+    models = [config.Plant, config.Line, config.FaultMix, *config.CAMERAS.values(), *config.TABLES.values()]
+    keys = {name for model in models for name in model.__struct_fields__}
+    assert {key for key in keys if f"`{key}`" not in text and f".{key}`" not in text} == {"line"}
