@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inspector.learning.tail import HIGHEST_SHAPE, find_limit, fit_tail, upper_bound
+from inspector.learning.tail import HIGHEST_SHAPE, find_limit, fit_tail
 
 RATE = 1e-4
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from inspector.errors import ArtefactError, DataError
 from inspector.interfaces import Backend
+from inspector.judging import stitch
 from inspector.learning.images import Image, ImageFile, read_images
 from inspector.records import F32, I32, U8, Grid, Region, Stamp, TileBatch
 from inspector.tiling import cut_region
@@ -82,14 +83,5 @@ def score_image(backend: Backend, grid: Grid, path: Path, pixels: U8, region: Re
     if not (np.isfinite(tile_maps).all() and np.isfinite(tile_scores).all()):
         raise ArtefactError(f"{path}: recipe {backend.info.recipe} scores NaN or infinity; train it again")
     shape = (grid.cells(region.height_px), grid.cells(region.width_px))
-    cells = _stitched(tile_maps, origins // grid.px_per_cell, shape)
+    cells = stitch(tile_maps, origins, grid.px_per_cell, shape)
     return Scored(region, tile_scores, tile_maps.max(axis=(1, 2)), origins, cells, seconds)
-
-
-def _stitched(maps: F32, origins_cells: I32, shape: tuple[int, int]) -> F32:
-    canvas = np.full(shape, -np.inf, np.float32)
-    side = maps.shape[1]
-    for scores, (row, column) in zip(maps, origins_cells, strict=True):
-        place = canvas[row : row + side, column : column + side]
-        np.maximum(place, scores, out=place)
-    return canvas

@@ -1,0 +1,158 @@
+"""Limits on disk: read back as written, and refused when they belong to anything else."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from inspector import config
+from inspector.config import Site
+from inspector.errors import ArtefactError
+from inspector.limits import Limits, Provenance, limits_file, load_limits, to_toml
+
+ROOT = Path(__file__).resolve().parents[1]
+SHA = "ab" * 32
+
+LIMITS = Limits(
+    line="3",
+    recipe="denim",
+    onnx_sha256=SHA,
+    mm_per_px=0.2,
+    region_mm=(0.0, 409.6),
+    limit_sigma=7.25,
+    provenance=Provenance(
+        date_utc="2026-11-24T02:00:00+00:00",
+        inspector="0.1.0",
+        engine="openvino 2026.4 bf16",
+        data='good "frames" Köper\\2',
+        images=12,
+        images_sha256="cd" * 32,
+        images_left_out=40,
+        tiles=1200,
+        tiles_per_100m=22322,
+        false_alarms_per_100m=1.0,
+        tile_rate=1 / 22322,
+        highest_sigma=6.5,
+        quantile_sigma=6.9,
+        bound_sigma=7.25,
+        confidence=0.95,
+        tail_threshold_sigma=3.0,
+        tail_exceedances=120,
+        tail_scale_sigma=0.5,
+        tail_shape=0.08,
+        suspects=("007.png: 31.0 sigma at 120 mm from the left, 33 mm from the top",),
+    ),
+)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    shutil.copy(ROOT / "config.toml", tmp_path)
+    (tmp_path / "engines/denim").mkdir(parents=True)
+    (tmp_path / "calibration").mkdir()
+    (tmp_path / "engines/denim/recipe.toml").write_text(f'name = "denim"\nonnx_sha256 = "{SHA}"\n')
+    found = config.load(tmp_path / "config.toml")
+    limits_file(found, "3", "denim").write_text(to_toml(LIMITS), encoding="utf-8")
+    return found
+
+
+def refusal(site: Site, line_id: str = "3") -> str:
+    with pytest.raises(ArtefactError) as caught:
+        load_limits(site, line_id, "denim")
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert "inspector calibrate DATA --recipe denim" in sentence or "inspector train" in sentence
+    return sentence
+
+
+def edit(site: Site, old: str, new: str) -> None:
+    file = limits_file(site, "3", "denim")
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_limits_come_back_as_they_were_written(site: Site) -> None:
+    assert load_limits(site, "3", "denim") == LIMITS
+
+
+def test_the_file_is_toml_and_says_what_may_be_edited(site: Site) -> None:
+    text = limits_file(site, "3", "denim").read_text(encoding="utf-8")
+    assert tomllib.loads(text) == msgspec.to_builtins(msgspec.json.decode(msgspec.json.encode(LIMITS)))
+    assert "set_by_hand" in text.splitlines()[1]
+    assert len(text.splitlines()) < 40
+
+
+def test_a_limit_may_be_moved_by_hand(site: Site) -> None:
+    edit(site, "limit_sigma = 7.25", "limit_sigma = 9")
+    edit(site, 'set_by_hand = ""', 'set_by_hand = "M. Weber, 3 May: too many alarms at the left selvedge"')
+    moved = load_limits(site, "3", "denim")
+    assert moved.limit_sigma == 9.0
+    assert moved.provenance.bound_sigma == 7.25
+    assert moved.set_by_hand.startswith("M. Weber")
+
+
+def test_missing_limits(site: Site) -> None:
+    limits_file(site, "3", "denim").unlink()
+    assert "line-3.denim.toml: no such file" in refusal(site)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-7.25", "0.0"])
+def test_a_limit_that_would_pass_or_fail_everything(site: Site, value: str) -> None:
+    edit(site, "limit_sigma = 7.25", f"limit_sigma = {value}")
+    assert "limit_sigma" in refusal(site)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("limit_sigma = 7.25\n", "", "missing key `limit_sigma`"),
+        ("limit_sigma", "limit_sgima", "unknown key `limit_sgima`"),
+        ("limit_sigma = 7.25", 'limit_sigma = "high"', "limit_sigma: expected `float`, got `str`"),
+        ("limit_sigma = 7.25", "limit_sigma = ", "can't be read"),
+        ("[0.0, 409.6]", "[409.6, 0.0]", "two rising positions"),
+        ("[0.0, 409.6]", "[nan, 409.6]", "two rising positions"),
+        (f'onnx_sha256 = "{SHA}"', 'onnx_sha256 = "abc"', "onnx_sha256"),
+        ("[provenance]", "[provenence]", "unknown key `provenence`"),
+    ],
+)
+def test_nonsense_by_hand(site: Site, old: str, new: str, said: str) -> None:
+    edit(site, old, new)
+    assert said in refusal(site)
+
+
+def test_bytes_that_are_no_text(site: Site) -> None:
+    limits_file(site, "3", "denim").write_bytes(b"\xff\xfe\x00")
+    assert "can't be read" in refusal(site)
+
+
+def test_limits_of_another_training(site: Site) -> None:
+    (site.engines / "denim/recipe.toml").write_text(f'onnx_sha256 = "{"ef" * 32}"\n')
+    assert "another training of recipe 'denim'" in refusal(site)
+
+
+def test_limits_without_their_recipe(site: Site) -> None:
+    (site.engines / "denim/recipe.toml").unlink()
+    assert "recipe.toml: no such file" in refusal(site)
+
+
+def test_limits_at_another_resolution(site: Site) -> None:
+    edit(site, "mm_per_px = 0.2", "mm_per_px = 0.25")
+    assert "calibrated at 0.25 mm/px, line 3 has 0.2" in refusal(site)
+
+
+def test_limits_copied_from_another_line(site: Site) -> None:
+    shutil.copy(limits_file(site, "3", "denim"), limits_file(site, "2", "denim"))
+    assert "holds limits of line '3'" in refusal(site, "2")
+
+
+def test_reading_limits_loads_nothing_of_learning() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, inspector.limits; sys.exit(any(m.startswith('inspector.learning') for m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
