@@ -1,0 +1,1 @@
+"""Engines: one ONNX graph a recipe, run by whichever runtime this machine has."""
