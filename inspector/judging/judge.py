@@ -72,12 +72,12 @@ class Judge:
             raise ArtefactError(
                 f"a limit of {limit_sigma} sigma can't judge anything; calibrate the line again"
             )
-        self._limit = float(limit_sigma)
+        self.limit_sigma = float(limit_sigma)
         self._min_defect_mm = min_defect_mm
         self._lanes = lanes
         self._web = web
         self._grid = grid
-        self._defects = DefectTracker(self._limit, min_defect_mm, web, grid.px_per_cell)
+        self._defects = DefectTracker(self.limit_sigma, min_defect_mm, web, grid.px_per_cell)
         self._carried: tuple[int, int, F32] | None = (
             None  # piece, its row, cells decided only by the next strip
         )
@@ -157,7 +157,7 @@ class Judge:
             x_start_mm=lane.left_mm,
             x_end_mm=lane.right_mm,
             score=float(finite.max()) if finite.size else math.nan,
-            limit=self._limit,
+            limit=self.limit_sigma,
             n_tiles=int(lane.tiles.sum()),
             n_tiles_inspected=n_came,
             defects=tuple(

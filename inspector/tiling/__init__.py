@@ -12,6 +12,7 @@ from inspector.tiling.grid import (
     plan_for,
     tiles_per_s,
 )
+from inspector.tiling.picture import draw_grid
 from inspector.tiling.region import find_region, region_finder
 from inspector.tiling.strip import Tiler
 
@@ -23,6 +24,7 @@ __all__ = [
     "Tiler",
     "check_frame_size",
     "cut_region",
+    "draw_grid",
     "find_region",
     "grid_for",
     "plan_for",

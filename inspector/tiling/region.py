@@ -31,6 +31,7 @@ LESS_GRAIN = 0.62  # of the web just inside: a block with less is foreign
 NO_WEB = 0.4  # the same at the frame's border: only next to sure background is there a selvedge to leave out
 OTHER_GREY = 0.25  # darker than this share of the web inside, or brighter by it, is foreign
 SPANS = 0.8  # share of a line's blocks that are foreign when background spans the frame
+KNOWN = 0.3  # share of the lines inside that must be web to tell what is foreign to it
 CLEAN = 0.05  # share of foreign blocks that a line just inside the edge may still have
 ISLAND = 3  # lines like web that a selvedge's bright threads may make
 
@@ -134,15 +135,15 @@ def _reach(grey: F32, grain: F32) -> int:
         clean = at
         while clean > max(1, at - near) and foreign[clean - 1] > CLEAN:
             clean -= 1
-        return clean
+        return max(1, clean - 1)  # one more: an edge hardly ever falls between two blocks
     return lines
 
 
 def _foreign(grey: F32, grain: F32, inside: slice, less: float) -> F32:
     """Return for every line which share of its blocks doesn't look like the lines ``inside``."""
     web_grey, web_grain = np.median(grey[inside], axis=0), np.median(grain[inside], axis=0)
-    known = web_grain > NO_GRAIN  # where there is background inside too, it tells nothing
-    if not known.any():
+    known = (web_grain > NO_GRAIN) & (web_grey > DARK)  # background or a hole inside tells nothing
+    if known.mean() < KNOWN:
         return np.zeros(len(grain), np.float32)
     brightness = grey[:, known] / web_grey[known]
     grain_kept = grain[:, known] / web_grain[known]
