@@ -247,6 +247,123 @@ def keys(folder: Path, clients: tuple[str, ...]) -> None:
         click.echo(path)
 
 
+@main.command(epilog=EXIT_CODES)
+@click.argument("data", type=click.Path(path_type=Path, file_okay=False))
+@CONFIG
+@RECIPE
+@LINE
+@click.option(
+    "--false-alarms-per-100m",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How many tiles of good web may be called faulty.",
+)
+def calibrate(data: Path, config_file: Path, recipe: str, line_id: str, false_alarms_per_100m: float) -> None:
+    """Set a line's limit from good web alone; DATA is a folder of good images or an MVTec-style tree.
+
+    Images that the students learnt from don't count. Needs an engine: build it first.
+
+    \b
+    Example:
+      inspector calibrate more-good-frames/ --recipe denim --line 3
+    """
+    from inspector.learning import calibrate as calibration
+    from inspector.view import progress_bar
+
+    site = _site(config_file)
+    with progress_bar("good images") as progress:
+        limits = calibration.calibrate(
+            data, recipe, line_id, site, false_alarms_per_100m=false_alarms_per_100m, progress=progress
+        )
+    click.echo(calibration.summary(limits))
+
+
+@main.command("build-engine", epilog=EXIT_CODES)
+@CONFIG
+@RECIPE
+@click.option("--backend", type=BACKENDS, default="openvino", show_default=True)
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True
+)
+def build_engine(config_file: Path, recipe: str, backend: str, precision: str) -> None:
+    """Compile a recipe's ONNX graph for this machine and prove that it scores like the graph.
+
+    \b
+    Examples:
+      inspector build-engine --recipe denim
+      inspector build-engine --recipe denim --backend onnxruntime
+      inspector build-engine --recipe denim --precision fp32
+    """
+    from inspector import backends
+
+    built = backends.build_engine(_site(config_file).engines / recipe, backend, precision)
+    click.echo(built.text())
+
+
+@main.command(epilog=EXIT_CODES)
+@click.argument("data", type=click.Path(path_type=Path, file_okay=False))
+@CONFIG
+@RECIPE
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures there."
+)
+@click.option(
+    "--resize", type=click.IntRange(min=32), help="Squeeze whole images to this many pixels square."
+)
+@click.option(
+    "--overlap-px", type=click.IntRange(min=0), default=32, show_default=True, help="Of native tiles."
+)
+@click.option(
+    "--region", type=click.Choice(["whole", "auto"]), help="auto leaves out background and selvedge."
+)
+@click.option(
+    "--pictures", type=click.Path(path_type=Path, file_okay=False), help="Image, truth, map, outline."
+)
+@click.option("--limit", type=float, help="Limit drawn in the pictures, sigma.")
+@click.option("--backend", type=BACKENDS, default="openvino", show_default=True)
+def evaluate(
+    data: Path,
+    config_file: Path,
+    recipe: str,
+    json_file: Path | None,
+    resize: int | None,
+    overlap_px: int,
+    region: str | None,
+    pictures: Path | None,
+    limit: float | None,
+    backend: str,
+) -> None:
+    """Measure a recipe on images with known faults: an MVTec-style tree (test/, ground_truth/).
+
+    \b
+    Examples:
+      inspector evaluate data/grid --recipe grid --json grid.json --resize 256
+      inspector evaluate data/cloth --recipe cloth --pictures out/cloth --overlap-px 0
+    """
+    from inspector.backends.artifact import write_atomically
+    from inspector.learning.evaluate import evaluate as measure
+    from inspector.view import progress_bar
+
+    with progress_bar("images") as progress:
+        evaluation = measure(
+            data,
+            _site(config_file).engines / recipe,
+            backend=backend,
+            resize=resize,
+            overlap_px=overlap_px,
+            region=region,
+            pictures=pictures,
+            limit_sigma=limit,
+            progress=progress,
+        )
+    if json_file:
+        write_atomically(json_file, (json.dumps(evaluation.to_json(), indent=2) + "\n").encode())
+    click.echo(evaluation.summary())
+    if pictures:
+        click.echo(f"pictures: {pictures / 'index.html'}")
+
+
 def _site(config_file: Path) -> Site:
     from inspector import config
 

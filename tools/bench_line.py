@@ -1,0 +1,217 @@
+"""`make bench`: is the line as fast as its engine, how late are its verdicts, what does it cost?
+
+    python tools/bench_line.py [--rounds 3] [--seconds 20] [--soak-minutes 0] [--recipe demo] [--json FILE]
+
+Every figure is measured on this machine in this run: the bare engine and the whole line (virtual
+GenICam camera, Harvesters, tiling, engine, judging, ZeroMQ) in turn, medians over the rounds.
+
+* bare engine: tiles/s of the recipe's engine on real tiles of the loom, nothing else running.
+* whole line, saturated: the camera gives half as many frames again as the engine can take; what the line
+  inspects is its throughput.
+* whole line at 90 % of the bare engine: frame-to-verdict p50 and p99, drops, CPU by thread.
+* memory: resident size of the line's process, at the start and over the soak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspector import backends, config
+from inspector.cameras.loom import Loom
+from inspector.records import Frame, Region, Stamp, TileBatch
+from inspector.tiling import Tiler, grid_for, plan_for
+
+ROOT = Path(__file__).resolve().parents[1]
+STACKED_FRAMES = 16
+LINE = "3"
+
+
+@dataclass
+class Rig:
+    """A copy of the demo plant's line 3 in front of a camera that plays stacked frames."""
+
+    folder: Path
+    frames: np.ndarray  # [n, H, W] uint8
+    tiles_per_frame: float
+
+    def run(self, frames_per_s: float, seconds: float, sample_memory: bool = False) -> dict[str, Any]:
+        """Run the line; return its summary, with the memory samples if asked for."""
+        summary = self.folder / "summary.json"
+        height, width = self.frames.shape[1:]
+        environment = os.environ | {
+            "SIMCAM_IMAGES": str(self.folder / "frames.raw"),
+            "SIMCAM_WIDTH": str(width),
+            "SIMCAM_HEIGHT": str(height),
+        }
+        text = (ROOT / "config.toml").read_text()
+        rate = f"AcquisitionLineRate = {frames_per_s * height:.1f}"
+        (self.folder / "config.toml").write_text(_with_line_rate(text, rate))
+        command = [sys.executable, "-m", "inspector", "run", "--config", str(self.folder / "config.toml")]
+        command += ["--line", LINE, "--seconds", str(seconds), "--summary", str(summary)]
+        began_s = time.monotonic()
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        memory = _watch_memory(process) if sample_memory else []
+        output, _ = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"the line failed with code {process.returncode}:\n{output}")
+        report: dict[str, Any] = json.loads(summary.read_text())
+        report["memory_mb"] = memory
+        report["process_s"] = time.monotonic() - began_s
+        return report
+
+
+def _with_line_rate(text: str, rate: str) -> str:
+    lines = text.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("AcquisitionLineRate"))
+    lines[at] = rate
+    return "\n".join(lines)
+
+
+def _watch_memory(process: subprocess.Popen[str]) -> list[float]:
+    """Resident MB of the process, about once a second, until it ends."""
+    samples = []
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        except FileNotFoundError:
+            break
+        resident = [line for line in status.splitlines() if line.startswith("VmRSS")]
+        if resident:
+            samples.append(int(resident[0].split()[1]) / 1024)
+        time.sleep(1.0)
+    return samples
+
+
+def make_rig(folder: Path, recipe: str) -> tuple[Rig, TileBatch]:
+    """Weave frames to play, and cut the tiles for the bare engine from them."""
+    site = config.load(ROOT / "config.toml")
+    line = site.line(LINE)
+    assert isinstance(line.camera, config.GenicamCamera)
+    width, height = int(line.camera.features["Width"]), int(line.camera.features["Height"])
+    loom = Loom(width, line.web.mm_per_px, seed=7)
+    frames = np.stack([loom.rows(height) for _ in range(STACKED_FRAMES)])
+    frames.tofile(folder / "frames.raw")
+    for name in ("engines", "calibration", "tools"):
+        (folder / name).symlink_to(ROOT / name)
+    backend = backends.open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
+    grid = grid_for(line, backend.info)
+    backend.close()
+    tiler = Tiler(grid, lambda pixels: Region(0, pixels.shape[1], 0, pixels.shape[0]), seamless=True)
+    counts = round(height * line.web.mm_per_px / 1000 * line.web.encoder_counts_per_m)
+    batches = []
+    for n, pixels in enumerate(frames[:3]):
+        stamp = Stamp(LINE, "bench", n, n, n * counts, (n + 1) * counts, 0, 0)
+        batches += [strip.batch for strip in tiler.push(Frame(stamp, pixels)) if strip.batch is not None]
+    per_m = plan_for(grid, line, width).tiles_per_m
+    return Rig(folder, frames, per_m * height * line.web.mm_per_px / 1000), batches[-1]
+
+
+def bare_engine(recipe: str, batch: TileBatch, seconds: float) -> float:
+    """Tiles a second of the engine alone, on one frame's tiles."""
+    site = config.load(ROOT / "config.toml")
+    line = site.line(LINE)
+    backend = backends.open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
+    try:
+        backend.infer(batch)
+        tiles, began_s = 0, time.monotonic()
+        while time.monotonic() - began_s < seconds:
+            backend.infer(batch)
+            tiles += len(batch.pixels)
+        return tiles / (time.monotonic() - began_s)
+    finally:
+        backend.close()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument(
+        "--soak-minutes", type=float, default=0.0, help="watch memory for this long at the end"
+    )
+    parser.add_argument("--recipe", default="demo")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    rows: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
+        rig, batch = make_rig(Path(folder), given.recipe)
+        for n in range(given.rounds):
+            print(f"round {n + 1} of {given.rounds} ...", flush=True)
+            measure_round(rig, batch, given.recipe, given.seconds, rows)
+        report = {name: statistics.median(values) for name, values in rows.items()}
+        print_table(rows)
+        if given.soak_minutes:
+            report |= soak(rig, report["bare engine, tiles/s"], given.soak_minutes)
+    if given.json:
+        given.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def measure_round(
+    rig: Rig, batch: TileBatch, recipe: str, seconds: float, rows: dict[str, list[float]]
+) -> None:
+    """One round: bare engine, saturated line, bare engine again, line at 90 %."""
+
+    def note(name: str, value: float) -> None:
+        rows.setdefault(name, []).append(value)
+
+    bare = bare_engine(recipe, batch, seconds / 2)
+    full = rig.run(1.5 * bare / rig.tiles_per_frame, seconds)
+    bare = statistics.mean([bare, bare_engine(recipe, batch, seconds / 2)])
+    inspected = full["tiles"] / full["seconds"]
+    calm = rig.run(0.9 * bare / rig.tiles_per_frame, seconds, sample_memory=True)
+    note("bare engine, tiles/s", bare)
+    note("whole line saturated, tiles/s", inspected)
+    note("whole line / bare engine", inspected / bare)
+    note("saturated: NOT_INSPECTED for overload", full["reasons"].get("overload", 0))
+    note("at 90 %: p50 frame to verdict, ms", calm["p50_ms"])
+    note("at 90 %: p99 frame to verdict, ms", calm["p99_ms"])
+    note("at 90 %: drops", sum(calm["lost"].values()))
+    note("at 90 %: engine p50 a frame, ms", calm["infer_p50_ms"])
+    cpu = calm["cpu_s"]
+    total = sum(cpu.values())
+    for thread, value in cpu.items():
+        note(f"at 90 %: CPU share of {thread}, %", 100 * value / total)
+    note("at 90 %: CPU cores used", total / calm["seconds"])
+    note("resident memory, MB", max(calm["memory_mb"]))
+    note("start of `run` to Ready, s", calm["start_up_s"])
+
+
+def print_table(rows: dict[str, list[float]]) -> None:
+    """Medians with the spread."""
+    print(f"\n{'median of the rounds':46} {'median':>9} {'least':>9} {'most':>9}")
+    for name, values in rows.items():
+        print(f"{name:46} {statistics.median(values):9.2f} {min(values):9.2f} {max(values):9.2f}")
+
+
+def soak(rig: Rig, bare: float, minutes: float) -> dict[str, float]:
+    """Run at 80 % of the engine and watch the memory: the second half must not be above the first."""
+    report = rig.run(0.8 * bare / rig.tiles_per_frame, minutes * 60, sample_memory=True)
+    settled = report["memory_mb"][10:]
+    half = len(settled) // 2
+    early, late = statistics.median(settled[:half]), statistics.median(settled[half:])
+    print(
+        f"\nsoak of {minutes:g} min at 80 %: {report['triggers']} triggers, drops {sum(report['lost'].values())},"
+    )
+    print(
+        f"resident {early:.1f} MB in the first half, {late:.1f} MB in the second, at most {max(settled):.1f} MB"
+    )
+    return {"soak first half, MB": early, "soak second half, MB": late, "soak most, MB": max(settled)}
+
+
+if __name__ == "__main__":
+    main()

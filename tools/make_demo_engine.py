@@ -1,0 +1,65 @@
+"""`make demo-engine`: train the demo recipe anew, on the loom's own cloth, and set the demo lines' limits.
+
+    python tools/make_demo_engine.py [--keep FOLDER]
+
+Weaves good web with seeds that no demo line uses, then runs the same commands a plant would: train,
+calibrate (on web the students never saw), build-engine. Takes a few minutes. The result, recipe and limits,
+is committed; the plans are bound to a machine and are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+
+from inspector import config
+from inspector.cameras.loom import Loom
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = "demo"
+TRAIN_SEEDS = range(100, 106)
+CALIBRATE_SEEDS = range(200, 212)
+FRAMES_PER_SEED = 2
+
+
+def weave(folder: Path, seeds: range) -> None:
+    """Write frames of good web as PNG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        loom = Loom(2048, 0.2, "plain", seed, config.FaultMix(per_m=0.0))
+        for n in range(FRAMES_PER_SEED):
+            cv2.imwrite(str(folder / f"seed{seed}_{n}.png"), loom.rows(1024))
+
+
+def main() -> int:
+    """Weave, train, calibrate, build."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--keep", type=Path, help="keep the woven frames here")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="inspector-demo-") as temporary:
+        data = given.keep or Path(temporary)
+        weave(data / "train", TRAIN_SEEDS)
+        weave(data / "calibrate", CALIBRATE_SEEDS)
+        inspector = [sys.executable, "-m", "inspector"]
+        recipe = ["--recipe", RECIPE]
+        commands = [["train", str(data / "train"), *recipe, "--overwrite"], ["build-engine", *recipe]]
+        commands += [
+            ["calibrate", str(data / "calibrate"), *recipe, "--line", line] for line in ("1", "2", "3")
+        ]
+        for command in commands:
+            print("inspector", *command, flush=True)
+            code = subprocess.run([*inspector, *command], cwd=ROOT, check=False).returncode
+            if code:
+                return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
