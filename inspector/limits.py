@@ -8,13 +8,13 @@ still tells what calibration found.
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import tomli_w
 from msgspec import Meta
 
 from inspector.config import Site
@@ -73,11 +73,7 @@ def limits_file(site: Site, line_id: str, recipe: str) -> Path:
 
 def to_toml(limits: Limits) -> str:
     """The file's text; ``load_limits`` reads it back to an equal value."""
-    table = msgspec.to_builtins(limits)
-    provenance = table.pop("provenance")
-    lines = [f"{key} = {_toml_value(value)}" for key, value in table.items()]
-    lines += ["", "[provenance]", *(f"{key} = {_toml_value(value)}" for key, value in provenance.items())]
-    return HEADER.format(line=limits.line, recipe=limits.recipe) + "\n".join(lines) + "\n"
+    return HEADER.format(line=limits.line, recipe=limits.recipe) + tomli_w.dumps(msgspec.to_builtins(limits))
 
 
 def load_limits(site: Site, line_id: str, recipe: str) -> Limits:
@@ -147,12 +143,3 @@ def _check_belongs(file: Path, limits: Limits, site: Site, line_id: str, recipe:
         raise ArtefactError(
             f"{file}: calibrated for another training of recipe {recipe!r} than {recipe_file}; run {again}"
         )
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    if isinstance(value, float):
-        return repr(value)
-    # What json writes for text and whole numbers is TOML too, but for DEL, which TOML wants escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -32,7 +32,9 @@ def write_contrast_onnx(path: Path, *, sigma_grey: float = 4.0) -> None:
         helper.make_node("Abs", ["difference"], ["contrast"]),
         helper.make_node("Slice", ["contrast", "starts", "ends", "image_axes"], ["judged"]),
         helper.make_node("Unsqueeze", ["judged", "channel"], ["plane"]),
-        helper.make_node("AveragePool", ["plane"], ["cells"], kernel_shape=[CELL_PX] * 2, strides=[CELL_PX] * 2),
+        helper.make_node(
+            "AveragePool", ["plane"], ["cells"], kernel_shape=[CELL_PX] * 2, strides=[CELL_PX] * 2
+        ),
         helper.make_node("Squeeze", ["cells", "channel"], ["cell_grey"]),
         helper.make_node("Div", ["cell_grey", "sigma"], ["map"]),
         helper.make_node("ReduceMax", ["map", "image_axes"], ["score"], keepdims=0),

@@ -201,7 +201,7 @@ def _refuse_few(data: Path, web: _GoodWeb, line_id: str, rate: float, per_100m: 
     has = f"{tiles} tiles of good web that the students never learnt from"
     if web.left_out:
         has += f" ({web.left_out} images were left out because they did)"
-    more = f"{(wanted - tiles) / per_100m * 100:.2g} m"
+    more = f"{(wanted - tiles) / per_100m * 100:.2f} m"
     if tiles:
         more = f"{math.ceil((wanted - tiles) * len(web.images) / tiles)} images like these or {more}"
     raise DataError(

@@ -1,0 +1,185 @@
+"""Calibration through a real engine: what counts, what is refused, and what the file then says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from inspector.config import Site
+from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.learning.calibrate import calibrate, summary
+from inspector.limits import limits_file, load_limits
+from tests.small_recipe import make_recipe, make_site, weave
+
+IMAGES = 14
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    """Good web: 14 frames of 128 x 256 px, eight tiles of 64 px each."""
+    folder = tmp_path / "good"
+    folder.mkdir()
+    for number in range(IMAGES):
+        cv2.imwrite(str(folder / f"{number:03}.png"), weave(number, 128, 256))
+    return folder
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = make_site(tmp_path)
+    make_recipe(site, "stripes")
+    return site
+
+
+def refusal(error: type[Exception], *args: object, **options: float) -> str:
+    with pytest.raises(error) as caught:
+        calibrate(*args, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_limit_from_good_web(good: Path, site: Site) -> None:
+    told: list[tuple[int, int]] = []
+    limits = calibrate(good, "stripes", "1", site, progress=lambda done, total: told.append((done, total)))
+    assert load_limits(site, "1", "stripes") == limits
+    assert limits.limit_sigma == max(limits.provenance.highest_sigma, limits.provenance.bound_sigma)
+    assert limits.region_mm == (0.0, 51.2)
+    found = limits.provenance
+    assert (found.images, found.images_left_out, found.tiles, found.suspects) == (IMAGES, 0, 8 * IMAGES, ())
+    # Four tiles across 51.2 mm, one row of them every 64 px * 0.2 mm.
+    assert found.tiles_per_100m == 4 * 7812.5 == round(found.false_alarms_per_100m / found.tile_rate)
+    assert (found.data, found.engine.split()[0]) == ("good", "onnxruntime")
+    assert told[0] == (0, IMAGES)
+    assert told[-1] == (IMAGES, IMAGES)
+    assert f"{limits.limit_sigma:.2f} sigma" in summary(limits)
+
+
+def test_the_same_web_gives_the_same_limit(good: Path, site: Site) -> None:
+    first, second = (calibrate(good, "stripes", "1", site) for _ in range(2))
+    assert first.limit_sigma == second.limit_sigma
+    assert first.provenance.images_sha256 == second.provenance.images_sha256
+
+
+def test_fewer_false_alarms_cost_a_higher_limit(good: Path, site: Site) -> None:
+    often = calibrate(good, "stripes", "1", site, false_alarms_per_100m=100.0)
+    seldom = calibrate(good, "stripes", "1", site, false_alarms_per_100m=1.0)
+    assert often.provenance.quantile_sigma < seldom.provenance.quantile_sigma
+    assert often.limit_sigma <= seldom.limit_sigma
+
+
+def test_what_the_students_learnt_from_does_not_count(good: Path, site: Site) -> None:
+    learnt = sorted(good.iterdir())[:4]
+    validation = sorted(good.iterdir())[4:6]
+    make_recipe(site, "stripes", learnt=learnt, validation=validation)
+    limits = calibrate(good, "stripes", "1", site)
+    assert (limits.provenance.images, limits.provenance.images_left_out) == (10, 4)
+    assert "left out because the students learnt from them: 4 images" in summary(limits)
+
+
+def test_only_train_good_of_a_tree_counts(good: Path, site: Site, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "train").mkdir(parents=True)
+    good.rename(tree / "train/good")
+    (tree / "test/good").mkdir(parents=True)
+    cv2.imwrite(
+        str(tree / "test/good/900.png"), np.zeros((8, 8), np.uint8)
+    )  # would be refused if it were read
+    assert calibrate(tree, "stripes", "1", site).provenance.images == IMAGES
+
+
+def test_a_fault_among_the_good_images_is_pointed_at(good: Path, site: Site) -> None:
+    clean = calibrate(good, "stripes", "1", site).limit_sigma
+    torn = weave(5, 128, 256)
+    torn[40:56, 200:216] = 0
+    cv2.imwrite(str(good / "005.png"), torn)
+    limits = calibrate(good, "stripes", "1", site)
+    (suspect,) = limits.provenance.suspects
+    assert suspect.startswith("005.png: ")
+    x_mm, y_mm = (float(word) for word in suspect.replace(" mm", "").split() if word.isdigit())
+    assert 200 * 0.2 <= x_mm <= 216 * 0.2
+    assert 40 * 0.2 <= y_mm <= 56 * 0.2
+    assert suspect in summary(limits)
+    assert limits.limit_sigma < 2 * clean
+
+
+def test_too_few_tiles_says_how_many_more(good: Path, site: Site) -> None:
+    for file in sorted(good.iterdir())[3:]:
+        file.unlink()
+    said = refusal(DataError, good, "stripes", "1", site)
+    assert "24 tiles of good web" in said
+    assert "wants at least 50" in said
+    assert "4 images like these or 0.08 m of good web more" in said
+    assert not limits_file(site, "1", "stripes").exists()
+
+
+def test_nothing_left_to_count(good: Path, site: Site) -> None:
+    make_recipe(site, "stripes", learnt=sorted(good.iterdir()))
+    said = refusal(DataError, good, "stripes", "1", site)
+    assert "0 tiles" in said
+    assert "14 images were left out" in said
+
+
+def test_a_rate_that_the_tiles_cannot_answer_for(good: Path, site: Site) -> None:
+    """One false alarm per 100 km is one in 31 million tiles; 112 of them say nothing about that."""
+    assert "wants at least 31250" in refusal(
+        DataError, good, "stripes", "1", site, false_alarms_per_100m=0.001
+    )
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_that_is_none(good: Path, site: Site, rate: float) -> None:
+    assert "false alarms per 100 m" in refusal(
+        ConfigError, good, "stripes", "1", site, false_alarms_per_100m=rate
+    )
+
+
+def test_the_same_image_twice(good: Path, site: Site) -> None:
+    (good / "copy.png").write_bytes((good / "003.png").read_bytes())
+    said = refusal(DataError, good, "stripes", "1", site)
+    assert "copy.png" in said
+    assert "003.png" in said
+
+
+def test_images_that_show_nothing(good: Path, site: Site) -> None:
+    for number, file in enumerate(sorted(good.iterdir())):
+        cv2.imwrite(str(file), np.full((128, 256), 100 + number, np.uint8))
+    assert "scores exactly 0 sigma" in refusal(DataError, good, "stripes", "1", site)
+
+
+def test_scores_that_are_no_numbers(good: Path, site: Site) -> None:
+    make_recipe(site, "stripes", sigma_grey=0.0)
+    said = refusal(ArtefactError, good, "stripes", "1", site)
+    assert "000.png" in said
+    assert "NaN or infinity" in said
+    assert not limits_file(site, "1", "stripes").exists()
+
+
+def test_an_image_smaller_than_a_tile(good: Path, site: Site) -> None:
+    cv2.imwrite(str(good / "004.png"), weave(4, 60, 256))
+    assert "004.png: 256x60 px of web, less than a tile of 64 px" in refusal(
+        DataError, good, "stripes", "1", site
+    )
+
+
+def test_a_broken_image(good: Path, site: Site) -> None:
+    (good / "004.png").write_bytes((good / "004.png").read_bytes()[:100])
+    assert "004.png" in refusal(DataError, good, "stripes", "1", site)
+
+
+def test_unknown_line_recipe_and_folder(good: Path, site: Site) -> None:
+    assert "there is no line '9'" in refusal(ConfigError, good, "stripes", "9", site)
+    assert "denim" in refusal(ArtefactError, good, "denim", "1", site)
+    assert "nowhere" in refusal(DataError, good / "nowhere", "stripes", "1", site)
+
+
+def test_old_limits_outlive_a_refused_calibration(good: Path, site: Site) -> None:
+    calibrate(good, "stripes", "1", site)
+    before = limits_file(site, "1", "stripes").read_bytes()
+    for file in sorted(good.iterdir())[3:]:
+        file.unlink()
+    refusal(DataError, good, "stripes", "1", site)
+    assert limits_file(site, "1", "stripes").read_bytes() == before
+    assert [file.name for file in site.calibration.iterdir()] == ["line-1.stripes.toml"]
