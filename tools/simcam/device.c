@@ -54,7 +54,7 @@ static GC_ERROR take_lock(struct device *device) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(file, F_OFD_SETLK, &lock) != 0) {
         close(file);
-        return fail(GC_ERR_RESOURCE_IN_USE, "camera %s is in use by another process", device->id);
+        return fail(GC_ERR_ACCESS_DENIED, "camera %s is in use by another process", device->id);
     }
     device->lock_file = file;
     return GC_ERR_SUCCESS;
