@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -315,7 +315,11 @@ def build_engine(config_file: Path, recipe: str, backend: str, precision: str) -
     "--overlap-px", type=click.IntRange(min=0), default=32, show_default=True, help="Of native tiles."
 )
 @click.option(
-    "--region", type=click.Choice(["whole", "auto"]), help="auto leaves out background and selvedge."
+    "--region",
+    type=click.Choice(["whole", "auto"]),
+    default="whole",
+    show_default=True,
+    help="auto leaves out background and selvedge.",
 )
 @click.option(
     "--pictures", type=click.Path(path_type=Path, file_okay=False), help="Image, truth, map, outline."
@@ -329,7 +333,7 @@ def evaluate(
     json_file: Path | None,
     resize: int | None,
     overlap_px: int,
-    region: str | None,
+    region: Literal["whole", "auto"],
     pictures: Path | None,
     limit: float | None,
     backend: str,
