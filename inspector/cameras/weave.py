@@ -12,7 +12,6 @@ the size of the piece.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import cv2
@@ -44,6 +43,7 @@ HOLD = 4  # rows of the web per row of a warp texture
 BAND = 64  # rows drawn at once, so that the work stays in the cache
 
 SELVEDGE_MM = 9.0
+SELVEDGE_SHARE = 0.06  # of a narrow web
 SELVEDGE_PITCH = 0.62  # of the ground's
 BACKDROP = 26.0  # grey value of what lies behind the cloth
 MEAN_GREY = 205.0  # of a yarn seen from the front in full light
@@ -76,12 +76,14 @@ class Cloth:
         self._repeat = len(self._draft)
 
         rng = np.random.Generator(np.random.Philox(key=[seed, 0]))
-        selvedge_px = SELVEDGE_MM / mm_per_px if web_mm <= width_px * mm_per_px * 1.001 else 0.0
+        selvedge_px = min(SELVEDGE_MM, SELVEDGE_SHARE * web_mm) / mm_per_px
+        if web_mm > width_px * mm_per_px * 1.001:
+            selvedge_px = 0.0  # out of the picture
         self.end_edges = _end_edges(rng, self.left_px, self.right_px, self.end_px, selvedge_px)
         self._weave_table(rng, selvedge_px, PICK_TONE[weave])
         self._light = _light(rng, width_px)
         self._make_textures(rng)
-        self.picks = lru_cache(maxsize=8)(self._draw_picks)
+        self._drawn: dict[int, tuple[F64, F64, I64]] = {}  # blocks of picks in use
 
     # -- places of yarns ---------------------------------------------------------------------------
 
@@ -228,9 +230,15 @@ class Cloth:
         """Offset (in picks), gain and texture row of each pick."""
         block = picks // PICKS_PER_BLOCK
         blocks = range(int(block.min()), int(block.max()) + 1)
-        drawn = [self.picks(b) for b in blocks]
+        if len(self._drawn) > 8:
+            self._drawn.clear()
+        for number in blocks:
+            if number not in self._drawn:
+                self._drawn[number] = self._draw_picks(number)
         place = picks - blocks[0] * PICKS_PER_BLOCK
-        offset, gain, course = (np.concatenate(values)[place] for values in zip(*drawn, strict=True))
+        offset, gain, course = (
+            np.concatenate(values)[place] for values in zip(*(self._drawn[b] for b in blocks), strict=True)
+        )
         return offset, gain, course
 
     def _trim(self, shown: F32, y0: int, x0: int) -> F32:
