@@ -34,7 +34,7 @@ from inspector.learning.images import (
 )
 from inspector.learning.metrics import PixelFigures, auroc
 from inspector.learning.pictures import Shown, draw, write_page, write_picture
-from inspector.learning.scoring import Scored, read_for, score_image
+from inspector.learning.scoring import Scored, read_for, score_image, warm_up
 from inspector.records import F32, U8, Grid, Region
 from inspector.tiling import find_region
 
@@ -260,6 +260,7 @@ def evaluate(
     cut = Cut(recipe.tile_px, recipe.margin_px, overlap_px, resize, region)
     engine = open_backend(recipe_dir, backend, 0)
     try:
+        warm_up(engine)
         look = _Look(engine, recipe, cut)
         if pictures is not None and limit_sigma is None:
             limit_sigma = _highest_unlearnt(tree.good, recipe, look)

@@ -13,7 +13,7 @@ import numpy as np
 from inspector.learning.images import Mask
 from inspector.records import F32, U8
 
-HIGHEST_PANEL_PX = 640
+WIDEST_PANEL_PX, HIGHEST_PANEL_PX = 2048, 640  # a page of a hundred pictures must still load
 TOP_WITHOUT_LIMIT_SIGMA = 20.0
 TRUTH_RGB, FOUND_RGB = (0, 200, 80), (255, 40, 40)
 CAPTION_PX = 22
@@ -62,7 +62,7 @@ def draw(pixels: U8, scores: F32, judged: Mask, truth: Mask | None, limit_sigma:
         uint8 [h, w, 3] RGB.
     """
     height, width = pixels.shape[:2]
-    shrink = min(1.0, HIGHEST_PANEL_PX / height)
+    shrink = min(1.0, WIDEST_PANEL_PX / width, HIGHEST_PANEL_PX / height)
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     image = _resized(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2), size)
     top = 2 * limit_sigma if limit_sigma else TOP_WITHOUT_LIMIT_SIGMA

@@ -51,6 +51,15 @@ def read_for(file: ImageFile, channels: int) -> Image:
     return read_images([file], channels)[0]
 
 
+def warm_up(backend: Backend) -> None:
+    """Run one blank batch, so that what a runtime does once isn't timed as the speed of scoring."""
+    info = backend.info
+    side = info.tile_px + 2 * info.margin_px
+    shape = (BATCH, side, side) if info.channels == 1 else (BATCH, side, side, 3)
+    blank = TileBatch(NO_STAMP, np.zeros(shape, np.uint8), np.zeros((BATCH, 2), np.int32), info.margin_px)
+    backend.infer(blank)
+
+
 def score_image(backend: Backend, grid: Grid, path: Path, pixels: U8, region: Region) -> Scored:
     """Score a region of an image as a piece of web of its own.
 
