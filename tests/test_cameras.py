@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector import config
@@ -49,6 +49,7 @@ def check_contiguous(found: list[Stamp]) -> None:
 # -- stamper ---------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 6), max_size=60), st.integers(0, 1 << 40))
 def test_every_jump_of_k_gives_k_minus_one_lost_frames(steps: list[int], first: int) -> None:
     ids = [first + sum(steps[:n]) for n in range(len(steps) + 1)]
@@ -63,6 +64,7 @@ def test_every_jump_of_k_gives_k_minus_one_lost_frames(steps: list[int], first: 
     assert abs(found[-1].encoder_end - len(found) * ROWS * PER_ROW) <= 0.5
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(0, 70000), st.integers(65500, 65536)), min_size=1, max_size=40))
 def test_frames_join_silently_only_when_the_camera_counted_one_on(ids: list[int]) -> None:
     stamper = Stamper("1", "S", ROWS, WEB, 100)
@@ -100,6 +102,7 @@ def test_a_camera_gone_for_thousands_of_frames_is_an_error() -> None:
         stamper.stamp(5002, 0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(-2, 300)), min_size=1, max_size=40))
 def test_intervals_follow_the_cameras_own_encoder(frames: list[tuple[int, int]]) -> None:
     stamper = Stamper("1", "S", 100, WEB, 100)
@@ -308,11 +311,8 @@ def test_the_kind_decides(tmp_path: Path) -> None:
     assert isinstance(cam, LoomCamera)
 
 
-def test_real_frames_play(tmp_path: Path) -> None:
-    frames = Path(__file__).parents[1].parent / "shared" / "data" / "conveyor_frames_a" / "frames"
-    if not frames.is_dir():
-        pytest.skip("the conveyor pack is not beside the repository")
-    for file in sorted(frames.iterdir())[:3]:
+def test_real_frames_play(tmp_path: Path, shared: Path) -> None:
+    for file in sorted((shared / "data" / "conveyor_frames_a" / "frames").iterdir())[:3]:
         (tmp_path / file.name).symlink_to(file)
     items = read_all(camera(tmp_path))
     assert [i.pixels.shape for i in items] == [(1080, 2048)] * 3  # type: ignore[union-attr]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from inspector import config
 from inspector.cameras.faults import FaultPlan
 from inspector.cameras.pace import Pace
@@ -44,19 +46,20 @@ class Loom:
         self._cloth = Cloth(width_px, mm_per_px, weave, seed, web_mm)
         self._plan = FaultPlan(self._cloth, config.FaultMix(per_m=0) if faults is None else faults)
         self._row = 0
+        self._weaving = threading.Lock()  # the truth may be asked for from another thread
 
     def rows(self, n: int) -> U8:
         """Weave on: the next ``n`` rows, uint8 [n, width_px]."""
-        y0, y1 = self._row, self._row + n
-        pixels = self._cloth.rows(y0, y1)
-        for patch in self._plan.patches(y0, y1):
-            top, bottom = max(y0, patch.y0), min(y1, patch.y1)
-            right = patch.x0 + patch.pixels.shape[1]
-            pixels[top - y0 : bottom - y0, patch.x0 : right] = patch.pixels[
-                top - patch.y0 : bottom - patch.y0
-            ]
-        self._row = y1
-        return pixels
+        with self._weaving:
+            y0, y1 = self._row, self._row + n
+            pixels = self._cloth.rows(y0, y1)
+            for patch in self._plan.patches(y0, y1):
+                top, bottom = max(y0, patch.y0), min(y1, patch.y1)
+                right = patch.x0 + patch.pixels.shape[1]
+                part = patch.pixels[top - patch.y0 : bottom - patch.y0]
+                pixels[top - y0 : bottom - y0, patch.x0 : right] = part
+            self._row = y1
+            return pixels
 
     def skip(self, n: int) -> None:
         """Weave ``n`` rows that nobody sees."""
@@ -64,8 +67,10 @@ class Loom:
 
     def truth(self, y_start_m: float, y_end_m: float) -> list[Fault]:
         """Return the faults with a part in [y_start_m, y_end_m), in the order of their beginnings."""
-        self._plan.plan_to(int(y_end_m * 1000 / self.mm_per_px) + 1)
-        inside = [f for f in self._plan.faults if f.y_m < y_end_m and f.y_m + f.h_mm / 1000 > y_start_m]
+        with self._weaving:
+            self._plan.plan_to(int(y_end_m * 1000 / self.mm_per_px) + 1)
+            faults = list(self._plan.faults)
+        inside = [f for f in faults if f.y_m < y_end_m and f.y_m + f.h_mm / 1000 > y_start_m]
         return sorted(inside, key=lambda fault: fault.y_m)
 
 
