@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inspector import config
@@ -41,6 +41,7 @@ def woven(weave: str = "plain", mix: config.FaultMix = MANY, seed: int = 4) -> t
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=8))
+@example([1] * 800)
 def test_the_web_does_not_depend_on_its_pieces(pieces: list[int]) -> None:
     loom = Loom(WIDTH, MM, "plain", 4, MANY)
     web = np.concatenate([loom.rows(n) for n in pieces])
