@@ -90,7 +90,7 @@ def open_camera(producer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         with harvest(producer) as harvester:
             acquirer = harvester.create({"serial_number": serial})
             try:
-                acquirer.num_buffers = 8
+                acquirer.num_buffers = 16
                 acquirer.timeout_period_on_update_event_data_call = 20
                 for name, value in {"AcquisitionLineRate": 1e6, **features}.items():
                     getattr(acquirer.remote_device.node_map, name).value = value
@@ -286,6 +286,7 @@ def test_a_feed_from_another_process_is_seamless_and_its_encoder_exact(
             Height=96, EncoderDivider=3, ChunkModeActive=True, AcquisitionLineRate=1e5
         ) as camera:
             assert camera.remote_device.node_map.Width.value == 256
+            camera.num_buffers = frames  # so that none is lost, however slow this machine is
             taken = shots(camera, frames)
             dry = camera.try_fetch(timeout=0.1)
         writer.communicate(timeout=TIMEOUT_S)
@@ -420,8 +421,10 @@ def test_the_rate_that_rules_sets_the_pace(
 ) -> None:
     with open_camera(**features) as camera:
         assert camera.remote_device.node_map.AcquisitionFrameRate.value == pytest.approx(1000 / period_ms)
-        times = [s.timestamp_ns for s in shots(camera, 11)]
-    assert np.mean(np.diff(times)) / 1e6 == pytest.approx(period_ms, rel=0.1)
+        taken = shots(camera, 11)
+    first, last = taken[0], taken[-1]
+    period_ns = (last.timestamp_ns - first.timestamp_ns) / (last.block_id - first.block_id)
+    assert period_ns / 1e6 == pytest.approx(period_ms, rel=0.15)
 
 
 def test_a_line_scan_cameras_frame_rate_cannot_be_set(open_camera: OpenCamera) -> None:

@@ -12,7 +12,8 @@ static uint64_t ms(uint64_t milliseconds) { return milliseconds * 1000000u; }
 
 static void count_line0(struct device *device) {
     uint32_t edges = atomic_load(&device->control->line0_edges);
-    if (device->reg[REG_TRIGGER_SOURCE].integer == TRIGGER_LINE0) device->triggers += edges - device->line0_seen;
+    if (device->reg[REG_TRIGGER_SOURCE].integer == TRIGGER_LINE0)
+        device->triggers += edges - device->line0_seen;
     device->line0_seen = edges;
 }
 
@@ -24,7 +25,8 @@ static bool at_rest(struct device *device) {
     return device->reg[REG_TRIGGER_MODE].integer && device->triggers == 0;
 }
 
-/* Waits until the next frame is complete: `due` is when, 0 while the camera rests. False when it shall stop. */
+/* Waits until the next frame is complete: `due` is when, 0 while the camera rests. False when it shall stop.
+ */
 static bool await_frame(struct device *device, uint64_t *due) {
     bool dry = false;
     while (!device->stream.stop) {
@@ -57,15 +59,17 @@ static bool every(const struct device *device, enum reg reg) {
 
 static enum fate decide_fate(struct device *device) {
     if (every(device, REG_DROP_EVERY) || control_take(&device->control->drop_next)) return FATE_LOST;
-    if (every(device, REG_INCOMPLETE_EVERY) || control_take(&device->control->incomplete_next)) return FATE_INCOMPLETE;
+    if (every(device, REG_INCOMPLETE_EVERY) || control_take(&device->control->incomplete_next))
+        return FATE_INCOMPLETE;
     if (every(device, REG_CORRUPT_EVERY) || control_take(&device->control->corrupt_next)) return FATE_CORRUPT;
     return FATE_GOOD;
 }
 
-/* ---- one frame ---------------------------------------------------------------------------------------------- */
+/* ---- one frame
+ * ---------------------------------------------------------------------------------------------- */
 
-static void write_rows(const struct source *source, bool by_image, const struct frame_layout *layout, const struct tone *tone,
-                       uint8_t *out, size_t rows) {
+static void write_rows(const struct source *source, bool by_image, const struct frame_layout *layout,
+                       const struct tone *tone, uint8_t *out, size_t rows) {
     for (size_t row = 0; row < rows;) {
         struct run run = source_run(source, by_image, row);
         size_t count = run.rows && run.rows < rows - row ? run.rows : rows - row;
@@ -73,8 +77,8 @@ static void write_rows(const struct source *source, bool by_image, const struct 
             pixels_write_dark(out, layout, count);
         } else {
             size_t seen = run.width - layout->offset_x;
-            pixels_write(out, layout, tone, run.pixels + layout->offset_x, run.width, seen < layout->width ? seen : layout->width,
-                         row, count);
+            pixels_write(out, layout, tone, run.pixels + layout->offset_x, run.width,
+                         seen < layout->width ? seen : layout->width, row, count);
         }
         row += count;
         out += count * layout->row_bytes;
@@ -97,8 +101,8 @@ static void write_chunks(uint8_t *memory, const struct frame_layout *layout, str
 }
 
 /* Fills the buffer; runs without the lock, for the buffer is ours until it is put out. */
-static void fill(struct buffer *buffer, const struct source *source, bool by_image, const struct frame_layout *layout,
-                 const struct tone *tone, enum fate fate) {
+static void fill(struct buffer *buffer, const struct source *source, bool by_image,
+                 const struct frame_layout *layout, const struct tone *tone, enum fate fate) {
     struct frame *frame = &buffer->frame;
     size_t fitting = buffer->size / layout->row_bytes;
     frame->too_large = layout->payload > buffer->size;
@@ -124,7 +128,8 @@ static void take_frame(struct device *device, struct tone *tone) {
     struct frame frame = {
         .id = device->block_id++,
         .timestamp_ns = now_ns(),
-        .encoder = ((int64_t)source_row(device->source) - device->encoder_zero) * device->reg[REG_ENCODER_DIVIDER].integer,
+        .encoder = ((int64_t)source_row(device->source) - device->encoder_zero) *
+                   device->reg[REG_ENCODER_DIVIDER].integer,
         .width = layout.width,
         .height = layout.height,
         .offset_x = layout.offset_x,
@@ -163,13 +168,15 @@ static void *acquire(void *argument) {
     pthread_mutex_lock(&device->lock);
     while (await_frame(device, &due)) {
         take_frame(device, &tone);
-        due = device->reg[REG_TRIGGER_MODE].integer ? 0 : due + (uint64_t)(1e9 * remote_frame_period_s(device));
+        due =
+            device->reg[REG_TRIGGER_MODE].integer ? 0 : due + (uint64_t)(1e9 * remote_frame_period_s(device));
     }
     pthread_mutex_unlock(&device->lock);
     return NULL;
 }
 
-/* ---- begin and end --------------------------------------------------------------------------------------------- */
+/* ---- begin and end
+ * --------------------------------------------------------------------------------------------- */
 
 GC_ERROR acquisition_begin(struct device *device, uint64_t frames) {
     struct stream *stream = &device->stream;

@@ -31,9 +31,13 @@ void device_discard(struct device *device) {
     pthread_mutex_destroy(&device->lifecycle);
 }
 
-bool device_plugged(const struct device *device) { return atomic_load(&device->control->plug_count) % 2 == 0; }
+bool device_plugged(const struct device *device) {
+    return atomic_load(&device->control->plug_count) % 2 == 0;
+}
 
-bool device_lost(const struct device *device) { return atomic_load(&device->control->plug_count) != device->plug_count; }
+bool device_lost(const struct device *device) {
+    return atomic_load(&device->control->plug_count) != device->plug_count;
+}
 
 /* ---- one consumer at a time -------------------------------------------------------------------------- */
 
@@ -130,7 +134,8 @@ GC_ERROR DevClose(DEV_HANDLE handle) {
 /* ---- questions --------------------------------------------------------------------------------------- */
 
 static int32_t access_status(struct device *device) {
-    if (!device_plugged(device) || (device->open && device_lost(device))) return DEVICE_ACCESS_STATUS_NOACCESS;
+    if (!device_plugged(device) || (device->open && device_lost(device)))
+        return DEVICE_ACCESS_STATUS_NOACCESS;
     if (device->open) return DEVICE_ACCESS_STATUS_OPEN_READWRITE;
     return taken_elsewhere(device) ? DEVICE_ACCESS_STATUS_BUSY : DEVICE_ACCESS_STATUS_READWRITE;
 }

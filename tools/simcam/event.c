@@ -6,13 +6,15 @@
 
 bool wait_changed(struct device *device, uint64_t deadline_ns) {
     if (deadline_ns == UINT64_MAX) return pthread_cond_wait(&device->changed, &device->lock) == 0;
-    struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / 1000000000u), .tv_nsec = (long)(deadline_ns % 1000000000u)};
+    struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / 1000000000u),
+                                .tv_nsec = (long)(deadline_ns % 1000000000u)};
     return pthread_cond_timedwait(&device->changed, &device->lock, &deadline) == 0;
 }
 
 GC_ERROR GCRegisterEvent(EVENTSRC_HANDLE source, int32_t type, EVENT_HANDLE *handle) {
     if (!handle) return fail(GC_ERR_INVALID_PARAMETER, "the handle's pointer is null");
-    if (type != EVENT_NEW_BUFFER) return fail(GC_ERR_NOT_IMPLEMENTED, "the only event is a stream's new buffer");
+    if (type != EVENT_NEW_BUFFER)
+        return fail(GC_ERR_NOT_IMPLEMENTED, "the only event is a stream's new buffer");
     struct device *device = stream_of(source);
     if (!device) return GC_ERR_INVALID_HANDLE;
     struct event *event = &device->stream.event;
@@ -26,7 +28,8 @@ GC_ERROR GCRegisterEvent(EVENTSRC_HANDLE source, int32_t type, EVENT_HANDLE *han
 }
 
 GC_ERROR GCUnregisterEvent(EVENTSRC_HANDLE source, int32_t type) {
-    if (type != EVENT_NEW_BUFFER) return fail(GC_ERR_NOT_IMPLEMENTED, "the only event is a stream's new buffer");
+    if (type != EVENT_NEW_BUFFER)
+        return fail(GC_ERR_NOT_IMPLEMENTED, "the only event is a stream's new buffer");
     struct device *device = stream_of(source);
     if (!device) return GC_ERR_INVALID_HANDLE;
     struct event *event = &device->stream.event;
@@ -44,7 +47,8 @@ static struct device *enter(EVENT_HANDLE handle) {
     struct device *found = NULL;
     pthread_mutex_lock(&library.lock);
     for (unsigned i = 0; i < library.device_count; i++)
-        if (handle == &library.devices[i].stream.event && library.devices[i].open) found = &library.devices[i];
+        if (handle == &library.devices[i].stream.event && library.devices[i].open)
+            found = &library.devices[i];
     if (found) pthread_mutex_lock(&found->lock);
     pthread_mutex_unlock(&library.lock);
     if (found && found->stream.event.registered) return found;
@@ -73,13 +77,16 @@ static GC_ERROR await(struct device *device, uint64_t timeout_ms) {
         pthread_cond_broadcast(&device->changed);
         return fail(GC_ERR_ABORT, "the wait was ended by EventKill or by closing");
     }
-    return stream->output.count ? GC_ERR_SUCCESS : fail(GC_ERR_TIMEOUT, "no buffer within %llu ms", (unsigned long long)timeout_ms);
+    return stream->output.count
+               ? GC_ERR_SUCCESS
+               : fail(GC_ERR_TIMEOUT, "no buffer within %llu ms", (unsigned long long)timeout_ms);
 }
 
 GC_ERROR EventGetData(EVENT_HANDLE handle, void *out, size_t *size, uint64_t timeout_ms) {
     EVENT_NEW_BUFFER_DATA data;
     if (!out || !size) return fail(GC_ERR_INVALID_PARAMETER, "the buffer or the size's pointer is null");
-    if (*size < sizeof data) return fail(GC_ERR_BUFFER_TOO_SMALL, "the event's data takes %zu bytes", sizeof data);
+    if (*size < sizeof data)
+        return fail(GC_ERR_BUFFER_TOO_SMALL, "the event's data takes %zu bytes", sizeof data);
     struct device *device = enter(handle);
     if (!device) return GC_ERR_INVALID_HANDLE;
     GC_ERROR error = await(device, timeout_ms);
@@ -96,10 +103,11 @@ GC_ERROR EventGetData(EVENT_HANDLE handle, void *out, size_t *size, uint64_t tim
     return error;
 }
 
-GC_ERROR EventGetDataInfo(EVENT_HANDLE handle, const void *in, size_t in_size, int32_t cmd, INFO_DATATYPE *type, void *out,
-                          size_t *size) {
+GC_ERROR EventGetDataInfo(EVENT_HANDLE handle, const void *in, size_t in_size, int32_t cmd,
+                          INFO_DATATYPE *type, void *out, size_t *size) {
     EVENT_NEW_BUFFER_DATA data;
-    if (!in || in_size < sizeof data) return fail(GC_ERR_INVALID_PARAMETER, "not the data of a new-buffer event");
+    if (!in || in_size < sizeof data)
+        return fail(GC_ERR_INVALID_PARAMETER, "not the data of a new-buffer event");
     struct device *device = enter(handle);
     if (!device) return GC_ERR_INVALID_HANDLE;
     pthread_mutex_unlock(&device->lock);

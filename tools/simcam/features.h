@@ -1,4 +1,5 @@
-/* The remote device's features: one table from which its registers, their limits and its GenApi XML follow. */
+/* The remote device's features: one table from which its registers, their limits and its GenApi XML follow.
+ */
 #ifndef SIMCAM_FEATURES_H
 #define SIMCAM_FEATURES_H
 
@@ -84,8 +85,8 @@ struct feature {
     const char *unit;
     const char *category;
     const char *tip;
-    const struct entry *entries;   /* ends with a null name */
-    const char *const *selects;    /* ends with a null; the features this selector is for */
+    const struct entry *entries; /* ends with a null name */
+    const char *const *selects;  /* ends with a null; the features this selector is for */
 };
 
 extern const struct feature FEATURES[REG_COUNT];

@@ -22,8 +22,8 @@ static bool problem_is(char *problem, size_t size, const char *path, const char 
 
 static bool header_fits(const struct feed_header *header, off_t file_size) {
     uint64_t room = (uint64_t)file_size - FEED_HEADER;
-    return memcmp(header->magic, MAGIC, sizeof MAGIC) == 0 && header->version == FEED_VERSION && header->width > 0 &&
-           header->ring_rows > 0 && header->ring_rows <= room / header->width;
+    return memcmp(header->magic, MAGIC, sizeof MAGIC) == 0 && header->version == FEED_VERSION &&
+           header->width > 0 && header->ring_rows > 0 && header->ring_rows <= room / header->width;
 }
 
 /* Maps the file at feed->path; true also when there is none yet. */
@@ -90,7 +90,9 @@ uint64_t feed_available(struct feed *feed) {
     enum { POLLS_BETWEEN_LOOKS = 20 }; /* looking at the file system is dearer than at memory */
     char problem[256] = "";
     if (!feed->header) {
-        if (feed->dry_polls++ % POLLS_BETWEEN_LOOKS != 0 || !attach(feed, problem, sizeof problem) || !feed->header) return 0;
+        if (feed->dry_polls++ % POLLS_BETWEEN_LOOKS != 0 || !attach(feed, problem, sizeof problem) ||
+            !feed->header)
+            return 0;
         feed->dry_polls = 0;
     }
     uint64_t written = atomic_load_explicit(&feed->header->written, memory_order_acquire);
@@ -107,7 +109,8 @@ uint64_t feed_available(struct feed *feed) {
 }
 
 uint64_t feed_row(const struct feed *feed) {
-    return feed->first_row + (feed->header ? atomic_load_explicit(&feed->header->read, memory_order_relaxed) : 0);
+    return feed->first_row +
+           (feed->header ? atomic_load_explicit(&feed->header->read, memory_order_relaxed) : 0);
 }
 
 const uint8_t *feed_rows(const struct feed *feed, uint64_t row, size_t *rows) {

@@ -42,7 +42,8 @@ static GC_ERROR prepare(void) {
 
 GC_ERROR GCInitLib(void) {
     lock();
-    GC_ERROR error = library.initialised ? fail(GC_ERR_RESOURCE_IN_USE, "the library is initialised already") : prepare();
+    GC_ERROR error =
+        library.initialised ? fail(GC_ERR_RESOURCE_IN_USE, "the library is initialised already") : prepare();
     if (!error) library.initialised = true;
     unlock();
     return error;
@@ -55,7 +56,8 @@ static void close_devices(void) {
 
 GC_ERROR GCCloseLib(void) {
     lock();
-    GC_ERROR error = library.initialised ? GC_ERR_SUCCESS : fail(GC_ERR_NOT_INITIALIZED, "GCInitLib was not called");
+    GC_ERROR error =
+        library.initialised ? GC_ERR_SUCCESS : fail(GC_ERR_NOT_INITIALIZED, "GCInitLib was not called");
     if (!error) {
         close_devices();
         discard(library.device_count);
@@ -152,11 +154,13 @@ static GC_ERROR interface_info(int32_t cmd, struct reply reply) {
     }
 }
 
-GC_ERROR TLGetInterfaceInfo(TL_HANDLE tl, const char *id, int32_t cmd, INFO_DATATYPE *type, void *out, size_t *size) {
+GC_ERROR TLGetInterfaceInfo(TL_HANDLE tl, const char *id, int32_t cmd, INFO_DATATYPE *type, void *out,
+                            size_t *size) {
     GC_ERROR error = enter_system(tl);
     if (error) return error;
     unlock();
-    if (!id || strcmp(id, INTERFACE_ID) != 0) return fail(GC_ERR_INVALID_ID, "the only interface is " INTERFACE_ID);
+    if (!id || strcmp(id, INTERFACE_ID) != 0)
+        return fail(GC_ERR_INVALID_ID, "the only interface is " INTERFACE_ID);
     return interface_info(cmd, (struct reply){type, out, size});
 }
 
@@ -252,7 +256,8 @@ static struct device *device_named(const char *id) {
     return NULL;
 }
 
-GC_ERROR IFGetDeviceInfo(IF_HANDLE interface, const char *id, int32_t cmd, INFO_DATATYPE *type, void *out, size_t *size) {
+GC_ERROR IFGetDeviceInfo(IF_HANDLE interface, const char *id, int32_t cmd, INFO_DATATYPE *type, void *out,
+                         size_t *size) {
     GC_ERROR error = enter_interface(interface);
     if (error) return error;
     struct device *device = device_named(id);
@@ -269,7 +274,8 @@ GC_ERROR IFOpenDevice(IF_HANDLE interface, const char *id, int32_t flags, DEV_HA
     GC_ERROR error = enter_interface(interface);
     if (error) return error;
     struct device *device = device_named(id);
-    error = device && device_plugged(device) ? device_open(device) : fail(GC_ERR_INVALID_ID, "there is no camera %s", id);
+    error = device && device_plugged(device) ? device_open(device)
+                                             : fail(GC_ERR_INVALID_ID, "there is no camera %s", id);
     if (!error) *handle = device;
     unlock();
     return error;

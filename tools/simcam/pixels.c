@@ -11,9 +11,12 @@ size_t pixels_row_bytes(uint32_t pixel_format, size_t width) {
 void tone_set(struct tone *tone, uint32_t pixel_format, double exposure_us, double gain_db) {
     double factor = exposure_us / EXPOSURE_TIME_NEUTRAL_US * pow(10.0, gain_db / 20.0);
     if (tone->factor == factor && tone->pixel_format == pixel_format) return;
-    unsigned depth = pixel_format == MONO10 ? 10 : pixel_format == MONO8 || pixel_format == BAYERRG8 || pixel_format == RGB8 ? 8 : 12;
+    unsigned depth = pixel_format == MONO10                                                      ? 10
+                     : pixel_format == MONO8 || pixel_format == BAYERRG8 || pixel_format == RGB8 ? 8
+                                                                                                 : 12;
     double top = (double)((1u << depth) - 1);
-    for (int grey = 0; grey < 256; grey++) tone->level[grey] = (uint16_t)fmin(top, round(grey * factor * top / 255.0));
+    for (int grey = 0; grey < 256; grey++)
+        tone->level[grey] = (uint16_t)fmin(top, round(grey * factor * top / 255.0));
     tone->factor = factor;
     tone->pixel_format = pixel_format;
     tone->neutral = pixel_format == MONO8 && factor == 1.0;
@@ -24,7 +27,8 @@ static uint8_t red(uint16_t level) { return (uint8_t)level; }
 static uint8_t green(uint16_t level) { return (uint8_t)(level * 3 / 4); }
 static uint8_t blue(uint16_t level) { return (uint8_t)(level / 2); }
 
-static void write_row(uint8_t *out, uint32_t format, const uint16_t level[256], const uint8_t *in, size_t count, size_t row) {
+static void write_row(uint8_t *out, uint32_t format, const uint16_t level[256], const uint8_t *in,
+                      size_t count, size_t row) {
     switch (format) {
     case MONO8:
         for (size_t x = 0; x < count; x++) out[x] = (uint8_t)level[in[x]];
@@ -66,13 +70,12 @@ static void write_row(uint8_t *out, uint32_t format, const uint16_t level[256], 
             out[3 * x + 2] = blue(v);
         }
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
-void pixels_write(uint8_t *out, const struct frame_layout *layout, const struct tone *tone, const uint8_t *source,
-                  size_t stride, size_t count, size_t row, size_t rows) {
+void pixels_write(uint8_t *out, const struct frame_layout *layout, const struct tone *tone,
+                  const uint8_t *source, size_t stride, size_t count, size_t row, size_t rows) {
     if (tone->neutral && count == layout->width && stride == layout->row_bytes) {
         memcpy(out, source, rows * stride); /* the fast path: the source already lies as the frame wants it */
         return;

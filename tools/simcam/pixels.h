@@ -7,13 +7,13 @@
 #include <stdint.h>
 
 enum { /* PFNC, 32-bit */
-    MONO8 = 0x01080001,
-    MONO10 = 0x01100003,
-    MONO12 = 0x01100005,
-    MONO12P = 0x010C0047,
-    MONO12PACKED = 0x010C0006,
-    BAYERRG8 = 0x01080009,
-    RGB8 = 0x02180014,
+       MONO8 = 0x01080001,
+       MONO10 = 0x01100003,
+       MONO12 = 0x01100005,
+       MONO12P = 0x010C0047,
+       MONO12PACKED = 0x010C0006,
+       BAYERRG8 = 0x01080009,
+       RGB8 = 0x02180014,
 };
 
 #define EXPOSURE_TIME_NEUTRAL_US 40.0 /* at this and 0 dB the pixels are the source's */
@@ -42,8 +42,8 @@ void tone_set(struct tone *tone, uint32_t pixel_format, double exposure_us, doub
 
 /* Writes `rows` rows, `count` columns of `source` each `stride` bytes apart, as `layout` wants them; columns
  * beyond `count` are dark. `row` is the first row's number in the frame: a Bayer pattern depends on it. */
-void pixels_write(uint8_t *out, const struct frame_layout *layout, const struct tone *tone, const uint8_t *source,
-                  size_t stride, size_t count, size_t row, size_t rows);
+void pixels_write(uint8_t *out, const struct frame_layout *layout, const struct tone *tone,
+                  const uint8_t *source, size_t stride, size_t count, size_t row, size_t rows);
 void pixels_write_dark(uint8_t *out, const struct frame_layout *layout, size_t rows);
 void pixels_write_noise(uint8_t *out, size_t size, uint64_t seed);
 

@@ -9,8 +9,8 @@ enum module { MODULE_SYSTEM, MODULE_INTERFACE, MODULE_DEVICE, MODULE_STREAM, MOD
 static const struct {
     const char *port_name, *module;
 } MODULES[MODULE_COUNT] = {
-    [MODULE_SYSTEM] = {"TLPort", "TLSystem"},       [MODULE_INTERFACE] = {"InterfacePort", "TLInterface"},
-    [MODULE_DEVICE] = {"DevicePort", "TLDevice"},   [MODULE_STREAM] = {"StreamPort", "TLDataStream"},
+    [MODULE_SYSTEM] = {"TLPort", "TLSystem"},     [MODULE_INTERFACE] = {"InterfacePort", "TLInterface"},
+    [MODULE_DEVICE] = {"DevicePort", "TLDevice"}, [MODULE_STREAM] = {"StreamPort", "TLDataStream"},
     [MODULE_REMOTE] = {"Device", "Device"},
 };
 
@@ -56,7 +56,8 @@ static GC_ERROR read_description(enum module module, uint64_t address, void *out
     size_t length = strlen(descriptions[module]);
     uint64_t offset = address - XML_ADDRESS;
     if (size > length || offset > length - size)
-        return fail(GC_ERR_INVALID_ADDRESS, "no %zu bytes at 0x%llx of the description", size, (unsigned long long)address);
+        return fail(GC_ERR_INVALID_ADDRESS, "no %zu bytes at 0x%llx of the description", size,
+                    (unsigned long long)address);
     memcpy(out, descriptions[module] + offset, size);
     return GC_ERR_SUCCESS;
 }
@@ -95,8 +96,10 @@ static GC_ERROR write_one(PORT_HANDLE port, const PORT_REGISTER_STACK_ENTRY *ent
 }
 
 /* Up to the first that fails; the count becomes that of the entries done. */
-static GC_ERROR access_all(access_one *access, PORT_HANDLE port, PORT_REGISTER_STACK_ENTRY *entries, size_t *count) {
-    if (!entries || !count) return fail(GC_ERR_INVALID_PARAMETER, "the entries or the count's pointer are null");
+static GC_ERROR access_all(access_one *access, PORT_HANDLE port, PORT_REGISTER_STACK_ENTRY *entries,
+                           size_t *count) {
+    if (!entries || !count)
+        return fail(GC_ERR_INVALID_PARAMETER, "the entries or the count's pointer are null");
     size_t wanted = *count;
     for (*count = 0; *count < wanted; ++*count) {
         GC_ERROR error = access(port, &entries[*count]);
@@ -118,7 +121,8 @@ GC_ERROR GCWritePortStacked(PORT_HANDLE port, PORT_REGISTER_STACK_ENTRY *entries
 static GC_ERROR url_info(enum module module, int32_t cmd, struct reply reply) {
     char file[64], url[128];
     snprintf(file, sizeof file, "simcam_%s.xml", MODULES[module].port_name);
-    snprintf(url, sizeof url, "local:///%s;%x;%zx", file, (unsigned)XML_ADDRESS, strlen(descriptions[module]));
+    snprintf(url, sizeof url, "local:///%s;%x;%zx", file, (unsigned)XML_ADDRESS,
+             strlen(descriptions[module]));
     switch (cmd) {
     case URL_INFO_URL: return reply_string(reply, url);
     case URL_INFO_FILENAME: return reply_string(reply, file);
@@ -150,7 +154,8 @@ GC_ERROR GCGetNumPortURLs(PORT_HANDLE port, uint32_t *count) {
     return error;
 }
 
-GC_ERROR GCGetPortURLInfo(PORT_HANDLE port, uint32_t index, int32_t cmd, INFO_DATATYPE *type, void *out, size_t *size) {
+GC_ERROR GCGetPortURLInfo(PORT_HANDLE port, uint32_t index, int32_t cmd, INFO_DATATYPE *type, void *out,
+                          size_t *size) {
     enum module module;
     struct device *device;
     GC_ERROR error = find(port, &module, &device);

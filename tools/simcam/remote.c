@@ -23,8 +23,7 @@ void remote_reset(struct device *device) {
     device->block_id = device->triggers = 0;
     device->frames_to_start = UINT64_MAX;
     device->line0_seen = atomic_load(&device->control->line0_edges);
-    device->encoder_zero = (int64_t)source_row(device->source); /* a web already running starts at count 0 */
-    if (device->source->kind == SOURCE_FEED) device->encoder_zero = 0; /* its rows have numbers of their own */
+    device->encoder_zero = 0;
 }
 
 struct frame_layout remote_layout(const struct device *device) {
@@ -39,8 +38,9 @@ struct frame_layout remote_layout(const struct device *device) {
     layout.row_bytes = pixels_row_bytes(layout.pixel_format, layout.width) + layout.padding_x;
     layout.image_bytes = layout.row_bytes * layout.height;
     layout.chunk_start = (layout.image_bytes + 7) & ~(size_t)7;
-    layout.payload = layout.chunks ? layout.chunk_start + CHUNK_BYTES * (size_t)__builtin_popcount(layout.chunks)
-                                   : layout.image_bytes;
+    layout.payload = layout.chunks
+                         ? layout.chunk_start + CHUNK_BYTES * (size_t)__builtin_popcount(layout.chunks)
+                         : layout.image_bytes;
     return layout;
 }
 
@@ -55,20 +55,18 @@ double remote_frame_period_s(const struct device *device) {
 static union value current(const struct device *device, enum reg reg) {
     union value value = device->reg[reg];
     switch (reg) {
-    case REG_PAYLOAD_SIZE:
-        value.integer = (int64_t)remote_layout(device).payload;
-        break;
+    case REG_PAYLOAD_SIZE: value.integer = (int64_t)remote_layout(device).payload; break;
     case REG_FRAME_RATE:
         if (integer(device, REG_SCAN_TYPE) == LINESCAN) value.real = 1.0 / remote_frame_period_s(device);
         break;
     case REG_ENCODER_VALUE:
-        value.integer = ((int64_t)source_row(device->source) - device->encoder_zero) * integer(device, REG_ENCODER_DIVIDER);
+        value.integer = ((int64_t)source_row(device->source) - device->encoder_zero) *
+                        integer(device, REG_ENCODER_DIVIDER);
         break;
     case REG_CHUNK_ENABLE:
         value.integer = device->chunk_mask >> integer(device, REG_CHUNK_SELECTOR) & 1;
         break;
-    default:
-        break;
+    default: break;
     }
     return value;
 }
@@ -77,11 +75,12 @@ static GC_ERROR read_string(const struct device *device, uint64_t address, void 
     char user_id[STRING_LENGTH];
     snprintf(user_id, sizeof user_id, "camera %u", device->index + 1);
     const char *const texts[STRING_COUNT] = {
-        [STRING_VENDOR] = DEVICE_VENDOR,       [STRING_MODEL] = DEVICE_MODEL, [STRING_SERIAL] = device->id,
-        [STRING_VERSION] = PRODUCER_VERSION,   [STRING_USER_ID] = user_id,
+        [STRING_VENDOR] = DEVICE_VENDOR,     [STRING_MODEL] = DEVICE_MODEL, [STRING_SERIAL] = device->id,
+        [STRING_VERSION] = PRODUCER_VERSION, [STRING_USER_ID] = user_id,
     };
     char memory[STRING_COUNT * STRING_LENGTH] = {0};
-    for (int s = 0; s < STRING_COUNT; s++) snprintf(memory + s * STRING_LENGTH, STRING_LENGTH, "%s", texts[s]);
+    for (int s = 0; s < STRING_COUNT; s++)
+        snprintf(memory + s * STRING_LENGTH, STRING_LENGTH, "%s", texts[s]);
     uint64_t offset = address - STRING_ADDRESS;
     if (size > sizeof memory || offset > sizeof memory - size)
         return fail(GC_ERR_INVALID_ADDRESS, "no register at 0x%llx", (unsigned long long)address);
@@ -143,11 +142,10 @@ static GC_ERROR execute(struct device *device, enum reg reg) {
         atomic_store(&device->control->acquiring, 0);
         return GC_ERR_SUCCESS;
     case REG_TRIGGER_SOFTWARE:
-        if (integer(device, REG_TRIGGER_MODE) && integer(device, REG_TRIGGER_SOURCE) == TRIGGER_SOFTWARE) device->triggers++;
+        if (integer(device, REG_TRIGGER_MODE) && integer(device, REG_TRIGGER_SOURCE) == TRIGGER_SOFTWARE)
+            device->triggers++;
         return GC_ERR_SUCCESS;
-    case REG_ENCODER_RESET:
-        device->encoder_zero = (int64_t)source_row(device->source);
-        return GC_ERR_SUCCESS;
+    case REG_ENCODER_RESET: device->encoder_zero = (int64_t)source_row(device->source); return GC_ERR_SUCCESS;
     case REG_TIMESTAMP_LATCH:
         device->reg[REG_TIMESTAMP_LATCH_VALUE].integer = (int64_t)now_ns();
         return GC_ERR_SUCCESS;
@@ -166,8 +164,8 @@ static GC_ERROR check_neighbours(const struct device *device, enum reg reg, unio
     int64_t width = reg == REG_WIDTH ? value.integer : integer(device, REG_WIDTH);
     int64_t offset = reg == REG_OFFSET_X ? value.integer : integer(device, REG_OFFSET_X);
     if ((reg == REG_WIDTH || reg == REG_OFFSET_X) && width + offset > SENSOR_WIDTH)
-        return fail(GC_ERR_INVALID_VALUE, "OffsetX + Width is %lld, the sensor has %d pixels", (long long)(width + offset),
-                    SENSOR_WIDTH);
+        return fail(GC_ERR_INVALID_VALUE, "OffsetX + Width is %lld, the sensor has %d pixels",
+                    (long long)(width + offset), SENSOR_WIDTH);
     if (reg == REG_FRAME_RATE && integer(device, REG_SCAN_TYPE) == LINESCAN)
         return fail(GC_ERR_ACCESS_DENIED, "DeviceScanType is Linescan: set AcquisitionLineRate instead");
     return GC_ERR_SUCCESS;

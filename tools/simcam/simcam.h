@@ -2,7 +2,6 @@
 #ifndef SIMCAM_H
 #define SIMCAM_H
 
-
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -155,9 +154,12 @@ double remote_frame_period_s(const struct device *device);
 GC_ERROR ports_prepare(void);
 void ports_discard(void);
 
-/* ---- stream.c, acquisition.c ---------------------------------------------------------------------------- */
+/* ---- stream.c, acquisition.c -------------------------------------------------------------------------
+ */
 
 struct device *stream_of(DS_HANDLE handle);
+/* The announced buffer of this handle, with its device locked; else null, unlocked, with the error set. */
+struct buffer *enter_buffer(DS_HANDLE stream, BUFFER_HANDLE handle, struct device **device, GC_ERROR *error);
 struct buffer *queue_pop(struct queue *queue);
 void queue_push(struct queue *queue, struct buffer *buffer);
 /* Ends acquisition, forgets all buffers; the lifecycle lock is the caller's. */

@@ -13,7 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATTERN_WIDTH = 16384, PATTERN_ROWS = 96, DEFAULT_WIDTH = 2048, DEFAULT_HEIGHT = 1024, SIDE_MAX = 65536 };
+enum {
+    PATTERN_WIDTH = 16384,
+    PATTERN_ROWS = 96,
+    DEFAULT_WIDTH = 2048,
+    DEFAULT_HEIGHT = 1024,
+    SIDE_MAX = 65536
+};
 
 struct problem {
     char *text;
@@ -69,21 +75,27 @@ static const uint8_t *map_file(const char *path, size_t *size) {
 /* ---- stacked images, raw --------------------------------------------------------------------------- */
 
 static bool open_stack(struct source *source, const char *path, unsigned number, struct problem problem) {
-    const char *width_text = environment("SIMCAM_WIDTH", number), *height_text = environment("SIMCAM_HEIGHT", number);
+    const char *width_text = environment("SIMCAM_WIDTH", number),
+               *height_text = environment("SIMCAM_HEIGHT", number);
     long width = width_text ? strtol(width_text, NULL, 10) : 0;
     if (width < 1 || width > SIDE_MAX)
-        return problem_is(problem, "%s holds raw pixels: set SIMCAM_WIDTH to the pixels of a row (1 to %d)", path, SIDE_MAX);
+        return problem_is(problem, "%s holds raw pixels: set SIMCAM_WIDTH to the pixels of a row (1 to %d)",
+                          path, SIDE_MAX);
     size_t size = 0;
     const uint8_t *pixels = map_file(path, &size);
-    if (!pixels) return problem_is(problem, "%s can't be read as raw Mono8 images: %s", path, strerror(errno));
+    if (!pixels)
+        return problem_is(problem, "%s can't be read as raw Mono8 images: %s", path, strerror(errno));
     size_t rows = size / (size_t)width;
     long height = height_text ? strtol(height_text, NULL, 10) : (long)rows;
     if (height < 1 || (size_t)height > rows) {
         munmap((void *)pixels, size);
-        return problem_is(problem, "%s holds %zu rows of %ld pixels, but SIMCAM_HEIGHT is %ld", path, rows, width, height);
+        return problem_is(problem, "%s holds %zu rows of %ld pixels, but SIMCAM_HEIGHT is %ld", path, rows,
+                          width, height);
     }
     for (size_t i = 0; i < rows / (size_t)height; i++) {
-        struct image image = {.pixels = pixels + i * (size_t)(height * width), .width = (size_t)width, .height = (size_t)height};
+        struct image image = {.pixels = pixels + i * (size_t)(height * width),
+                              .width = (size_t)width,
+                              .height = (size_t)height};
         if (i == 0) image.mapping = (void *)pixels, image.mapping_size = size;
         if (!add_image(source, image)) return problem_is(problem, "%s: out of memory", path);
     }
@@ -122,7 +134,10 @@ static bool read_pgm(const char *path, struct image *image) {
         munmap((void *)file, size);
         return false;
     }
-    *image = (struct image){.pixels = at + 1, .width = (size_t)width, .height = (size_t)height, .mapping = (void *)file,
+    *image = (struct image){.pixels = at + 1,
+                            .width = (size_t)width,
+                            .height = (size_t)height,
+                            .mapping = (void *)file,
                             .mapping_size = size};
     return true;
 }
@@ -132,7 +147,8 @@ static int is_pgm_name(const struct dirent *entry) {
     return length > 4 && strcasecmp(entry->d_name + length - 4, ".pgm") == 0;
 }
 
-static int by_bytes(const struct dirent **a, const struct dirent **b) { /* no locale: the same order everywhere */
+static int by_bytes(const struct dirent **a,
+                    const struct dirent **b) { /* no locale: the same order everywhere */
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
@@ -155,7 +171,8 @@ static bool open_folder(struct source *source, const char *folder, struct proble
     }
     free(entries);
     if (!memory) return problem_is(problem, "folder %s: out of memory", folder);
-    if (source->image_count == 0) return problem_is(problem, "folder %s holds no 8-bit binary PGM (P5) image", folder);
+    if (source->image_count == 0)
+        return problem_is(problem, "folder %s holds no 8-bit binary PGM (P5) image", folder);
     return true;
 }
 
@@ -176,7 +193,8 @@ static bool open_pattern(struct source *source, struct problem problem) {
             pixels[y * PATTERN_WIDTH + x] = (uint8_t)level;
         }
     source->kind = SOURCE_PATTERN;
-    if (add_image(source, (struct image){.pixels = pixels, .width = PATTERN_WIDTH, .height = PATTERN_ROWS})) return true;
+    if (add_image(source, (struct image){.pixels = pixels, .width = PATTERN_WIDTH, .height = PATTERN_ROWS}))
+        return true;
     free(pixels);
     return problem_is(problem, "out of memory");
 }
@@ -191,8 +209,10 @@ static bool open_named(struct source *source, unsigned number, struct problem pr
     }
     if (!images) return open_pattern(source, problem);
     struct stat status;
-    if (stat(images, &status) != 0) return problem_is(problem, "SIMCAM_IMAGES = %s: %s", images, strerror(errno));
-    return S_ISDIR(status.st_mode) ? open_folder(source, images, problem) : open_stack(source, images, number, problem);
+    if (stat(images, &status) != 0)
+        return problem_is(problem, "SIMCAM_IMAGES = %s: %s", images, strerror(errno));
+    return S_ISDIR(status.st_mode) ? open_folder(source, images, problem)
+                                   : open_stack(source, images, number, problem);
 }
 
 struct source *source_open(unsigned number, char *problem, size_t problem_size) {

@@ -48,7 +48,8 @@ struct run {
     size_t width; /* also the stride */
     size_t rows;  /* 0: nothing more, the rest of the frame is dark */
 };
-/* Rows from `row` of the coming frame on. With `by_image` a frame is one image, else it is the next rows of the web. */
+/* Rows from `row` of the coming frame on. With `by_image` a frame is one image, else it is the next rows of
+ * the web. */
 struct run source_run(const struct source *source, bool by_image, size_t row);
 /* The coming frame of `height` rows has been seen, or lost. */
 void source_advance(struct source *source, size_t height);
