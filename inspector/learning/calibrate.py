@@ -23,10 +23,10 @@ from inspector.config import Line, Site
 from inspector.errors import ConfigError, DataError
 from inspector.interfaces import Backend, EngineInfo
 from inspector.learning.images import Image, ImageFile, open_data
-from inspector.learning.scoring import Scored, read_for, score_image
+from inspector.learning.scoring import read_for, score_image
 from inspector.learning.tail import CONFIDENCE, F64, LEAST_TILES, FoundLimit, find_limit
 from inspector.limits import Limits, Provenance, limits_file, to_toml
-from inspector.records import Grid
+from inspector.records import Grid, Region
 from inspector.tiling import grid_for, plan_for, region_finder
 
 FARTHEST = 1000.0  # times the tail may be carried beyond the tiles seen
@@ -34,11 +34,21 @@ SOUND = 10  # times the fewest tiles
 
 
 @dataclass(frozen=True, slots=True)
+class _GoodImage:
+    """What is kept of a good image once it is scored; its pixels are not."""
+
+    name: str
+    sha256: str
+    region: Region
+    peaks: F64  # highest cell of each tile, sigma, [N]
+    highest_px: tuple[float, float]  # middle of the highest cell: (x, y) in the image
+
+
+@dataclass(frozen=True, slots=True)
 class _GoodWeb:
     """Good images that count, scored."""
 
-    images: tuple[Image, ...]
-    scored: tuple[Scored, ...]
+    images: tuple[_GoodImage, ...]
     left_out: int  # because the students learnt from them
     engine: EngineInfo
     grid: Grid
@@ -46,7 +56,7 @@ class _GoodWeb:
     @property
     def peaks(self) -> list[F64]:
         """Highest cell of each tile, sigma, one array per image."""
-        return [one.map_peaks.astype(np.float64) for one in self.scored]
+        return [image.peaks for image in self.images]
 
 
 def calibrate(
@@ -87,7 +97,7 @@ def calibrate(
         web = _score(files, learnt.learnt_sha256, line, backend, progress)
     finally:
         backend.close()
-    left_mm, right_mm = _region_mm(web.scored, line)
+    left_mm, right_mm = _region_mm(web.images, line)
     per_100m = _tiles_per_100m(web.grid, line, right_mm - left_mm)
     rate = false_alarms_per_100m / per_100m
     _refuse_few(data, web, line_id, rate, per_100m)
@@ -98,29 +108,8 @@ def calibrate(
         onnx_sha256=learnt.onnx_sha256,
         mm_per_px=line.web.mm_per_px,
         region_mm=(left_mm, right_mm),
-        limit_sigma=round(found.limit, 4),
-        provenance=Provenance(
-            date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-            inspector=__version__,
-            engine=f"{web.engine.backend} {web.engine.version} {web.engine.precision}",
-            data=_shown_path(data, site),
-            images=len(web.images),
-            images_sha256=_digest(web.images),
-            images_left_out=web.left_out,
-            tiles=found.tiles,
-            tiles_per_100m=per_100m,
-            false_alarms_per_100m=false_alarms_per_100m,
-            tile_rate=rate,
-            highest_sigma=round(found.highest, 4),
-            quantile_sigma=round(found.quantile, 4),
-            bound_sigma=round(found.bound, 4),
-            confidence=CONFIDENCE,
-            tail_threshold_sigma=round(found.tail.threshold, 4),
-            tail_exceedances=found.tail.exceedances,
-            tail_scale_sigma=round(found.tail.scale, 4),
-            tail_shape=round(found.tail.shape, 4),
-            suspects=tuple(_suspect(web, place, line.web.mm_per_px) for place in found.suspects),
-        ),
+        limit_sigma=math.ceil(found.limit * 1e4) / 1e4,  # rounded down, the highest good tile would exceed it
+        provenance=_provenance(web, found, false_alarms_per_100m, per_100m, _shown_path(data, site), line),
     )
     write_atomically(limits_file(site, line_id, recipe), to_toml(limits).encode())
     return limits
@@ -154,9 +143,9 @@ def _score(
 ) -> _GoodWeb:
     """Score every image that counts. Raises DataError for images that can't."""
     grid = grid_for(line, backend.info)
-    find_region = region_finder(line)
+    locate = region_finder(line)
     seen: dict[str, Path] = {}
-    images, scored, left_out = [], [], 0
+    images = []
     for done, file in enumerate(files):
         progress(done, len(files))
         image = read_for(file, backend.info.channels)
@@ -165,25 +154,28 @@ def _score(
                 f"{file.path} and {seen[image.sha256]} are the same image; remove one, it can't count twice"
             )
         seen[image.sha256] = file.path
-        if image.sha256 in learnt_sha256:
-            left_out += 1
-            continue
-        region = find_region(image.pixels)
-        if region is None:
-            raise DataError(
-                f"{file.path}: no web to be seen; take the image out, or set the line's region by hand"
-            )
-        scored.append(score_image(backend, grid, file.path, image.pixels, region))
-        images.append(image)
+        if image.sha256 not in learnt_sha256:
+            images.append(_good_image(image, locate(image.pixels), backend, grid))
     progress(len(files), len(files))
-    return _GoodWeb(tuple(images), tuple(scored), left_out, backend.info, grid)
+    return _GoodWeb(tuple(images), len(files) - len(images), backend.info, grid)
 
 
-def _region_mm(scored: Sequence[Scored], line: Line) -> tuple[float, float]:
+def _good_image(image: Image, region: Region | None, backend: Backend, grid: Grid) -> _GoodImage:
+    path = image.file.path
+    if region is None:
+        raise DataError(f"{path}: no web to be seen; take the image out, or set the line's region by hand")
+    scored = score_image(backend, grid, path, image.pixels, region)
+    row, column = np.unravel_index(int(scored.cells.argmax()), scored.cells.shape)
+    cell = grid.px_per_cell
+    highest_px = (region.left_px + (column + 0.5) * cell, region.top_px + (row + 0.5) * cell)
+    return _GoodImage(path.name, image.sha256, region, scored.map_peaks.astype(np.float64), highest_px)
+
+
+def _region_mm(images: Sequence[_GoodImage], line: Line) -> tuple[float, float]:
     """The judged web's edges; where each image has its own, their medians."""
-    if not scored:
+    if not images:
         return 0.0, line.web.width_mm
-    edges = np.median([(one.region.left_px, one.region.right_px) for one in scored], axis=0)
+    edges = np.median([(image.region.left_px, image.region.right_px) for image in images], axis=0)
     left, right = (round(float(edge) * line.web.mm_per_px, 3) for edge in edges)
     return left, right
 
@@ -210,28 +202,55 @@ def _refuse_few(data: Path, web: _GoodWeb, line_id: str, rate: float, per_100m: 
 
 
 def _find(data: Path, web: _GoodWeb, rate: float) -> FoundLimit:
+    peak = max(float(peaks.max()) for peaks in web.peaks)
+    if peak <= 0:
+        raise DataError(
+            f"{data}: good web scores {peak:.4g} sigma at most; the recipe is dead, train it again"
+        )
     try:
         return find_limit(web.peaks, rate)
     except ValueError:
-        peak = max(float(peaks.max()) for peaks in web.peaks)
         raise DataError(
-            f"{data}: tile after tile scores exactly {peak:.4g} sigma; the images are alike or show "
+            f"{data}: tile after tile scores the same {peak:.4g} sigma; the images are alike or show "
             "nothing, or the recipe is dead: look at the images, then train again"
         ) from None
 
 
-def _suspect(web: _GoodWeb, place: int, mm_per_px: float) -> str:
+def _provenance(
+    web: _GoodWeb, found: FoundLimit, false_alarms_per_100m: float, per_100m: int, data: str, line: Line
+) -> Provenance:
+    return Provenance(
+        date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        inspector=__version__,
+        engine=f"{web.engine.backend} {web.engine.version} {web.engine.precision}",
+        data=data,
+        images=len(web.images),
+        images_sha256=_digest(web.images),
+        images_left_out=web.left_out,
+        tiles=found.tiles,
+        tiles_per_100m=per_100m,
+        false_alarms_per_100m=false_alarms_per_100m,
+        tile_rate=false_alarms_per_100m / per_100m,
+        highest_sigma=round(found.highest, 4),
+        quantile_sigma=round(found.quantile, 4),
+        bound_sigma=round(found.bound, 4),
+        confidence=CONFIDENCE,
+        tail_threshold_sigma=round(found.tail.threshold, 4),
+        tail_exceedances=found.tail.exceedances,
+        tail_scale_sigma=round(found.tail.scale, 4),
+        tail_shape=round(found.tail.shape, 4),
+        suspects=tuple(_suspect(web.images[place], line.web.mm_per_px) for place in found.suspects),
+    )
+
+
+def _suspect(image: _GoodImage, mm_per_px: float) -> str:
     """Name a suspect image and the middle of its highest cell."""
-    scored = web.scored[place]
-    row, column = np.unravel_index(int(scored.cells.argmax()), scored.cells.shape)
-    cell = web.grid.px_per_cell
-    x_mm = (scored.region.left_px + (column + 0.5) * cell) * mm_per_px
-    y_mm = (scored.region.top_px + (row + 0.5) * cell) * mm_per_px
-    peak = f"{web.images[place].file.path.name}: {scored.map_peaks.max():.1f} sigma"
+    x_mm, y_mm = (at * mm_per_px for at in image.highest_px)
+    peak = f"{image.name}: {image.peaks.max():.1f} sigma"
     return f"{peak} at {x_mm:.0f} mm from the left, {y_mm:.0f} mm from the top"
 
 
-def _digest(images: Sequence[Image]) -> str:
+def _digest(images: Sequence[_GoodImage]) -> str:
     lines = "".join(f"{sha256}\n" for sha256 in sorted(image.sha256 for image in images))
     return hashlib.sha256(lines.encode()).hexdigest()
 

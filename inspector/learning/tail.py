@@ -31,6 +31,7 @@ LEAST_EXCEEDANCES = 15
 PRIOR_SHAPE = 0.1  # a little heavier than exponential
 PRIOR_DEVIATION = 0.15
 HIGHEST_SHAPE = 0.5
+LEAST_SPREAD = 1e-5  # of the threshold; less is rounding, not web
 CONFIDENCE = 0.95
 RESAMPLES = 300
 LEAST_TILES = 50
@@ -67,7 +68,7 @@ def fit_tail(scores: F64) -> Tail:
     top = np.sort(np.partition(scores, count - above - 1)[count - above - 1 :])
     threshold, excess = float(top[0]), top[1:] - top[0]
     mean = float(excess.mean())
-    if mean <= 0:
+    if mean <= LEAST_SPREAD * abs(threshold):
         raise ValueError("the highest scores are all equal")
     # a1 estimates E[Y (1 - F(Y))]; plotting positions (i - 0.35) / n as Hosking and Wallis advise.
     a1 = float(((1 - (np.arange(1, above + 1) - 0.35) / above) * excess).mean())
