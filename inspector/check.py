@@ -17,6 +17,7 @@ from inspector.bus.publisher import Publisher
 from inspector.config import Line, Site
 from inspector.errors import CameraError, InspectorError
 from inspector.interfaces import Backend, CameraInfo, EngineInfo
+from inspector.judging import lane_edges_mm
 from inspector.limits import Limits
 from inspector.records import EndOfWeb, Frame, Stamp, TileBatch
 from inspector.tiling import Plan, check_frame_size, draw_grid, grid_for, plan_for, region_finder
@@ -91,13 +92,16 @@ def draw_tiles(site: Site, line_id: str, picture: Path) -> str:
     region = region_finder(line)(frame.pixels)
     if region is None:
         raise CameraError(f"line {line_id}: no web in view; light the web, or set region.kind = 'fixed'")
-    ok, png = cv2.imencode(
-        ".png", cv2.cvtColor(draw_grid(frame.pixels, grid, line, region), cv2.COLOR_RGB2BGR)
-    )
-    assert ok
+    mm = line.web.mm_per_px
+    edges_mm = lane_edges_mm(line.lanes, region.left_px * mm, region.right_px * mm)
+    drawn = draw_grid(frame.pixels, grid, line, region, edges_mm)
+    _, png = cv2.imencode(".png", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
     write_atomically(picture, png.tobytes())
     plan = plan_for(grid, line, region.width_px)
-    return f"{picture}: {plan.tiles_across} tiles across {plan.region_width_px} px, a row of them every {plan.stride_px} px"
+    return (
+        f"{picture}: {plan.tiles_across} tiles across {plan.region_width_px} px, "
+        f"a row of them every {plan.stride_px} px"
+    )
 
 
 def _try_ports(site: Site, line_id: str) -> None:

@@ -19,11 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from inspector import backends, cameras, limits
+from inspector import backends, cameras, config, limits
 from inspector.bus.publisher import HeartbeatData, Publisher
 from inspector.bus.wire import State
+from inspector.cameras.loom import LoomCamera
+from inspector.cameras.truth import Unseen, score
 from inspector.channel import Channel, FrameChannel
-from inspector.config import Line, LoomCamera, Site
+from inspector.config import Line, Site
 from inspector.errors import ConfigError, InspectorError, LineFault
 from inspector.interfaces import Backend, Camera
 from inspector.judging import Judge
@@ -92,8 +94,8 @@ class Report:
         s = self.snapshot
         counts = ", ".join(f"{v} {k}" for k, v in s.outcomes.items())
         lines = [
-            f"line {self.line_id}: {s.metres:.2f} m in {s.seconds:.1f} s, {s.triggers} triggers, "
-            f"{counts}, {s.defects} defects"
+            f"line {self.line_id}: {s.metres:.2f} m in {s.seconds:.1f} s, "
+             f"{s.triggers} triggers, {counts}, {s.defects} defects"
         ]
         if s.reasons:
             lines.append(
@@ -161,7 +163,7 @@ def run_line(
     """
     started_s = time.monotonic()
     line = site.line(line_id)
-    if with_truth and not isinstance(line.camera, LoomCamera):
+    if with_truth and not isinstance(line.camera, config.LoomCamera):
         raise ConfigError(
             f"line {line_id}: --truth needs a camera of kind 'loom'; only the loom knows its faults"
         )
@@ -180,9 +182,12 @@ def run_line(
         start_up_s = time.monotonic() - started_s
         onlooker.say(f"line {line_id} ready after {start_up_s:.1f} s: {describe(parts)}")
         fault = corridor.run(onlooker)
-    counts_per_m = line.web.encoder_counts_per_m
-    truth = None if corridor.kept is None else _score_truth(parts.camera, corridor.kept, counts_per_m)
-    return Report(line_id, corridor.snapshot(), start_up_s, fault, truth)
+    snapshot = corridor.snapshot()
+    truth = None
+    if corridor.kept is not None:
+        inspected_m = sum(snapshot.metres_by_outcome.values()) - snapshot.metres_by_outcome["NOT_INSPECTED"]
+        truth = _score_truth(parts.camera, corridor.kept, inspected_m, line.web.encoder_counts_per_m)
+    return Report(line_id, snapshot, start_up_s, fault, truth)
 
 
 def describe(parts: Parts) -> str:
@@ -222,15 +227,14 @@ class Corridor:
 
     def __post_init__(self) -> None:
         overload = self.parts.config.overload
-        info = self.parts.camera.info
         self.frames = FrameChannel(
             overload.frames, patient=_is_patient(self.parts.config), stopping=self.stop.is_set
         )
         self.verdicts: Channel[_Judged] = Channel(overload.verdicts)
         self.maps: Channel[_Judged] = Channel(overload.maps)
         self.tally = Tally(self.parts.config.web.encoder_counts_per_m)
-        self.busy_since_s = math.inf
-        self.serial = info.serial
+        self.busy_since_s = math.inf  # when the inspect thread took up its present frame
+        self.web_ended = False
 
     def keep_verdicts(self) -> None:
         """Remember every verdict, for the truth's scorecard."""
@@ -307,6 +311,7 @@ class Corridor:
         while not self.stop.is_set():
             item = self.parts.camera.read(READ_TIMEOUT_S)
             if isinstance(item, EndOfWeb):
+                self.web_ended = True
                 break
             if item is None:
                 continue
@@ -335,6 +340,10 @@ class Corridor:
             for judged in self._judge(item):
                 self._hand_over(judged)
             self.busy_since_s = math.inf
+        if self.web_ended:
+            for strip in self.parts.tiler.finish():
+                verdicts = self.parts.judge.not_inspected(strip, strip.reason, strip.detail)
+                self._hand_over(_Judged(verdicts, strip, None))
         self.verdicts.close()
 
     def _judge(self, item: Acquired) -> Iterator[_Judged]:
@@ -460,14 +469,16 @@ def _now_us() -> int:
     return time.monotonic_ns() // 1000
 
 
-def _score_truth(camera: Camera, verdicts: list[Verdict], counts_per_m: float) -> dict[str, Any]:
+def _score_truth(
+    camera: Camera, verdicts: list[Verdict], inspected_m: float, counts_per_m: float
+) -> dict[str, Any]:
     """Set what the line said beside what the loom wove."""
     assert isinstance(camera, LoomCamera)
-    inspected = [
-        (v.encoder_start / counts_per_m, v.encoder_end / counts_per_m)
+    decided_m = max((v.encoder_end / counts_per_m for v in verdicts), default=0.0)
+    unseen = [
+        Unseen(v.encoder_start / counts_per_m, v.encoder_end / counts_per_m, v.x_start_mm, v.x_end_mm)
         for v in verdicts
-        if v.outcome is not Outcome.NOT_INSPECTED
+        if v.outcome is Outcome.NOT_INSPECTED
     ]
-    end_m = max((v.encoder_end / counts_per_m for v in verdicts), default=0.0)
-    latest = {d.defect_id: d for v in verdicts for d in v.defects}
-    return score(camera.truth(0.0, end_m), list(latest.values()), inspected).as_dict()
+    defects = [d for v in verdicts for d in v.defects]
+    return score(camera.truth(0.0, decided_m + 1.0), defects, inspected_m, decided_m, unseen).as_dict()

@@ -129,13 +129,14 @@ class Tally:
             self._marks.append((now_s, self._frames, self._tiles, self._metres))
 
     def _note(self, defect: Defect) -> None:
+        """A defect may come again: longer, or in a second lane."""
+        for place, known in enumerate(self._recent):
+            if known.defect_id == defect.defect_id:
+                self._recent[place] = defect
+                return
         if defect.phase == "new":
             self._defects += 1
             self._recent.append(defect)
-        else:
-            for place, known in enumerate(self._recent):
-                if known.defect_id == defect.defect_id:
-                    self._recent[place] = defect
 
     def snapshot(self, queue: int, queue_peak: int) -> Snapshot:
         """Return the line as it stands."""
