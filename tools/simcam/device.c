@@ -39,7 +39,7 @@ bool device_lost(const struct device *device) {
     return atomic_load(&device->control->plug_count) != device->plug_count;
 }
 
-/* ---- one consumer at a time -------------------------------------------------------------------------- */
+/* ---- one consumer at a time ----------------------------------------------------------------- */
 
 static int open_lock_file(const struct device *device, char path[PATH_LENGTH]) {
     const char *folder = getenv("SIMCAM_LOCK_DIR");
@@ -74,7 +74,7 @@ static bool taken_elsewhere(const struct device *device) {
     return taken;
 }
 
-/* ---- open and close ---------------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------------------------- */
 
 GC_ERROR device_open(struct device *device) {
     if (device->open) return fail(GC_ERR_RESOURCE_IN_USE, "camera %s is open already", device->id);
@@ -131,7 +131,7 @@ GC_ERROR DevClose(DEV_HANDLE handle) {
     return open ? GC_ERR_SUCCESS : fail(GC_ERR_INVALID_HANDLE, "not the handle of an open camera");
 }
 
-/* ---- questions --------------------------------------------------------------------------------------- */
+/* ---- questions ------------------------------------------------------------------------------ */
 
 static int32_t access_status(struct device *device) {
     if (!device_plugged(device) || (device->open && device_lost(device)))

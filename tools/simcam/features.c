@@ -142,7 +142,7 @@ bool feature_accepts(const struct feature *f, union value value) {
     return false;
 }
 
-/* ---- GenApi XML ------------------------------------------------------------------------------------ */
+/* ---- GenApi XML ----------------------------------------------------------------------------- */
 
 static void print_head(FILE *out, const char *model) {
     fprintf(

@@ -67,7 +67,7 @@ GC_ERROR GCCloseLib(void) {
     return error;
 }
 
-/* ---- system ----------------------------------------------------------------------------------------- */
+/* ---- system --------------------------------------------------------------------------------- */
 
 static GC_ERROR system_info(int32_t cmd, struct reply reply) {
     switch (cmd) {
@@ -187,7 +187,7 @@ GC_ERROR TLUpdateInterfaceList(TL_HANDLE tl, bool8_t *changed, uint64_t timeout_
     return GC_ERR_SUCCESS;
 }
 
-/* ---- interface --------------------------------------------------------------------------------------- */
+/* ---- interface ------------------------------------------------------------------------------ */
 
 static GC_ERROR enter_interface(IF_HANDLE interface) {
     lock();

@@ -116,7 +116,7 @@ GC_ERROR GCWritePortStacked(PORT_HANDLE port, PORT_REGISTER_STACK_ENTRY *entries
     return access_all(write_one, port, entries, count);
 }
 
-/* ---- descriptions -------------------------------------------------------------------------------------- */
+/* ---- descriptions --------------------------------------------------------------------------- */
 
 static GC_ERROR url_info(enum module module, int32_t cmd, struct reply reply) {
     char file[64], url[128];

@@ -50,7 +50,7 @@ double remote_frame_period_s(const struct device *device) {
     return 1.0 / device->reg[REG_FRAME_RATE].real;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------ */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static union value current(const struct device *device, enum reg reg) {
     union value value = device->reg[reg];
@@ -116,7 +116,7 @@ GC_ERROR remote_read(struct device *device, uint64_t address, void *out, size_t 
     return GC_ERR_SUCCESS;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------ */
+/* ---- writing -------------------------------------------------------------------------------- */
 
 static GC_ERROR start(struct device *device) {
     const struct feed *feed = device->source->kind == SOURCE_FEED ? &device->source->feed : NULL;

@@ -51,7 +51,7 @@ static void write_file(const char *name, const void *bytes, size_t size) {
 
 static uint8_t pixel(uint64_t row, size_t x) { return (uint8_t)(row * 3 + x * 7); }
 
-/* ---- registers ------------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------ */
 
 static GC_ERROR try_set(enum reg reg, union value value) {
     return GCWritePort(port, 8u * (unsigned)reg, &value, &(size_t){8});
@@ -64,7 +64,7 @@ static int64_t get(enum reg reg) {
     return value;
 }
 
-/* ---- opening and closing ---------------------------------------------------------------------------- */
+/* ---- opening and closing -------------------------------------------------------------------- */
 
 static void open_library(void) {
     GOOD(GCInitLib());
@@ -140,8 +140,7 @@ static void use_stack(void) {
     setenv("SIMCAM_HEIGHT", "32", 1);
 }
 
-/* ---- the tests ------------------------------------------------------------------------------------------
- */
+/* ---- the tests ------------------------------------------------------------------------------ */
 
 static void test_before_the_library_is_open(void) {
     char text[256];
@@ -772,8 +771,7 @@ static void test_unplugged(void) {
     GOOD(GCCloseLib());
 }
 
-/* ---- feed -------------------------------------------------------------------------------------------------
- */
+/* ---- feed ----------------------------------------------------------------------------------- */
 
 enum { RING = 100 };
 

@@ -21,7 +21,7 @@
 
 enum { BUFFERS_MAX = 512, ID_LENGTH = 16, PATH_LENGTH = 4096 };
 
-/* ---- reply.c: how every entry point answers ------------------------------------------------------- */
+/* ---- reply.c: how every entry point answers ------------------------------------------------- */
 
 /* Remembers code and sentence for GCGetLastError of this thread; returns the code. */
 GC_ERROR fail(GC_ERROR code, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -43,7 +43,7 @@ GC_ERROR reply_unknown(int32_t cmd);
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 
-/* ---- the objects ------------------------------------------------------------------------------------ */
+/* ---- the objects ---------------------------------------------------------------------------- */
 
 /* What the camera wrote into a buffer. */
 struct frame {
@@ -126,7 +126,7 @@ extern struct library {
     char tl_handle, interface_handle; /* their addresses are the handles */
 } library;
 
-/* ---- device.c --------------------------------------------------------------------------------------- */
+/* ---- device.c ------------------------------------------------------------------------------- */
 
 GC_ERROR device_prepare(struct device *device, unsigned index);
 void device_discard(struct device *device);
@@ -140,7 +140,7 @@ struct device *device_of(DEV_HANDLE handle);
 bool device_lost(const struct device *device);
 bool device_plugged(const struct device *device);
 
-/* ---- remote.c: the remote device's registers --------------------------------------------------------- */
+/* ---- remote.c: the remote device's registers ------------------------------------------------ */
 
 void remote_reset(struct device *device);
 GC_ERROR remote_read(struct device *device, uint64_t address, void *out, size_t size);
@@ -149,13 +149,12 @@ GC_ERROR remote_write(struct device *device, uint64_t address, const void *in, s
 struct frame_layout remote_layout(const struct device *device);
 double remote_frame_period_s(const struct device *device);
 
-/* ---- port.c ------------------------------------------------------------------------------------------- */
+/* ---- port.c --------------------------------------------------------------------------------- */
 
 GC_ERROR ports_prepare(void);
 void ports_discard(void);
 
-/* ---- stream.c, acquisition.c -------------------------------------------------------------------------
- */
+/* ---- stream.c, acquisition.c ---------------------------------------------------------------- */
 
 struct device *stream_of(DS_HANDLE handle);
 /* The announced buffer of this handle, with its device locked; else null, unlocked, with the error set. */

@@ -72,7 +72,7 @@ static const uint8_t *map_file(const char *path, size_t *size) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* ---- stacked images, raw --------------------------------------------------------------------------- */
+/* ---- stacked images, raw -------------------------------------------------------------------- */
 
 static bool open_stack(struct source *source, const char *path, unsigned number, struct problem problem) {
     const char *width_text = environment("SIMCAM_WIDTH", number),
@@ -102,7 +102,7 @@ static bool open_stack(struct source *source, const char *path, unsigned number,
     return true;
 }
 
-/* ---- a folder of PGM files -------------------------------------------------------------------------- */
+/* ---- a folder of PGM files ------------------------------------------------------------------ */
 
 /* The next number of a PGM header, comments skipped; -1 when there is none. */
 static long pgm_number(const uint8_t **at, const uint8_t *end) {
@@ -176,7 +176,7 @@ static bool open_folder(struct source *source, const char *folder, struct proble
     return true;
 }
 
-/* ---- the built-in pattern --------------------------------------------------------------------------- */
+/* ---- the built-in pattern ------------------------------------------------------------------- */
 
 /* A plain weave: warp and weft yarns of 12 px take turns on top, each rounded and with its own brightness. */
 static bool open_pattern(struct source *source, struct problem problem) {
@@ -199,7 +199,7 @@ static bool open_pattern(struct source *source, struct problem problem) {
     return problem_is(problem, "out of memory");
 }
 
-/* ---- any of them -------------------------------------------------------------------------------------- */
+/* ---- any of them ---------------------------------------------------------------------------- */
 
 static bool open_named(struct source *source, unsigned number, struct problem problem) {
     const char *feed = environment("SIMCAM_FEED", number), *images = environment("SIMCAM_IMAGES", number);

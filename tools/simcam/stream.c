@@ -169,8 +169,7 @@ GC_ERROR DSFlushQueue(DS_HANDLE handle, int32_t operation) {
     return error;
 }
 
-/* ---- acquisition -----------------------------------------------------------------------------------------
- */
+/* ---- acquisition ---------------------------------------------------------------------------- */
 
 GC_ERROR DSStartAcquisition(DS_HANDLE handle, int32_t flags, uint64_t frames) {
     if (flags != 0) return fail(GC_ERR_INVALID_PARAMETER, "start flag %d is unknown", (int)flags);

@@ -1,9 +1,7 @@
 /* What a stream and its buffers can be asked. */
 #include "simcam.h"
 
-*-- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -*/
-
-    static GC_ERROR stream_info(const struct device *device, int32_t cmd, struct reply reply) {
+static GC_ERROR stream_info(const struct device *device, int32_t cmd, struct reply reply) {
     const struct stream *stream = &device->stream;
     switch (cmd) {
     case STREAM_INFO_ID: return reply_string(reply, STREAM_ID);
