@@ -94,8 +94,10 @@ class Report:
         s = self.snapshot
         counts = ", ".join(f"{v} {k}" for k, v in s.outcomes.items())
         lines = [
-            f"line {self.line_id}: {s.metres:.2f} m in {s.seconds:.1f} s, "
-             f"{s.triggers} triggers, {counts}, {s.defects} defects"
+            (
+                f"line {self.line_id}: {s.metres:.2f} m in {s.seconds:.1f} s, "
+                f"{s.triggers} triggers, {counts}, {s.defects} defects"
+            )
         ]
         if s.reasons:
             lines.append(

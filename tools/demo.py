@@ -13,10 +13,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = "3"
+WEAVER = "2"  # the line of config.toml whose loom weaves the web
 RECIPE = "demo"
 
 
@@ -32,13 +34,12 @@ def main() -> int:
         feed = Path(folder) / "web.feed"
         environment = os.environ | {"SIMCAM_FEED": str(feed)}
         loom = subprocess.Popen(
-            [sys.executable, str(ROOT / "tools/simcam/feed.py"), "--feed", str(feed), "--line", LINE],
+            [sys.executable, str(ROOT / "tools/simcam/feed.py"), "--feed", str(feed), "--line", WEAVER],
             cwd=ROOT,
-            stdout=subprocess.PIPE,
         )
         try:
-            assert loom.stdout is not None
-            loom.stdout.readline()  # the feed says when its first rows are there
+            while not feed.exists() and loom.poll() is None:
+                time.sleep(0.05)
             print("In another terminal: .venv/bin/inspector events --line 3", flush=True)
             line = subprocess.Popen(
                 [*inspector, "run", "--line", LINE, *arguments], cwd=ROOT, env=environment
