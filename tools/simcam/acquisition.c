@@ -65,8 +65,7 @@ static enum fate decide_fate(struct device *device) {
     return FATE_GOOD;
 }
 
-/* ---- one frame
- * ---------------------------------------------------------------------------------------------- */
+/* ---- one frame ------------------------------------------------------------------------------ */
 
 static void write_rows(const struct source *source, bool by_image, const struct frame_layout *layout,
                        const struct tone *tone, uint8_t *out, size_t rows) {
@@ -175,8 +174,7 @@ static void *acquire(void *argument) {
     return NULL;
 }
 
-/* ---- begin and end
- * --------------------------------------------------------------------------------------------- */
+/* ---- begin and end -------------------------------------------------------------------------- */
 
 GC_ERROR acquisition_begin(struct device *device, uint64_t frames) {
     struct stream *stream = &device->stream;

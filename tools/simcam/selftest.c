@@ -853,8 +853,7 @@ static void test_feed(void) {
     unsetenv("SIMCAM_FEED");
 }
 
-/* ---- other sources
- * ------------------------------------------------------------------------------------------ */
+/* ---- other sources -------------------------------------------------------------------------- */
 
 static void test_folder(void) {
     static const char *const broken[] = {"P6 16 2 255\n", "P5 16 2 65535\n", "P5 99999999 2 255\n",
