@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from inspector import config
+from inspector.cameras.loom import Loom
 
 SIMCAM = Path(__file__).parents[1] / "tools" / "simcam"
 sys.path.insert(0, str(SIMCAM))
@@ -344,6 +348,53 @@ def test_a_feed_has_one_reader(
                 harvester.create({"serial_number": "SIM0002"})
         finally:
             first.destroy()
+
+
+def test_the_loom_feeds_the_camera_and_tells_the_truth(
+    open_camera: OpenCamera, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed, truth = tmp_path / "feed", tmp_path / "truth.jsonl"
+    command = [
+        sys.executable,
+        str(SIMCAM / "feed.py"),
+        "--line",
+        "2",
+        "--metres",
+        "0.4",
+        "--fault-every-m",
+        "0.1",
+    ]
+    monkeypatch.setenv("SIMCAM_FEED", str(feed))
+    subprocess.run([*command, "--feed", str(feed), "--truth", str(truth)], check=True, timeout=60)
+    line = config.load(SIMCAM.parents[1] / "config.toml").plant.line["2"]
+    assert isinstance(line.camera, config.LoomCamera)
+    loom = Loom(
+        line.camera.width_px,
+        line.web.mm_per_px,
+        line.camera.weave,
+        line.camera.seed,
+        config.FaultMix(per_m=10),
+        line.web.width_mm,
+    )
+    with open_camera(Height=512, AcquisitionLineRate=1e5) as camera:
+        web = np.concatenate([s.image for s in shots(camera, 4)])
+    np.testing.assert_array_equal(web, loom.rows(2048))
+    told = [json.loads(text) for text in truth.read_text().splitlines()]
+    assert told == [asdict(fault) for fault in loom.truth(0, 2048 * line.web.mm_per_px / 1000)]
+
+
+def test_a_line_without_a_loom_feeds_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, str(SIMCAM / "feed.py"), "--feed", str(tmp_path / "feed"), "--line", "3"]
+    said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert said.returncode == 1
+    assert said.stderr.endswith("line 3 has no loom; lines with one: 2\n")
+    assert "Traceback" not in said.stderr
+
+
+def test_a_control_file_is_not_some_other_file(tmp_path: Path) -> None:
+    (tmp_path / "ctrl").write_bytes(b"something else entirely")
+    with pytest.raises(ValueError, match="not a control file"):
+        Control(tmp_path / "ctrl")
 
 
 def test_the_feed_writer_refuses_rows_that_do_not_fit(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@
 #define SIMCAM_CONTROL_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { DEVICES_MAX = 16 };
@@ -39,6 +40,6 @@ _Static_assert(sizeof(struct control) == 64 + 64 * DEVICES_MAX, "the layout is d
 struct control *control_open(const char *path);
 void control_close(struct control *control);
 /* Takes one of a count of faults still to commit; false when it is used up. */
-int control_take(_Atomic uint32_t *count);
+bool control_take(_Atomic uint32_t *count);
 
 #endif

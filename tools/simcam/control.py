@@ -29,12 +29,12 @@ class Control:
         path = Path(path)
         path.touch()
         size = 4 * (HEADER_WORDS + DEVICES * BLOCK_WORDS)
-        if path.stat().st_size < size:
-            with path.open("r+b") as file:
+        with path.open("r+b") as file:
+            if file.read(8) not in (MAGIC, bytes(8), b""):
+                raise ValueError(f"{path} is not a control file of virtual cameras")
+            if path.stat().st_size < size:
                 file.truncate(size)
         words = np.memmap(path, np.uint32, "r+", 0, (HEADER_WORDS + DEVICES * BLOCK_WORDS,))
-        if bytes(words[:2]) not in (MAGIC, bytes(8)):
-            raise ValueError(f"{path} is not a control file of virtual cameras")
         words[:2] = np.frombuffer(MAGIC, np.uint32)
         self._blocks = words[HEADER_WORDS:].reshape(DEVICES, BLOCK_WORDS)
 

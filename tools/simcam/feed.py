@@ -52,9 +52,14 @@ class FeedWriter:
             )
         self.path, self.width, self.ring_rows = Path(path), width, ring_rows
         new = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
-        with new.open("wb") as file:
-            file.write(struct.pack("<8sIIQ", MAGIC, VERSION, width, ring_rows))
-            file.truncate(HEADER_BYTES + width * ring_rows)
+        try:
+            with new.open("wb") as file:
+                # All of it now: a file system that fills up later would kill whoever writes to the mapping.
+                os.posix_fallocate(file.fileno(), 0, HEADER_BYTES + width * ring_rows)
+                file.write(struct.pack("<8sIIQ", MAGIC, VERSION, width, ring_rows))
+        except OSError as error:
+            new.unlink(missing_ok=True)
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(self.path)) from error
         self._words = np.memmap(new, np.uint64, "r+", 0, (HEADER_BYTES // 8,))
         self._ring = np.memmap(new, np.uint8, "r+", HEADER_BYTES, (ring_rows, width))
         new.rename(self.path)  # whole from its first moment

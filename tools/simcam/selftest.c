@@ -159,11 +159,13 @@ static void test_before_the_library_is_open(void) {
     unsetenv("SIMCAM_DEVICES");
     setenv("SIMCAM_CTRL", "/nonexistent/ctrl", 1);
     BAD(GC_ERR_IO, GCInitLib());
-    uint8_t foreign[2048] = {1, 2, 3};
+    uint8_t foreign[100] = {1, 2, 3};
     write_file("foreign", foreign, sizeof foreign);
     setenv("SIMCAM_CTRL", file_in_folder("foreign"), 1);
     BAD(GC_ERR_IO, GCInitLib());
     unsetenv("SIMCAM_CTRL");
+    struct stat status;
+    CHECK(stat(file_in_folder("foreign"), &status) == 0 && status.st_size == sizeof foreign); /* left alone */
 }
 
 /* Each information that exists: its size, a buffer too small, and whole. */
