@@ -1,1 +1,15 @@
-"""Engines: one ONNX graph a recipe, run by whichever runtime this machine has."""
+"""Engines: one ONNX graph a recipe, compiled for this machine, run by the runtime that the config names.
+
+    recipe.toml + model.onnx ──build_engine──▶ manifest.toml + plans/ ──open_backend──▶ Backend
+                                openvino.py     CPU, the default
+                                onnxruntime.py  CPU, the fallback and the reference
+                                tensorrt.py     NVIDIA GPU
+
+What this package does not know: cameras, tiling, limits, how a graph is trained.
+"""
+
+from inspector.backends.building import build_engine
+from inspector.backends.opening import open_backend
+from inspector.backends.runtime import BACKENDS
+
+__all__ = ["BACKENDS", "build_engine", "open_backend"]

@@ -1,0 +1,186 @@
+"""build-engine: compile a recipe's graph for this machine, prove it against the reference, vouch for it.
+
+Nothing on disk changes until the new engine has scored the golden tiles as the reference does.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from inspector.backends import golden
+from inspector.backends.artifact import (
+    SCHEMA,
+    BuiltEngine,
+    Manifest,
+    Recipe,
+    load_manifest,
+    load_recipe,
+    read_bytes,
+    sha256_of,
+    write_atomically,
+    write_manifest,
+)
+from inspector.backends.runtime import Toolchain, toolchain
+from inspector.errors import ArtefactError
+from inspector.records import F32, U8
+
+REFERENCE = "onnxruntime"  # in fp32
+
+
+def build_engine(
+    engine_dir: Path,
+    backend: str = "openvino",
+    precision: str = "auto",
+    progress: Callable[[str], None] = lambda sentence: None,
+) -> Manifest:
+    """Build one backend's engine and enter it in the manifest; other backends' entries stay.
+
+    Args:
+        engine_dir: engines/NAME with recipe.toml and model.onnx.
+        backend: "openvino", "onnxruntime" or "tensorrt".
+        precision: "auto" takes the best that this device has; or "fp32", "tf32", "bf16", "fp16".
+        progress: told what is being done, a sentence at a time.
+
+    Returns the manifest as written.
+
+    Raises ArtefactError: recipe or graph are missing or damaged, the library isn't installed, the device
+    can't do the precision, or the engine doesn't score the golden tiles as the reference does.
+    """
+    recipe = load_recipe(engine_dir)
+    graph = load_graph(engine_dir, recipe)
+    tools = toolchain(backend)
+    version = tools.library_version()
+    precision = _resolve(tools, backend, precision)
+
+    progress(f"scoring the golden tiles with the reference ({REFERENCE}, fp32)")
+    tiles = _golden_tiles(engine_dir, recipe)
+    reference = _reference(recipe, graph, tiles)
+
+    progress(f"compiling {recipe.name} for {backend} {version}, {precision}")
+    plan = tools.build_plan(recipe, graph, precision)
+    progress("holding the engine against the reference")
+    scores = _prove(tools, recipe, graph, plan, precision, tiles, reference)
+
+    plan_name = f"plans/{backend}.plan" if plan else ""
+    if plan:
+        write_atomically(engine_dir / plan_name, plan)
+    built = BuiltEngine(
+        precision=precision,
+        version=version,
+        device=tools.device_name(),
+        os=os_name(),
+        built_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        onnx_sha256=recipe.onnx_sha256,
+        plan=plan_name,
+        plan_sha256=sha256_of(plan) if plan else "",
+        golden_sha256=sha256_of((engine_dir / golden.FILE).read_bytes()),
+        golden_reference=tuple(map(float, reference[1])),
+        golden_scores=tuple(map(float, scores)),
+    )
+    return _enter(engine_dir, recipe, backend, built)
+
+
+def load_graph(engine_dir: Path, recipe: Recipe) -> bytes:
+    """Read model.onnx if it is the graph that the recipe vouches for. Raises ArtefactError otherwise."""
+    file = engine_dir / "model.onnx"
+    remedy = f"bring back the file, or run `inspector train DATA --recipe {recipe.name}`"
+    graph = read_bytes(file, remedy)
+    if sha256_of(graph) != recipe.onnx_sha256:
+        raise ArtefactError(
+            f"{file}: not the graph that recipe.toml vouches for (onnx_sha256 differs): changed or half "
+            f"copied; {remedy}"
+        )
+    return graph
+
+
+def rebuild_command(recipe: str, backend: str) -> str:
+    """What to type to build an engine."""
+    return f"`inspector build-engine --recipe {recipe} --backend {backend}`"
+
+
+def os_name() -> str:
+    """What a plan is bound to: system and machine, not the kernel's version."""
+    return f"{platform.system()} {platform.machine()}"
+
+
+def _resolve(tools: Toolchain, backend: str, precision: str) -> str:
+    can = tools.precisions()
+    if precision == "auto":
+        return can[0]
+    if precision not in can:
+        raise ArtefactError(
+            f"{backend} on {tools.device_name()} can't do --precision {precision}; it can do: {', '.join(can)}"
+        )
+    return precision
+
+
+def _golden_tiles(engine_dir: Path, recipe: Recipe) -> U8:
+    if not (engine_dir / golden.FILE).exists():
+        golden.write_golden_tiles(engine_dir, golden.made_up_tiles(recipe))
+    return golden.golden_tiles(engine_dir, recipe, "build again")
+
+
+def _reference(recipe: Recipe, graph: bytes, tiles: U8) -> tuple[F32, F32]:
+    runtime = toolchain(REFERENCE).open_runtime(recipe, graph, b"", "fp32", 0)
+    try:
+        maps, scores = golden.score_tiles(runtime, recipe, tiles)
+    except RuntimeError as error:
+        raise ArtefactError(
+            f"recipe {recipe.name}: its graph can't be run ({error}); run `inspector train DATA --recipe {recipe.name}`"
+        ) from None
+    finally:
+        runtime.close()
+    if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
+        raise ArtefactError(
+            f"recipe {recipe.name}: its graph scores golden tiles NaN or infinity; "
+            f"run `inspector train DATA --recipe {recipe.name}`"
+        )
+    return maps, scores
+
+
+def _prove(
+    tools: Toolchain,
+    recipe: Recipe,
+    graph: bytes,
+    plan: bytes,
+    precision: str,
+    tiles: U8,
+    reference: tuple[F32, F32],
+) -> F32:
+    """Score the golden tiles with the new engine; return its tile scores if they are the reference's."""
+    try:
+        runtime = tools.open_runtime(recipe, graph, plan, precision, 0)
+    except RuntimeError as error:
+        raise ArtefactError(f"recipe {recipe.name}: the new engine can't be loaded ({error})") from None
+    try:
+        maps, scores = golden.score_tiles(runtime, recipe, tiles)
+    except RuntimeError as error:
+        raise ArtefactError(f"recipe {recipe.name}: the new engine can't be run ({error})") from None
+    finally:
+        runtime.close()
+    tolerance = golden.TOLERANCES[precision]
+    worst = max(tolerance.worst(maps, reference[0]), tolerance.worst(scores, reference[1]))
+    if not worst <= 1:
+        remedy = "train again" if precision == "fp32" else "build with --precision fp32"
+        raise ArtefactError(
+            f"recipe {recipe.name}: the {precision} engine scores golden tiles {worst:.1f} times further from the "
+            f"reference than is tolerated ({tolerance.absolute_sigma:g} sigma and {tolerance.relative:.1%}); {remedy}"
+        )
+    return scores
+
+
+def _enter(engine_dir: Path, recipe: Recipe, backend: str, built: BuiltEngine) -> Manifest:
+    """Put the entry into the manifest. One that can't be read vouches for nothing and is replaced."""
+    try:
+        before = load_manifest(engine_dir, rebuild_command(recipe.name, backend))
+    except ArtefactError:
+        before = None
+    others = dict(before.engines) if before is not None and before.recipe == recipe.name else {}
+    manifest = Manifest(schema=SCHEMA, recipe=recipe.name, engines={**others, backend: built})
+    write_manifest(engine_dir, manifest)
+    return manifest

@@ -1,0 +1,58 @@
+"""An opened engine, as the line sees it: a runtime behind the checks and nouns of the corridor."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inspector.backends.artifact import Recipe
+from inspector.backends.runtime import Runtime
+from inspector.errors import ArtefactError
+from inspector.interfaces import EngineInfo
+from inspector.records import ScoreMap, TileBatch
+
+
+class Engine:
+    """interfaces.Backend over any runtime. Used by one thread."""
+
+    def __init__(self, recipe: Recipe, info: EngineInfo, runtime: Runtime) -> None:
+        self._recipe = recipe
+        self._info = info
+        self._runtime = runtime
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is and takes."""
+        return self._info
+
+    def infer(self, batch: TileBatch) -> ScoreMap:
+        """Score a batch of any size, none included; NaN and infinity are passed on.
+
+        Raises ArtefactError when the tiles aren't of the recipe's kind, RuntimeError from the runtime.
+        """
+        self._check(batch)
+        count, cells = len(batch.pixels), self._recipe.cells
+        maps = np.empty((count, cells, cells), np.float32)
+        scores = np.empty(count, np.float32)
+        if count:
+            self._runtime.run(np.ascontiguousarray(batch.pixels), maps, scores)
+        return ScoreMap(batch.stamp, maps, scores, self._recipe.px_per_cell, batch.origins_px)
+
+    def close(self) -> None:
+        """Free the engine; never raises."""
+        self._runtime.close()
+
+    def _check(self, batch: TileBatch) -> None:
+        recipe, pixels = self._recipe, batch.pixels
+        fits = (
+            pixels.dtype == np.uint8
+            and pixels.shape[1:] == recipe.tile_shape
+            and batch.margin_px == recipe.margin_px
+            and batch.origins_px.shape == (len(pixels), 2)
+        )
+        if not fits:
+            raise ArtefactError(
+                f"recipe {recipe.name} takes uint8 tiles {list(recipe.tile_shape)} with a margin of "
+                f"{recipe.margin_px} px and an origin each, but got {pixels.dtype} {list(pixels.shape[1:])} with a "
+                f"margin of {batch.margin_px} px and {len(batch.origins_px)} origins for {len(pixels)} tiles; "
+                f"use a recipe trained for this camera, or train one"
+            )

@@ -1,0 +1,94 @@
+"""Golden tiles: a few tiles whose scores are kept, so that an engine can be asked whether it still is itself.
+
+They lie in ``engines/NAME/golden.png``, stacked from top to bottom. Training may leave real ones there;
+build-engine makes up its own otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from inspector.backends.artifact import Recipe, read_bytes, write_atomically
+from inspector.backends.runtime import Runtime
+from inspector.errors import ArtefactError
+from inspector.records import F32, U8
+
+COUNT = 8
+SEED = 20_240
+FILE = "golden.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far a score may be off: ``absolute_sigma + relative * |reference|``."""
+
+    absolute_sigma: float
+    relative: float
+
+    def worst(self, scores: F32, reference: F32) -> float:
+        """The largest deviation in units of what is tolerated: above 1 is too much, NaN where either is."""
+        allowed = self.absolute_sigma + self.relative * np.abs(reference)
+        return float(np.max(np.abs(scores - reference) / allowed))
+
+
+# fp32 engines differ by the order of their sums alone; the others round every product.
+TOLERANCES = {
+    "fp32": Tolerance(0.01, 0.001),
+    "tf32": Tolerance(0.05, 0.02),
+    "fp16": Tolerance(0.05, 0.02),
+    "bf16": Tolerance(0.25, 0.1),
+}
+
+
+def golden_tiles(engine_dir: Path, recipe: Recipe, remedy: str) -> U8:
+    """Read the golden tiles: uint8 [COUNT, *tile_shape]. Raises ArtefactError when they are damaged."""
+    file = engine_dir / FILE
+    stacked = cv2.imdecode(np.frombuffer(read_bytes(file, remedy), np.uint8), cv2.IMREAD_UNCHANGED)
+    side = recipe.side_px
+    wanted = (COUNT * side, *recipe.tile_shape[1:])
+    if stacked is None or stacked.shape != wanted or stacked.dtype != np.uint8:
+        raise ArtefactError(f"{file}: not {COUNT} stacked tiles of {side} px; delete it and {remedy}")
+    if recipe.channels == 3:
+        stacked = cv2.cvtColor(stacked, cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(stacked, np.uint8).reshape(COUNT, *recipe.tile_shape)
+
+
+def write_golden_tiles(engine_dir: Path, tiles: U8) -> None:
+    """Write tiles, uint8 [COUNT, *tile_shape], without loss. Raises ArtefactError."""
+    stacked = tiles.reshape(-1, *tiles.shape[2:])
+    encoded, png = cv2.imencode(
+        ".png", stacked if tiles.ndim == 3 else cv2.cvtColor(stacked, cv2.COLOR_RGB2BGR)
+    )
+    assert encoded
+    write_atomically(engine_dir / FILE, png.tobytes())
+
+
+def made_up_tiles(recipe: Recipe) -> U8:
+    """Weaves with and without a fault, uneven light, noise, black and white: uint8 [COUNT, *tile_shape]."""
+    rng = np.random.default_rng(SEED)
+    side = recipe.side_px
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    plain = np.sin(2 * np.pi * x / 6) * np.sin(2 * np.pi * y / 6)
+    twill = np.sin(2 * np.pi * (x + y) / 8)
+    coarse = np.sin(2 * np.pi * x / 17) * np.sin(2 * np.pi * y / 13)
+    gap = np.where(np.abs(y - side / 2) < 3, -1, plain)
+    spot = np.where((x - side / 2) ** 2 + (y - side / 2) ** 2 < (side / 16) ** 2, 1, twill)
+    pictures = [
+        128 + 50 * weave + light + rng.normal(0, 6, (side, side))
+        for weave, light in ((plain, 0), (gap, 0), (twill, 0), (spot, 0), (coarse, 60 * (x / side - 0.5)))
+    ]
+    pictures += [rng.uniform(0, 255, (side, side)), np.zeros((side, side)), np.full((side, side), 255)]
+    grey = np.stack(pictures).clip(0, 255).astype(np.uint8)
+    return grey if recipe.channels == 1 else np.repeat(grey[..., np.newaxis], 3, axis=3)
+
+
+def score_tiles(runtime: Runtime, recipe: Recipe, tiles: U8) -> tuple[F32, F32]:
+    """Run tiles: maps float32 [N, cells, cells] and scores float32 [N], in sigma."""
+    maps = np.empty((len(tiles), recipe.cells, recipe.cells), np.float32)
+    scores = np.empty(len(tiles), np.float32)
+    runtime.run(tiles, maps, scores)
+    return maps, scores

@@ -1,0 +1,122 @@
+"""open_backend: load an engine that its manifest vouches for, here and now, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from inspector.backends import golden
+from inspector.backends.artifact import BuiltEngine, Recipe, load_manifest, load_recipe, read_bytes, sha256_of
+from inspector.backends.building import load_graph, os_name, rebuild_command
+from inspector.backends.engine import Engine
+from inspector.backends.runtime import Runtime, Toolchain, toolchain
+from inspector.errors import ArtefactError
+from inspector.interfaces import Backend, EngineInfo
+
+SELF_TEST_TILES = 4
+
+
+def open_backend(engine_dir: Path, backend: str, threads: int = 0) -> Backend:
+    """Open a recipe's engine on a backend.
+
+    Args:
+        engine_dir: engines/NAME.
+        backend: "openvino", "onnxruntime" or "tensorrt".
+        threads: CPU threads; 0 leaves it to the backend.
+
+    Raises ArtefactError that names what is missing or differs (graph, plan, golden tiles, library version,
+    device, operating system) and the command that builds it anew; also when the engine no longer scores
+    golden tiles as it did when it was built.
+    """
+    recipe = load_recipe(engine_dir)
+    tools = toolchain(backend)
+    built = _entry(engine_dir, recipe, backend)
+    graph = load_graph(engine_dir, recipe)
+    remedy = f"run {rebuild_command(recipe.name, backend)}"
+    _check_vouched(engine_dir, recipe, tools, built, remedy)
+    plan = _vouched_bytes(engine_dir / built.plan, built.plan_sha256, remedy) if built.plan else b""
+    _vouched_bytes(engine_dir / golden.FILE, built.golden_sha256, remedy)
+    try:
+        runtime = tools.open_runtime(recipe, graph, plan, built.precision, threads)
+    except RuntimeError as error:
+        raise ArtefactError(
+            f"{engine_dir / (built.plan or 'model.onnx')}: {backend} can't load it ({error}); {remedy}"
+        ) from None
+    try:
+        _self_test(engine_dir, recipe, built, runtime, remedy)
+    except ArtefactError:
+        runtime.close()
+        raise
+    info = EngineInfo(
+        recipe=recipe.name,
+        backend=backend,
+        version=built.version,
+        device=built.device,
+        precision=built.precision,
+        tile_px=recipe.tile_px,
+        margin_px=recipe.margin_px,
+        px_per_cell=recipe.px_per_cell,
+        channels=recipe.channels,
+        engine_sha256=built.plan_sha256 or built.onnx_sha256,
+    )
+    return Engine(recipe, info, runtime)
+
+
+def _entry(engine_dir: Path, recipe: Recipe, backend: str) -> BuiltEngine:
+    remedy = f"run {rebuild_command(recipe.name, backend)}"
+    manifest = load_manifest(engine_dir, remedy)
+    if manifest is None or backend not in manifest.engines:
+        raise ArtefactError(
+            f"{engine_dir / 'manifest.toml'}: no engine was built for {backend} on this machine; {remedy}"
+        )
+    if manifest.recipe != recipe.name:
+        raise ArtefactError(
+            f"{engine_dir / 'manifest.toml'}: belongs to recipe {manifest.recipe!r}, not {recipe.name!r}; {remedy}"
+        )
+    return manifest.engines[backend]
+
+
+def _check_vouched(
+    engine_dir: Path, recipe: Recipe, tools: Toolchain, built: BuiltEngine, remedy: str
+) -> None:
+    for what, then, now in (
+        ("graph (onnx_sha256)", built.onnx_sha256, recipe.onnx_sha256),
+        ("library version", built.version, tools.library_version()),
+        ("device", built.device, tools.device_name()),
+        ("operating system", built.os, os_name()),
+    ):
+        if then != now:
+            raise ArtefactError(
+                f"{engine_dir / 'manifest.toml'}: the engine was built for another {what}: {then}, here it is {now}; "
+                f"{remedy}"
+            )
+    if built.precision not in golden.TOLERANCES:
+        raise ArtefactError(
+            f"{engine_dir / 'manifest.toml'}: unknown precision {built.precision!r}; {remedy}"
+        )
+
+
+def _vouched_bytes(file: Path, sha256: str, remedy: str) -> bytes:
+    data = read_bytes(file, remedy)
+    if sha256_of(data) != sha256:
+        raise ArtefactError(
+            f"{file}: not the file that manifest.toml vouches for (sha256 differs): changed or cut short; {remedy}"
+        )
+    return data
+
+
+def _self_test(engine_dir: Path, recipe: Recipe, built: BuiltEngine, runtime: Runtime, remedy: str) -> None:
+    """Score a few golden tiles as at the build."""
+    tiles = golden.golden_tiles(engine_dir, recipe, remedy)[:SELF_TEST_TILES]
+    try:
+        _, scores = golden.score_tiles(runtime, recipe, tiles)
+    except RuntimeError as error:
+        raise ArtefactError(f"{engine_dir}: the engine fails its self-test ({error}); {remedy}") from None
+    then = np.asarray(built.golden_scores[:SELF_TEST_TILES], np.float32)
+    if then.shape != scores.shape or not golden.TOLERANCES[built.precision].worst(scores, then) <= 1:
+        shown = ", ".join(f"{score:.2f}" for score in scores)
+        raise ArtefactError(
+            f"{engine_dir}: the engine fails its self-test: golden tiles score {shown} sigma, at the build "
+            f"{', '.join(f'{score:.2f}' for score in then)}; {remedy}"
+        )
