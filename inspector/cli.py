@@ -284,7 +284,10 @@ def calibrate(data: Path, config_file: Path, recipe: str, line_id: str, false_al
 @RECIPE
 @click.option("--backend", type=BACKENDS, default="openvino", show_default=True)
 @click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True
+    "--precision",
+    type=click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
 )
 def build_engine(config_file: Path, recipe: str, backend: str, precision: str) -> None:
     """Compile a recipe's ONNX graph for this machine and prove that it scores like the graph.
@@ -297,8 +300,9 @@ def build_engine(config_file: Path, recipe: str, backend: str, precision: str) -
     """
     from inspector import backends
 
-    built = backends.build_engine(_site(config_file).engines / recipe, backend, precision)
-    click.echo(built.text())
+    manifest = backends.build_engine(_site(config_file).engines / recipe, backend, precision, click.echo)
+    built = manifest.engines[backend]
+    click.echo(f"{recipe}: {backend} {built.version} {built.precision} on {built.device}; golden tiles agree")
 
 
 @main.command(epilog=EXIT_CODES)
