@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inspector import config
+from inspector.backends import build_engine
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_recipe
 from inspector.config import Site
 from tests.contrast_graph import CELL_PX, MARGIN_PX, TILE_PX, write_contrast_onnx
@@ -34,13 +35,12 @@ def make_recipe(
     site: Site,
     name: str,
     *,
-    sigma_grey: float = 4.0,
     learnt: Sequence[Path] = (),
     validation: Sequence[Path] = (),
 ) -> Path:
     """A recipe whose graph scores contrast, with an engine for onnxruntime."""
     engine_dir = site.engines / name
-    write_contrast_onnx(engine_dir / "model.onnx", sigma_grey=sigma_grey)
+    write_contrast_onnx(engine_dir / "model.onnx")
     recipe = Recipe(
         schema=SCHEMA,
         name=name,
@@ -61,6 +61,7 @@ def make_recipe(
         ),
     )
     write_recipe(engine_dir, recipe)
+    build_engine(engine_dir, "onnxruntime")
     return engine_dir
 
 

@@ -259,8 +259,11 @@ def test_what_cannot_be_evaluated(tree: Path, recipe: Path, tmp_path: Path) -> N
     assert "--resize 64" in refusal(DataError, tree, recipe)
 
 
-def test_scores_that_are_no_numbers(tree: Path, site: Site) -> None:
-    assert "NaN or infinity" in refusal(ArtefactError, tree, make_recipe(site, "stripes", sigma_grey=0.0))
+def test_scores_that_are_no_numbers(tree: Path, recipe: Path) -> None:
+    save(tree / "test/good/002.png", weave(2, HEIGHT, WIDTH) + np.uint8(80))
+    said = refusal(ArtefactError, tree, recipe)
+    assert "002.png" in said
+    assert "NaN or infinity" in said
 
 
 def test_a_recipe_that_is_not_there(tree: Path, site: Site) -> None:

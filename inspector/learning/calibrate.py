@@ -123,7 +123,7 @@ def summary(limits: Limits) -> str:
         f"from {p.tiles} tiles of {p.images} good images, the highest at {p.highest_sigma:.2f} sigma",
         f"left out because the students learnt from them: {p.images_left_out} images",
         f"{p.false_alarms_per_100m:g} false alarms per 100 m are one in {1 / p.tile_rate:.0f} tiles",
-        f"the tail reaches that at {p.quantile_sigma:.2f} sigma, {p.confidence:.0%} surely below {p.bound_sigma:.2f}",
+        f"that is at {p.quantile_sigma:.2f} sigma, with {p.confidence:.0%} confidence below {p.bound_sigma:.2f}",
     ]
     sound = math.ceil(SOUND / (FARTHEST * p.tile_rate))
     if p.tiles < sound:
