@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -11,21 +12,32 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from genicam import genapi, gentl
+from harvesters.core import Callback, Harvester, ImageAcquirer
 
 from inspector import config
 from inspector.cameras.loom import Loom
 
 SIMCAM = Path(__file__).parents[1] / "tools" / "simcam"
-sys.path.insert(0, str(SIMCAM))
 
-from control import Control  # noqa: E402
-from feed import FeedWriter  # noqa: E402
-from genicam import genapi, gentl  # noqa: E402
-from harvesters.core import Callback, Harvester, ImageAcquirer  # noqa: E402
+
+def load(name: str) -> ModuleType:
+    """A module of tools/simcam, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"simcam_{name}", SIMCAM / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+Control = load("control").Control
+FeedWriter = load("feed").FeedWriter
 
 TIMEOUT_S = 10.0
 GENICAM_ERRORS = (gentl.GenericException, genapi.GenericException)
@@ -621,7 +633,6 @@ def test_faults_from_another_process(
 def test_unplugged_and_plugged_in_again(
     open_camera: OpenCamera,
     stack: np.ndarray,
-    producer: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -643,8 +654,31 @@ def test_unplugged_and_plugged_in_again(
         np.testing.assert_array_equal(shots(camera, 1)[0].image, stack[0])
         camera.remote_device.node_map.SimUnplug.execute()
         assert not control.plugged(1)
+
+
+def test_one_harvester_finds_a_camera_again(
+    open_camera: OpenCamera,
+    stack: np.ndarray,
+    producer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SIMCAM_CTRL", str(tmp_path / "ctrl"))
+    control = Control(tmp_path / "ctrl")
     with harvest(producer) as harvester:
-        assert [d.serial_number for d in harvester.device_info_list] == ["SIM0002"]
+        for _ in range(3):
+            camera = harvester.create({"serial_number": "SIM0001"})
+            camera.remote_device.node_map.AcquisitionLineRate.value = 1e6
+            try:
+                np.testing.assert_array_equal(shots(camera, 1)[0].image, stack[0])
+                control.unplug(1)
+            finally:
+                close(camera)
+            harvester.update()
+            assert [d.serial_number for d in harvester.device_info_list] == ["SIM0002"]
+            control.replug(1)
+            harvester.update()
+            assert [d.serial_number for d in harvester.device_info_list] == ["SIM0001", "SIM0002"]
 
 
 # ---- C ---------------------------------------------------------------------------------------------------
