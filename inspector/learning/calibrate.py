@@ -122,8 +122,8 @@ def summary(limits: Limits) -> str:
         f"limit {limits.limit_sigma:.2f} sigma for line {limits.line} and recipe {limits.recipe}",
         f"from {p.tiles} tiles of {p.images} good images, the highest at {p.highest_sigma:.2f} sigma",
         f"left out because the students learnt from them: {p.images_left_out} images",
-        f"{p.false_alarms_per_100m:g} false alarms per 100 m are one in {1 / p.tile_rate:.0f} tiles",
-        f"that is at {p.quantile_sigma:.2f} sigma, with {p.confidence:.0%} confidence below {p.bound_sigma:.2f}",
+        f"false alarms per 100 m: {p.false_alarms_per_100m:g}, that is one tile in {1 / p.tile_rate:.0f}",
+        f"good web reaches that at {p.quantile_sigma:.2f} sigma, {p.confidence:.0%} surely below {p.bound_sigma:.2f}",
     ]
     sound = math.ceil(SOUND / (FARTHEST * p.tile_rate))
     if p.tiles < sound:
