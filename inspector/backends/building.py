@@ -54,8 +54,8 @@ def build_engine(
     recipe = load_recipe(engine_dir)
     graph = load_graph(engine_dir, recipe)
     tools = toolchain(backend)
-    version = tools.library_version()
-    precision = _resolve(tools, backend, precision)
+    version, device = tools.library_version(), tools.device_name()
+    precision = _resolve(tools, backend, device, precision)
 
     progress(f"scoring the golden tiles with the reference ({REFERENCE}, fp32)")
     tiles = _golden_tiles(engine_dir, recipe)
@@ -72,7 +72,7 @@ def build_engine(
     built = BuiltEngine(
         precision=precision,
         version=version,
-        device=tools.device_name(),
+        device=device,
         os=os_name(),
         built_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         onnx_sha256=recipe.onnx_sha256,
@@ -108,13 +108,13 @@ def os_name() -> str:
     return f"{platform.system()} {platform.machine()}"
 
 
-def _resolve(tools: Toolchain, backend: str, precision: str) -> str:
+def _resolve(tools: Toolchain, backend: str, device: str, precision: str) -> str:
     can = tools.precisions()
     if precision == "auto":
         return can[0]
     if precision not in can:
         raise ArtefactError(
-            f"{backend} on {tools.device_name()} can't do --precision {precision}; it can do: {', '.join(can)}"
+            f"{backend} on {device} can't do --precision {precision}; it can do: {', '.join(can)}"
         )
     return precision
 

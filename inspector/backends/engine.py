@@ -25,7 +25,7 @@ class Engine:
         return self._info
 
     def infer(self, batch: TileBatch) -> ScoreMap:
-        """Score a batch of any size, none included; NaN and infinity are passed on.
+        """Score a batch of any size, none included; NaN and infinity are passed on, and a map's NaN to its score.
 
         Raises ArtefactError when the tiles aren't of the recipe's kind, RuntimeError from the runtime.
         """
@@ -35,6 +35,8 @@ class Engine:
         scores = np.empty(count, np.float32)
         if count:
             self._runtime.run(np.ascontiguousarray(batch.pixels), maps, scores)
+            # Maxima lose NaN on CPUs: OpenVINO's of an all-NaN map is -3.4e38, which no limit would catch.
+            scores[np.isnan(maps).any(axis=(1, 2))] = np.nan
         return ScoreMap(batch.stamp, maps, scores, self._recipe.px_per_cell, batch.origins_px)
 
     def close(self) -> None:

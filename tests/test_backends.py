@@ -1,0 +1,507 @@
+"""One contract, held against every backend that this machine can run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inspector.backends import build_engine, golden, open_backend
+from inspector.backends.artifact import load_recipe, sha256_of
+from inspector.backends.runtime import toolchain
+from inspector.errors import ArtefactError
+from inspector.interfaces import Backend
+from inspector.records import U8, Stamp, TileBatch
+from tests.graphs import MARGIN_PX, POISON, PX_PER_CELL, SIDE_PX, TILE_PX, tiny_graph, write_tiny_recipe
+
+CELLS = TILE_PX // PX_PER_CELL
+STAMP = Stamp("3", "SIM0001", 5, 5, 0, 10, 0, 0)
+# How far a tile's score may move with its company. Exact where each tile is a request of its own.
+COMPANY = {"openvino": 0.0, "onnxruntime": 1e-6, "tensorrt": 1e-3}
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine on disk, built once for the session; tests that damage it copy it first."""
+
+    folder: Path
+    backend: str
+    precision: str
+
+    def open(self, threads: int = 0) -> Backend:
+        return open_backend(self.folder, self.backend, threads)
+
+    def copy(self, to: Path) -> Built:
+        folder = to / self.folder.name
+        shutil.copytree(self.folder, folder)
+        return Built(folder, self.backend, self.precision)
+
+
+@pytest.fixture(
+    scope="session",
+    params=[("openvino", "fp32"), ("openvino", "bf16"), ("onnxruntime", "fp32"), ("tensorrt", "fp32")],
+    ids="-".join,
+)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    backend, precision = request.param
+    try:
+        toolchain(backend).library_version()
+        toolchain(backend).device_name()
+    except ArtefactError as error:
+        pytest.skip(str(error))
+    if precision not in toolchain(backend).precisions():
+        pytest.skip(f"this machine's device can't do {precision} with {backend}")
+    folder = tmp_path_factory.mktemp("engines") / "tiny"
+    write_tiny_recipe(folder)
+    build_engine(folder, backend, precision)
+    return Built(folder, backend, precision)
+
+
+def batch_of(pixels: U8, margin_px: int = MARGIN_PX) -> TileBatch:
+    origins = np.stack([np.arange(len(pixels)) * TILE_PX, np.zeros(len(pixels))], 1).astype(np.int32)
+    return TileBatch(STAMP, pixels, origins, margin_px)
+
+
+def grainy_tiles(count: int, seed: int = 1) -> U8:
+    """One grain, its contrast rising from tile to tile, and the score with it."""
+    grain = np.random.default_rng(seed).uniform(-1, 1, (SIDE_PX, SIDE_PX))
+    contrast = np.linspace(10, 120, count)[:, None, None]
+    return (128 + contrast * grain).astype(np.uint8)
+
+
+def test_a_batch_gives_maps_scores_and_its_own_identity(built: Built) -> None:
+    backend = built.open()
+    batch = batch_of(grainy_tiles(5))
+    seen = backend.infer(batch)
+    assert seen.scores.shape == (5, CELLS, CELLS)
+    assert seen.tile_scores.shape == (5,)
+    assert seen.scores.dtype == seen.tile_scores.dtype == np.float32
+    assert seen.stamp is batch.stamp
+    assert seen.px_per_cell == PX_PER_CELL
+    np.testing.assert_array_equal(seen.origins_px, batch.origins_px)
+    assert backend.info.recipe == "tiny"
+    assert backend.info.precision == built.precision
+    backend.close()
+
+
+def test_an_empty_batch_is_an_empty_answer(built: Built) -> None:
+    backend = built.open()
+    seen = backend.infer(batch_of(grainy_tiles(0)))
+    assert seen.scores.shape == (0, CELLS, CELLS)
+    assert seen.tile_scores.shape == (0,)
+    backend.close()
+
+
+def test_scores_are_those_of_the_reference(built: Built, tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path / "tiny")
+    build_engine(tmp_path / "tiny", "onnxruntime")
+    tiles = batch_of(grainy_tiles(9))
+    backend, reference = built.open(), open_backend(tmp_path / "tiny", "onnxruntime")
+    ours, theirs = backend.infer(tiles), reference.infer(tiles)
+    tolerance = golden.TOLERANCES[built.precision]
+    assert tolerance.worst(ours.scores, theirs.scores) <= 1
+    assert tolerance.worst(ours.tile_scores, theirs.tile_scores) <= 1
+    backend.close()
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7, 33])
+def test_a_tile_scores_the_same_alone_and_in_any_company(built: Built, count: int) -> None:
+    backend = built.open()
+    tiles = grainy_tiles(count)
+    together = backend.infer(batch_of(tiles))
+    alone = [backend.infer(batch_of(tiles[index : index + 1])) for index in range(count)]
+    allowed = COMPANY[built.backend]
+    maps = np.concatenate([one.scores for one in alone])
+    np.testing.assert_allclose(together.scores, maps, rtol=allowed, atol=allowed)
+    scores = np.concatenate([one.tile_scores for one in alone])
+    np.testing.assert_allclose(together.tile_scores, scores, rtol=allowed, atol=allowed)
+    backend.close()
+
+
+def test_answers_come_in_the_order_of_the_tiles(built: Built) -> None:
+    backend = built.open()
+    tiles = grainy_tiles(24)
+    scores = backend.infer(batch_of(tiles)).tile_scores
+    assert (np.diff(scores) > 0).all()
+    backwards = backend.infer(batch_of(tiles[::-1])).tile_scores  # a view that runs backwards in memory
+    np.testing.assert_allclose(backwards, scores[::-1], rtol=COMPANY[built.backend])
+    backend.close()
+
+
+def test_an_answer_is_not_overwritten_by_the_next(built: Built) -> None:
+    backend = built.open()
+    first = backend.infer(batch_of(grainy_tiles(4)))
+    kept = first.scores.copy()
+    backend.infer(batch_of(grainy_tiles(4, seed=2)))
+    np.testing.assert_array_equal(first.scores, kept)
+    backend.close()
+
+
+@pytest.mark.parametrize("cells", [(slice(None), slice(None)), (-1, -1), (0, 0), (3, 5)])
+def test_nan_reaches_map_and_score_and_stays_with_its_tile(
+    built: Built, cells: tuple[slice | int, slice | int]
+) -> None:
+    """One cell is enough, wherever it lies: maxima of these runtimes lose NaN in all but a few places."""
+    backend = built.open()
+    tiles = grainy_tiles(6)
+    clean = backend.infer(batch_of(tiles))
+    poisoned = np.zeros((CELLS, CELLS), bool)
+    poisoned[cells] = True
+    interior = tiles[2, MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
+    interior[np.kron(poisoned, np.ones((PX_PER_CELL, PX_PER_CELL), bool))] = POISON
+    seen = backend.infer(batch_of(tiles))
+    np.testing.assert_array_equal(np.isnan(seen.scores[2]), poisoned)
+    assert np.isnan(seen.tile_scores[2])
+    others = [0, 1, 3, 4, 5]
+    np.testing.assert_array_equal(seen.scores[others], clean.scores[others])
+    np.testing.assert_array_equal(seen.tile_scores[others], clean.tile_scores[others])
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "margin_px"),
+    [
+        (np.zeros((2, SIDE_PX, SIDE_PX + 1), np.uint8), MARGIN_PX),
+        (np.zeros((2, SIDE_PX, SIDE_PX, 3), np.uint8), MARGIN_PX),
+        (np.zeros((2, SIDE_PX, SIDE_PX), np.float32), MARGIN_PX),
+        (np.zeros((2, SIDE_PX, SIDE_PX), np.uint8), MARGIN_PX + 1),
+    ],
+    ids=["size", "channels", "dtype", "margin"],
+)
+def test_other_tiles_than_the_recipes_are_refused(built: Built, pixels: U8, margin_px: int) -> None:
+    backend = built.open()
+    with pytest.raises(ArtefactError, match=rf"recipe tiny takes uint8 tiles \[{SIDE_PX}, {SIDE_PX}\]"):
+        backend.infer(batch_of(pixels, margin_px))
+    backend.close()
+
+
+def test_threads_change_no_score(built: Built) -> None:
+    one, two = built.open(threads=1), built.open(threads=2)
+    tiles = batch_of(grainy_tiles(5))
+    np.testing.assert_allclose(one.infer(tiles).scores, two.infer(tiles).scores, rtol=1e-5)
+    one.close()
+    two.close()
+
+
+def test_colour_tiles(built: Built, tmp_path: Path) -> None:
+    folder = tmp_path / "colour"
+    write_tiny_recipe(folder, channels=3)
+    build_engine(folder, built.backend, built.precision)
+    backend = open_backend(folder, built.backend)
+    tiles = np.repeat(grainy_tiles(3)[..., None], 3, axis=3)
+    seen, grey = backend.infer(batch_of(tiles)), built.open().infer(batch_of(grainy_tiles(3)))
+    np.testing.assert_allclose(seen.tile_scores, grey.tile_scores, rtol=0.02)
+    backend.close()
+
+
+# What the manifest doesn't vouch for is refused: one sentence that names it and says what to type.
+
+
+def refusal(built: Built) -> str:
+    with pytest.raises(ArtefactError) as caught:
+        built.open()
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+def rebuild(built: Built) -> str:
+    return f"run `inspector build-engine --recipe tiny --backend {built.backend}`"
+
+
+def edit(file: Path, pattern: str, replacement: str, inside: str = "") -> None:
+    """Replace the first match, after the heading ``inside``."""
+    head, heading, tail = file.read_text().partition(inside) if inside else ("", "", file.read_text())
+    changed, count = re.subn(pattern, replacement, tail, count=1, flags=re.MULTILINE)
+    assert count == 1
+    file.write_text(head + heading + changed)
+
+
+def test_tampered_graph(built: Built, tmp_path: Path) -> None:
+    copy = built.copy(tmp_path)
+    graph = bytearray((copy.folder / "model.onnx").read_bytes())
+    graph[len(graph) // 2] ^= 1
+    (copy.folder / "model.onnx").write_bytes(graph)
+    sentence = refusal(copy)
+    assert "model.onnx: not the graph that recipe.toml vouches for" in sentence
+    assert "inspector train DATA --recipe tiny" in sentence
+
+
+def test_missing_graph(built: Built, tmp_path: Path) -> None:
+    copy = built.copy(tmp_path)
+    (copy.folder / "model.onnx").unlink()
+    assert "model.onnx: no such file" in refusal(copy)
+
+
+def test_stale_manifest_after_another_training(built: Built, tmp_path: Path) -> None:
+    copy = built.copy(tmp_path)
+    write_tiny_recipe(copy.folder, seed=1)
+    sentence = refusal(copy)
+    assert "built for another graph (onnx_sha256)" in sentence
+    assert rebuild(copy) in sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "what"), [("device", "device"), ("version", "library version"), ("os", "operating system")]
+)
+def test_engine_built_elsewhere(built: Built, tmp_path: Path, key: str, what: str) -> None:
+    copy = built.copy(tmp_path)
+    edit(copy.folder / "manifest.toml", rf'^{key} = ".*"$', f'{key} = "another one"')
+    sentence = refusal(copy)
+    assert f"built for another {what}: another one" in sentence
+    assert rebuild(copy) in sentence
+
+
+def test_missing_manifest(built: Built, tmp_path: Path) -> None:
+    copy = built.copy(tmp_path)
+    (copy.folder / "manifest.toml").unlink()
+    sentence = refusal(copy)
+    assert f"no engine was built for {built.backend} on this machine" in sentence
+    assert rebuild(copy) in sentence
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "complaint"),
+    [
+        ("^schema = 1$", "schema = 2", "schema 2, but this inspector reads schema 1"),
+        ("^schema = 1$", "schema = ", "not valid TOML"),
+        ("^precision = ", "precisoin = ", "precisoin"),
+        ('^onnx_sha256 = ".*"$', 'onnx_sha256 = "abc"', "onnx_sha256: expected"),
+        ('^recipe = "tiny"$', 'recipe = "denim"', "belongs to recipe 'denim'"),
+    ],
+)
+def test_manifest_that_is_not_ours(
+    built: Built, tmp_path: Path, pattern: str, replacement: str, complaint: str
+) -> None:
+    copy = built.copy(tmp_path)
+    edit(copy.folder / "manifest.toml", pattern, replacement)
+    sentence = refusal(copy)
+    assert complaint in sentence
+    assert rebuild(copy) in sentence
+
+
+def test_truncated_plan(built: Built, tmp_path: Path) -> None:
+    copy = built.copy(tmp_path)
+    plan = plan_of(copy)
+    plan.write_bytes(plan.read_bytes()[:-100])
+    sentence = refusal(copy)
+    assert f"{plan}: not the file that manifest.toml vouches for" in sentence
+    assert rebuild(copy) in sentence
+
+
+def test_missing_plan(built: Built, tmp_path: Path) -> None:
+    copy = built.copy(tmp_path)
+    plan = plan_of(copy)
+    plan.unlink()
+    assert f"{plan}: no such file; {rebuild(copy)}" in refusal(copy)
+
+
+def test_plan_that_the_library_refuses(built: Built, tmp_path: Path) -> None:
+    """Vouched for, and still garbage: written by a disk or a person who changed both."""
+    copy = built.copy(tmp_path)
+    plan_of(copy).write_bytes(b"garbage" * 100)
+    edit(
+        copy.folder / "manifest.toml",
+        '^plan_sha256 = ".*"$',
+        f'plan_sha256 = "{sha256_of(b"garbage" * 100)}"',
+    )
+    sentence = refusal(copy)
+    assert f"{built.backend} can't load it" in sentence
+    assert rebuild(copy) in sentence
+
+
+def test_another_graphs_engine_fails_its_self_test(built: Built, tmp_path: Path) -> None:
+    """Every hash agrees, but what runs is not what was proved."""
+    copy = built.copy(tmp_path)
+    other = tmp_path / "other" / "tiny"
+    write_tiny_recipe(other, seed=1)
+    build_engine(other, built.backend, built.precision)
+    scores = re.search(r"^golden_scores = \[[^]]*\]", (copy.folder / "manifest.toml").read_text(), re.M)
+    assert scores is not None
+    edit(other / "manifest.toml", r"^golden_scores = \[[^]]*\]", scores[0])
+    sentence = refusal(Built(other, built.backend, built.precision))
+    assert "fails its self-test" in sentence
+    assert rebuild(copy) in sentence
+
+
+def test_changed_golden_tiles(built: Built, tmp_path: Path) -> None:
+    copy = built.copy(tmp_path)
+    golden.write_golden_tiles(copy.folder, grainy_tiles(golden.COUNT))
+    assert "golden.png: not the file that manifest.toml vouches for" in refusal(copy)
+
+
+def plan_of(built: Built) -> Path:
+    plans = list((built.folder / "plans").glob("*")) if (built.folder / "plans").exists() else []
+    if not plans:
+        pytest.skip(f"{built.backend} has no plan: it loads the graph itself")
+    return plans[0]
+
+
+# Building
+
+
+def test_a_second_backend_leaves_the_firsts_entry(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder)
+    first = build_engine(folder, "onnxruntime")
+    both = build_engine(folder, "openvino")
+    assert both.engines["onnxruntime"] == first.engines["onnxruntime"]
+    for backend in ("onnxruntime", "openvino"):
+        open_backend(folder, backend).close()
+
+
+def test_auto_takes_the_best_precision_there_is(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder)
+    built = build_engine(folder, "openvino").engines["openvino"]
+    assert built.precision == toolchain("openvino").precisions()[0]
+
+
+def test_a_precision_the_device_cannot_do(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder)
+    with pytest.raises(
+        ArtefactError, match=r"onnxruntime on CPU .* can't do --precision bf16; it can do: fp32"
+    ):
+        build_engine(folder, "onnxruntime", "bf16")
+    assert not (folder / "manifest.toml").exists()
+
+
+def test_an_engine_that_deviates_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16 that doesn't keep up with fp32: refused with the way out, and the old engine still opens."""
+    if "bf16" not in toolchain("openvino").precisions():
+        pytest.skip("this machine's CPU has no bf16")
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder)
+    build_engine(folder, "openvino", "fp32")
+    before = (folder / "manifest.toml").read_bytes(), (folder / "plans/openvino.plan").read_bytes()
+    monkeypatch.setitem(golden.TOLERANCES, "bf16", golden.Tolerance(1e-6, 1e-6))
+    with pytest.raises(
+        ArtefactError, match=r"further from the reference than is tolerated .* --precision fp32"
+    ):
+        build_engine(folder, "openvino", "bf16")
+    assert before == ((folder / "manifest.toml").read_bytes(), (folder / "plans/openvino.plan").read_bytes())
+    open_backend(folder, "openvino").close()
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_graph_that_is_no_graph(tmp_path: Path, backend: str) -> None:
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder, graph=b"garbage")
+    with pytest.raises(
+        ArtefactError, match=r"model\.onnx is no graph .* run `inspector train DATA --recipe tiny`"
+    ):
+        build_engine(folder, backend)
+
+
+def test_a_graph_that_breaks_the_recipes_promise(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder, channels=1, graph=tiny_graph(channels=3))
+    with pytest.raises(
+        ArtefactError, match=r"promises 'tiles' as tensor\(uint8\) \['N', 48, 48\], but model.onnx has"
+    ):
+        build_engine(folder, "openvino")
+
+
+def test_a_graph_that_scores_nan_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    recipe = write_tiny_recipe(folder)
+    tiles = golden.made_up_tiles(recipe)
+    tiles[3] = POISON
+    golden.write_golden_tiles(folder, tiles)
+    with pytest.raises(ArtefactError, match="scores golden tiles NaN or infinity"):
+        build_engine(folder, "openvino")
+
+
+def test_golden_tiles_that_training_left_are_used(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    recipe = write_tiny_recipe(folder)
+    tiles = grainy_tiles(golden.COUNT)
+    golden.write_golden_tiles(folder, tiles)
+    built = build_engine(folder, "onnxruntime").engines["onnxruntime"]
+    np.testing.assert_array_equal(golden.golden_tiles(folder, recipe, ""), tiles)
+    backend = open_backend(folder, "onnxruntime")
+    np.testing.assert_allclose(built.golden_reference, backend.infer(batch_of(tiles)).tile_scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_golden_tiles_come_back_to_the_pixel(tmp_path: Path, channels: int) -> None:
+    recipe = write_tiny_recipe(tmp_path / "tiny", channels=channels)
+    shape = (golden.COUNT, *recipe.tile_shape)
+    tiles = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    golden.write_golden_tiles(tmp_path / "tiny", tiles)
+    np.testing.assert_array_equal(golden.golden_tiles(tmp_path / "tiny", recipe, ""), tiles)
+
+
+def test_damaged_golden_tiles(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder)
+    (folder / "golden.png").write_bytes(b"no picture")
+    with pytest.raises(
+        ArtefactError, match=r"golden\.png: not 8 stacked tiles of 48 px; delete it and build again"
+    ):
+        build_engine(folder, "openvino")
+
+
+def test_an_unknown_backend(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path / "tiny")
+    with pytest.raises(
+        ArtefactError, match="no backend 'tensorflow'; there are: openvino, onnxruntime, tensorrt"
+    ):
+        build_engine(tmp_path / "tiny", "tensorflow")
+
+
+def test_tensorrt_says_what_is_missing(tmp_path: Path) -> None:
+    try:
+        toolchain("tensorrt").device_name()
+    except ArtefactError:
+        pass
+    else:
+        pytest.skip("this machine has TensorRT and a GPU: the contract above runs on them")
+    write_tiny_recipe(tmp_path / "tiny")
+    with pytest.raises(ArtefactError, match=r"can be imported; install the extra|no NVIDIA GPU can be used"):
+        build_engine(tmp_path / "tiny", "tensorrt")
+
+
+def test_tensorrt_builds_a_plan(tmp_path: Path) -> None:
+    """The builder half; TensorRT for RTX builds without a GPU."""
+    tools = toolchain("tensorrt")
+    try:
+        tools.library_version()
+    except ArtefactError as error:
+        pytest.skip(str(error))
+    folder = tmp_path / "tiny"
+    recipe = write_tiny_recipe(folder)
+    for precision in tools.precisions():
+        assert len(tools.build_plan(recipe, (folder / "model.onnx").read_bytes(), precision)) > 1000
+    with pytest.raises(ArtefactError, match="recipe tiny: TensorRT can't parse its graph"):
+        tools.build_plan(recipe, b"garbage", "fp32")
+
+
+def test_one_backend_loads_one_library_and_never_torch(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder)
+    for backend in ("openvino", "onnxruntime"):
+        build_engine(folder, backend)
+        code = (
+            "import sys; from pathlib import Path; from inspector.backends import open_backend;"
+            f"open_backend(Path({str(folder)!r}), {backend!r}).close();"
+            "print(sorted({'torch', 'openvino', 'onnxruntime', 'tensorrt', 'onnx'} & set(sys.modules)))"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert ran.stdout.strip() == f"['{backend}']"
+
+
+def test_a_copied_folder_under_another_name_is_refused(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path / "tiny")
+    shutil.copytree(tmp_path / "tiny", tmp_path / "denim")
+    with pytest.raises(ArtefactError, match="this is recipe 'tiny' in a folder called 'denim'"):
+        load_recipe(tmp_path / "denim")
