@@ -9,7 +9,7 @@ This module knows nothing of networks: it ends where uint8 tiles begin.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -19,12 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from inspector.errors import DataError
-from inspector.records import I32, U8
+from inspector.records import U8, Grid, Region
+from inspector.tiling import cut_region, find_region
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 GOOD = "good"
+PX_PER_CELL = 4  # of every recipe trained here: fine enough for faults of 2 px, coarse enough to be cheap
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,11 @@ class Cut:
         """Refuse what can't be cut. Raises DataError."""
         if self.tile_px < 1 or self.margin_px < 0:
             raise DataError(f"tiles of {self.tile_px} px with a margin of {self.margin_px} px can't be cut")
+        if self.tile_px % PX_PER_CELL or self.margin_px % PX_PER_CELL:
+            raise DataError(
+                f"tiles of {self.tile_px} px with a margin of {self.margin_px} px don't divide into cells of "
+                f"{PX_PER_CELL} px"
+            )
         if not 0 <= self.overlap_px <= self.tile_px // 2:
             raise DataError(
                 f"an overlap of {self.overlap_px} px is not between 0 and half a tile ({self.tile_px} px)"
@@ -230,37 +237,22 @@ def canvas_mask(mask: Mask, how: Cut) -> Mask:
     return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0, np.bool_)
 
 
-def tile_origins(shape: Sequence[int], how: Cut) -> I32:
-    """Return the (row, col) of every tile's interior on a canvas of ``shape``: int32 [N, 2].
+def cut_tiles(image: Image, how: Cut) -> U8:
+    """Cut one image as the line would cut its frame: uint8 [N, side, side(, 3)]; none where there is no web.
 
-    The last tile of a row or column is shifted inwards rather than padded.
-    """
-    height, width = shape[:2]
-    rows, cols = _starts(height, how), _starts(width, how)
-    return np.array([(row, col) for row in rows for col in cols], np.int32)
-
-
-def _starts(length: int, how: Cut) -> list[int]:
-    last = length - how.tile_px
-    starts = list(range(0, last + 1, how.tile_px - how.overlap_px))
-    return starts if starts[-1] == last else [*starts, last]
-
-
-def cut_tiles(image: Image, how: Cut) -> tuple[U8, I32]:
-    """Cut one image: uint8 [N, side, side(, 3)] and the interiors' origins on the canvas, int32 [N, 2].
-
-    Raises DataError for an image smaller than a tile.
+    Raises DataError for an image whose web is smaller than a tile.
     """
     pixels = canvas(image.pixels, how)
     height, width = pixels.shape[:2]
-    if min(height, width) < how.tile_px:
+    whole = Region(0, width, 0, height)
+    region = find_region(pixels) if how.region == "auto" else whole
+    if region is None:
+        return np.zeros((0, how.side_px, how.side_px, *pixels.shape[2:]), np.uint8)
+    if min(region.height_px, region.width_px) < how.tile_px:
+        of_web = "" if region == whole else " of web without background"
         raise DataError(
-            f"{image.file.path}: {width}x{height} px is smaller than a tile of {how.tile_px} px; "
-            f"leave it out or use --resize {how.tile_px}"
+            f"{image.file.path}: {region.width_px}x{region.height_px} px{of_web} is smaller than a tile of "
+            f"{how.tile_px} px; leave it out or use --resize {how.tile_px}"
         )
-    origins = tile_origins(pixels.shape, how)
-    m = how.margin_px
-    framed = np.asarray(cv2.copyMakeBorder(pixels, m, m, m, m, cv2.BORDER_REFLECT_101), np.uint8)
-    side = how.side_px
-    tiles = [framed[row : row + side, col : col + side] for row, col in origins]
-    return np.stack(tiles), origins
+    grid = Grid(how.tile_px, how.margin_px, how.overlap_px, PX_PER_CELL)
+    return cut_region(grid, pixels, region)[0]

@@ -1,0 +1,239 @@
+"""Distillation: students learn on good tiles what the frozen teachers see there.
+
+Loss of a layer: half the squared difference of channel-L2-normalised features, averaged over the map
+(MixedTeacher, eq. 1; 0 = same direction, 1 = orthogonal). The teachers look once, their features stay in
+memory as float16. After every epoch the students' loss on validation tiles is taken, the best epoch is kept,
+and a checkpoint written, so that an interrupted training goes on where it was and ends with the same
+students. This module knows nothing of images, recipes or ONNX.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inspector.backends.artifact import write_atomically
+from inspector.learning.teachers import Teacher
+from inspector.records import U8
+
+BATCH = 8
+PEAK_RATE = 4e-3
+LOOK = 8  # tiles at a time where nothing is learnt
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class Progress(Protocol):
+    """Told how far a piece of work is, and in a few words how well it goes."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """``done`` of ``total``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How long and how to train; with the tiles' identity it decides every number that comes out."""
+
+    epochs: int
+    seed: int
+    identity: str  # of tiles, teachers and students: a checkpoint of another is not taken up
+
+
+@dataclass
+class Standing:
+    """How far a training is."""
+
+    epoch: int = 0  # epochs done
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    losses: list[float] = field(default_factory=list)  # training, a value an epoch
+    validation: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Tiles and what the teachers see in them."""
+
+    tiles: U8  # [N, S, S] or [N, S, S, 3]
+    features: list[Tensor]  # a layer: float16 [N, C, h, w], channel-L2-normalised
+
+
+def as_pixels(tiles: U8) -> Tensor:
+    """uint8 [N, S, S(, 3)] to float32 [N, channels, S, S] on 0..255, channels last in memory."""
+    pixels = torch.from_numpy(tiles).float()
+    pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def distances(taught: Sequence[Tensor], learnt: Sequence[Tensor]) -> list[Tensor]:
+    """Half the squared difference of channel-L2-normalised features, a layer: float32 [N, h, w].
+
+    ``taught`` is normalised already, ``learnt`` is not.
+    """
+    return [
+        0.5 * (t.float() - F.normalize(s.float(), dim=1)).square().sum(1)
+        for t, s in zip(taught, learnt, strict=True)
+    ]
+
+
+def look(teachers: Sequence[Teacher], tiles: U8, progress: Progress) -> Lesson:
+    """Let the teachers look at every tile once."""
+    seen: list[list[Tensor]] = []
+    with torch.inference_mode():
+        for start in range(0, len(tiles), LOOK):
+            progress(start, len(tiles), "the teachers look")
+            pixels = as_pixels(tiles[start : start + LOOK])
+            taps = [tap for teacher in teachers for tap in teacher(pixels)]
+            seen.append([F.normalize(tap, dim=1).half() for tap in taps])
+    progress(len(tiles), len(tiles), "the teachers look")
+    return Lesson(tiles, [torch.cat(layer).clone() for layer in zip(*seen, strict=True)])
+
+
+def residuals(students: nn.Module, lesson: Lesson) -> list[Tensor]:
+    """What the students get wrong in eval mode, a layer: float32 [N, h, w]."""
+    students.eval()
+    found: list[list[Tensor]] = []
+    with torch.inference_mode():
+        for start in range(0, len(lesson.tiles), LOOK):
+            part = slice(start, start + LOOK)
+            learnt = students(as_pixels(lesson.tiles[part]))
+            found.append(distances([f[part] for f in lesson.features], learnt))
+    return [torch.cat(layer).clone() for layer in zip(*found, strict=True)]
+
+
+def distill(
+    students: nn.Module,
+    training: Lesson,
+    validation: Lesson,
+    course: Course,
+    folder: Path,
+    progress: Progress,
+) -> Standing:
+    """Train students in place; they end as they were after the best epoch on validation.
+
+    Args:
+        students: untrained, seeded.
+        training: at least 2 tiles.
+        validation: tiles of other images.
+        course: epochs, seed, identity.
+        folder: where the checkpoint is kept; one of the same course is taken up.
+        progress: told each epoch with its losses.
+
+    Raises:
+        ArtefactError: the checkpoint can't be written.
+    """
+    students.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pupil = _Pupil(students, course, -(-len(training.tiles) // BATCH))
+    standing = pupil.take_up(folder / CHECKPOINT)
+    if standing.epoch:
+        progress(standing.epoch, course.epochs, f"goes on after epoch {standing.epoch}")
+    while standing.epoch < course.epochs:
+        began = time.monotonic()
+        standing.losses.append(pupil.epoch(training, standing.epoch))
+        loss = sum(float(layer.mean()) for layer in residuals(students, validation))
+        standing.validation.append(loss)
+        standing.epoch += 1
+        if loss < standing.best_loss:
+            standing.best_loss, standing.best_epoch = loss, standing.epoch
+            pupil.keep_best()
+        standing.seconds += time.monotonic() - began
+        pupil.write(folder / CHECKPOINT, standing)
+        left = standing.seconds / standing.epoch * (course.epochs - standing.epoch)
+        progress(
+            standing.epoch, course.epochs, f"loss {standing.losses[-1]:.3f} {loss:.3f}, {left:.0f} s left"
+        )
+    students.load_state_dict(pupil.best)
+    students.eval()
+    return standing
+
+
+class _Pupil:
+    """Students, their optimiser and schedule: what a checkpoint has to hold."""
+
+    def __init__(self, students: nn.Module, course: Course, batches: int) -> None:
+        self.students = students
+        self.course = course
+        self.batches = batches
+        self.best = copy.deepcopy(students.state_dict())
+        self.optimiser = torch.optim.AdamW(students.parameters(), PEAK_RATE, weight_decay=1e-4)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, PEAK_RATE, epochs=course.epochs, steps_per_epoch=batches
+        )
+
+    def keep_best(self) -> None:
+        self.best = copy.deepcopy(self.students.state_dict())
+
+    def epoch(self, lesson: Lesson, number: int) -> float:
+        """Go through all tiles once, in an order that seed and epoch decide; the mean loss."""
+        # Validation leaves eval mode on: without this BatchNorm would be frozen from the second epoch.
+        self.students.train()
+        order = np.random.default_rng((self.course.seed, number)).permutation(len(lesson.tiles))
+        total = 0.0
+        for batch in np.array_split(order, self.batches):  # of equal size: none is a single tile
+            learnt = self.students(as_pixels(lesson.tiles[batch]))
+            chosen = torch.from_numpy(batch)
+            layers = distances([f[chosen] for f in lesson.features], learnt)
+            loss = torch.stack([layer.mean() for layer in layers]).sum()
+            self.optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+            self.schedule.step()
+            total += float(loss.detach()) * len(batch)
+        return total / len(order)
+
+    def write(self, file: Path, standing: Standing) -> None:
+        """Write a checkpoint whole: tensors as safetensors, everything else as JSON in its header."""
+        tensors = {f"now/{k}": v for k, v in self.students.state_dict().items()}
+        tensors |= {f"best/{k}": v for k, v in self.best.items()}
+        optimiser = self.optimiser.state_dict()
+        for number, state in optimiser["state"].items():
+            tensors |= {f"optimiser/{number}/{k}": v for k, v in state.items()}
+        header = {
+            "course": asdict(self.course),
+            "standing": asdict(standing),
+            "groups": optimiser["param_groups"],
+            "schedule": {k: v for k, v in self.schedule.state_dict().items() if _is_plain(v)},
+        }
+        plain = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+        write_atomically(file, safetensors.torch.save(plain, {"inspector": json.dumps(header)}))
+
+    def take_up(self, file: Path) -> Standing:
+        """Go on from a checkpoint of the same course; a foreign or damaged one counts for nothing."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+            with safetensors.safe_open(file, "pt") as stored:
+                header = json.loads(stored.metadata()["inspector"])
+                tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+            if header["course"] == asdict(self.course):
+                return self._restore(header, tensors)
+        return Standing()
+
+    def _restore(self, header: dict[str, Any], tensors: dict[str, Tensor]) -> Standing:
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.students.load_state_dict(under("now/"))
+        self.best = under("best/")
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in under("optimiser/").items():
+            number, _, name = key.partition("/")
+            state.setdefault(int(number), {})[name] = value
+        self.optimiser.load_state_dict({"state": state, "param_groups": header["groups"]})
+        self.schedule.load_state_dict(header["schedule"])
+        return Standing(**header["standing"])
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool | list | dict | None)

@@ -1,0 +1,278 @@
+"""From trained students to one ONNX graph: uint8 tiles in, score map and tile score out.
+
+    tiles ─▶ teachers ─┐
+        └──▶ students ─┴▶ distance a layer ─▶ cells ─▶ blur ─▶ sigma a layer ─▶ sum ─▶ sigma ─▶ map, score
+
+Every constant comes from validation tiles of good web and is the same for every tile: a tile's score depends
+on that tile alone. A layer's mean and deviation are those of the tile's middle; towards a side whose margin
+is a mirror image (the web's own edge) they grow as they do on good tiles, because a mirrored weave is a
+fault to every network. The graph sees for itself which sides those are: there the margin equals the pixels
+inside it, bit for bit. This module knows nothing of training, images or files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import onnx
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inspector.learning.distill import LOOK, as_pixels, distances
+from inspector.learning.images import PX_PER_CELL
+from inspector.learning.teachers import Teacher
+from inspector.records import U8
+
+OPSET = 18
+MOST_TILES_AT_ONCE = 1024
+BLUR_PX = 4.0  # sigma of the Gaussian, as in MixedTeacher
+ZONE_CELLS = 12  # from a mirrored side, where it shows in a layer of stride 16
+SIDES = 4  # top, bottom, left, right
+COMPARED_PX = 8  # of a margin, to tell whether it is a mirror image
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A tile's measures, px."""
+
+    tile_px: int
+    margin_px: int
+    channels: int
+
+    @property
+    def side_px(self) -> int:
+        """Of a tile with its margins."""
+        return self.tile_px + 2 * self.margin_px
+
+    @property
+    def cells(self) -> int:
+        """Of the map, along one side."""
+        return self.tile_px // PX_PER_CELL
+
+    @property
+    def zone(self) -> int:
+        """Depth of the zone along a mirrored side, cells."""
+        return min(ZONE_CELLS, self.cells // 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """What good validation tiles look like, a layer. L layers, Z cells of zone."""
+
+    mean: Tensor  # [L] in the middle
+    deviation: Tensor  # [L]
+    zone_mean: Tensor  # [L, 4, Z] by side and distance from it
+    zone_deviation: Tensor  # [L, 4, Z]
+
+
+class Disagreement(nn.Module):
+    """Tiles to blurred layer maps of the judged interior, and which sides are mirrored."""
+
+    blur: Tensor
+
+    def __init__(self, teachers: Sequence[Teacher], students: nn.Module, shape: Shape) -> None:
+        super().__init__()
+        self.teachers = nn.ModuleList(teachers)
+        self.students = students
+        self.shape = shape
+        radius = math.ceil(3 * BLUR_PX / PX_PER_CELL)
+        at = torch.arange(-radius, radius + 1, dtype=torch.float32) * PX_PER_CELL
+        line = torch.exp(-0.5 * (at / BLUR_PX) ** 2)
+        self.radius = radius
+        self.register_buffer("blur", (line[:, None] * line[None, :] / line.sum() ** 2)[None, None])
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels float32 [N, channels, S, S] on 0..255 to maps [N, L, cells, cells] and sides [N, 4] of 0 or 1."""
+        taught = [F.normalize(tap, dim=1) for teacher in self.teachers for tap in teacher(pixels)]
+        layers = distances(taught, self.students(pixels))
+        size = self.shape.side_px // PX_PER_CELL
+        maps = [
+            F.interpolate(layer.unsqueeze(1), size=(size, size), mode="bilinear", align_corners=False)
+            for layer in layers
+        ]
+        return self._blurred(torch.cat(maps, 1)), self._mirrored(pixels)
+
+    def _blurred(self, maps: Tensor) -> Tensor:
+        """2-D Gaussian over real neighbours: of the margin, only what the blur reaches for is kept."""
+        layers = maps.shape[1]
+        margin, cells, reach = self.shape.margin_px // PX_PER_CELL, self.shape.cells, self.radius
+        kept = min(margin, reach)
+        inner = slice(margin - kept, margin + cells + kept)
+        maps = F.pad(maps[:, :, inner, inner], (reach - kept,) * 4, mode="replicate")
+        return F.conv2d(maps, self.blur.expand(layers, 1, -1, -1), groups=layers)
+
+    def _mirrored(self, pixels: Tensor) -> Tensor:
+        """1 where a side's margin is a mirror image of what lies inside it, else 0."""
+        margin, tile, width = self.shape.margin_px, self.shape.tile_px, min(COMPARED_PX, self.shape.margin_px)
+        if width == 0:
+            return torch.ones_like(pixels[:, 0, 0, :SIDES])
+        last = margin + tile - 1
+        # Where the web ends inside a cell, the tile is filled up and the mirror stands up to a cell further in.
+        ends = range(last - PX_PER_CELL + 1, last + 1)
+        sides = [
+            torch.stack([_folds(pixels, dimension, axis, width) for axis in axes]).amax(0)
+            for dimension in (2, 3)
+            for axes in ((margin,), ends)
+        ]
+        return torch.stack(sides, 1)
+
+
+def _folds(pixels: Tensor, dimension: int, axis: int, width: int) -> Tensor:
+    """[N]: 1 where whole-numbered pixels on both sides of a row or column are equal, else 0."""
+    away = torch.arange(1, width + 1)
+    one, other = pixels.index_select(dimension, axis - away), pixels.index_select(dimension, axis + away)
+    return 1.0 - (one - other).abs().amax((1, 2, 3)).clamp(max=1.0)
+
+
+class Scoring(nn.Module):
+    """Layer maps to sigma: each layer's own, then their sum's."""
+
+    mean: Tensor
+    deviation: Tensor
+    more_mean: Tensor
+    more_deviation: Tensor
+    sum_mean: Tensor
+    sum_deviation: Tensor
+
+    def __init__(self, constants: Constants, shape: Shape) -> None:
+        super().__init__()
+        self.register_buffer("mean", constants.mean.view(1, -1, 1, 1))
+        self.register_buffer("deviation", constants.deviation.view(1, -1, 1, 1))
+        more_mean = (constants.zone_mean - constants.mean.view(-1, 1, 1)).clamp(min=0)
+        more_deviation = (constants.zone_deviation - constants.deviation.view(-1, 1, 1)).clamp(min=0)
+        self.register_buffer("more_mean", _spread(more_mean, shape.cells))
+        self.register_buffer("more_deviation", _spread(more_deviation, shape.cells))
+        self.register_buffer("sum_mean", torch.zeros(()))
+        self.register_buffer("sum_deviation", torch.ones(()))
+
+    def fused(self, maps: Tensor, sides: Tensor) -> Tensor:
+        """Sum of the layers' sigmas, [N, cells, cells]."""
+        flags = sides[:, None, :, None, None]
+        mean = self.mean + (flags * self.more_mean).amax(2)
+        deviation = self.deviation + (flags * self.more_deviation).amax(2)
+        return torch.sum((maps - mean) / deviation, 1)
+
+    def forward(self, maps: Tensor, sides: Tensor) -> Tensor:
+        """Sigma above good tiles, [N, cells, cells]."""
+        return (self.fused(maps, sides) - self.sum_mean) / self.sum_deviation
+
+
+def _spread(zone: Tensor, cells: int) -> Tensor:
+    """Lay [L, 4, Z], by distance from a side, out as fields [1, L, 4, cells, cells]."""
+    layers, _, depth = zone.shape
+    fields = torch.zeros(1, layers, SIDES, cells, cells)
+    for at in range(depth):
+        fields[0, :, 0, at, :] = zone[:, 0, at, None]
+        fields[0, :, 1, cells - 1 - at, :] = zone[:, 1, at, None]
+        fields[0, :, 2, :, at] = zone[:, 2, at, None]
+        fields[0, :, 3, :, cells - 1 - at] = zone[:, 3, at, None]
+    return fields
+
+
+class InspectionGraph(nn.Module):
+    """The whole of a recipe: what becomes model.onnx."""
+
+    def __init__(self, disagreement: Disagreement, scoring: Scoring) -> None:
+        super().__init__()
+        self.disagreement = disagreement
+        self.scoring = scoring
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [N, S, S] or [N, S, S, 3] to map float32 [N, cells, cells] and score float32 [N], in sigma."""
+        pixels = tiles.float()  # before any permute: TensorRT refuses to transpose uint8
+        pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+        sigma = self.scoring(*self.disagreement(pixels))
+        # Some runtimes' maximum loses a NaN; the sum never does. It weighs nothing otherwise.
+        return sigma, sigma.amax((1, 2)) + 0.0 * sigma.sum((1, 2))
+
+
+def build_graph(
+    teachers: Sequence[Teacher], students: nn.Module, validation: U8, shape: Shape
+) -> InspectionGraph:
+    """Put the graph together and set its constants from good validation tiles, uint8 [N, S, S(, 3)]."""
+    disagreement = Disagreement(teachers, students, shape).eval()
+    with torch.inference_mode():
+        seen = [
+            disagreement(as_pixels(validation[start : start + LOOK]))
+            for start in range(0, len(validation), LOOK)
+        ]
+    maps = torch.cat([m for m, _ in seen]).clone()
+    sides = torch.cat([s for _, s in seen]).clone()
+    scoring = Scoring(measure(maps, sides, shape.zone), shape)
+    fused = scoring.fused(maps, sides)
+    scoring.sum_mean.copy_(fused.mean())
+    scoring.sum_deviation.copy_(fused.std())
+    return InspectionGraph(disagreement, scoring).eval()
+
+
+def measure(maps: Tensor, sides: Tensor, zone: int) -> Constants:
+    """Take the constants from good tiles' maps [N, L, cells, cells] and their mirrored sides [N, 4].
+
+    A side that no tile has mirrored gets what the others show, taken together.
+    """
+    cells = maps.shape[-1]
+    away = torch.ones(len(maps), cells, cells, dtype=torch.bool)  # from every mirrored side
+    mirrored = sides > 0.5
+    away[mirrored[:, 0], :zone] = False
+    away[mirrored[:, 1], cells - zone :] = False
+    away[mirrored[:, 2], :, :zone] = False
+    away[mirrored[:, 3], :, cells - zone :] = False
+    middle = maps.transpose(0, 1)[:, away]  # [L, cells away]
+    mean, deviation = middle.mean(1), middle.std(1)
+    strips = [maps, maps.flip(2), maps.transpose(2, 3), maps.transpose(2, 3).flip(2)]
+    chosen = [strip[on, :, :zone] for strip, on in zip(strips, mirrored.T, strict=True)]  # [n, L, Z, cells]
+    together = torch.cat(chosen)
+    means, deviations = [], []
+    for strip in chosen:
+        of = strip if len(strip) else together
+        if not len(of):
+            means.append(mean[:, None].expand(-1, zone))
+            deviations.append(deviation[:, None].expand(-1, zone))
+            continue
+        line = of.permute(1, 2, 0, 3).flatten(2)  # [L, Z, values]
+        means.append(line.mean(2))
+        deviations.append(line.std(2))
+    return Constants(mean, deviation, torch.stack(means, 1), torch.stack(deviations, 1))
+
+
+def to_onnx(graph: InspectionGraph) -> bytes:
+    """Return the graph as ONNX: input ``tiles``, outputs ``map`` and ``score``, any batch size."""
+    shape = graph.disagreement.shape
+    side = shape.side_px
+    example = torch.zeros((2, side, side) if shape.channels == 1 else (2, side, side, 3), dtype=torch.uint8)
+    with warnings.catch_warnings(), _quiet_exporter():
+        # torch's own exporter calls what torch itself has deprecated; nothing here can change that.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["tiles"],
+            output_names=["map", "score"],
+            dynamic_shapes=({0: torch.export.Dim("N", min=1, max=MOST_TILES_AT_ONCE)},),
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep the exporter from telling a person at the terminal that torchvision is not installed."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,105 @@
+"""Students: what tries to say, from good web alone, what the teachers will say.
+
+A student is never a copy of its teacher: where it would be the same network it starts from random weights,
+and the plain one is a different and much smaller network. This module knows nothing of weights on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inspector.learning.networks import BasicBlock, EfficientNet
+from inspector.learning.teachers import Layer, pair_specs
+
+WIDTH = 24  # channels of the plain student at stride 4; doubled at 8 and at 16
+
+
+class PlainStudent(nn.Module):
+    """Plain convolutions to stride 4, 8 and 16, and a 1x1 head for every teacher layer.
+
+    Both teachers share it: what they have in common is learnt once. Nothing but convolution, BatchNorm and
+    ReLU, which every runtime does fast in low precision.
+    """
+
+    def __init__(self, layers: Sequence[Layer], channels: int, width: int = WIDTH) -> None:
+        super().__init__()
+        self.layers = tuple(layers)
+        shallowest, deepest = min(x.stride for x in layers), max(x.stride for x in layers)
+        self.stem = nn.Sequential(_convolution(channels, width, 5, 2), _convolution(width, width, 3, 2))
+        self.stages = nn.ModuleDict()
+        inputs = width
+        for stride in (4, 8, 16):
+            if stride > deepest:
+                break
+            outputs = width * stride // 4
+            stage = [_convolution(inputs, outputs, 3, 1 if stride == 4 else 2)]
+            if stride >= shallowest:
+                stage.append(_convolution(outputs, outputs, 3, 1))
+            self.stages[str(stride)] = nn.Sequential(*stage)
+            inputs = outputs
+        self.heads = nn.ModuleList(nn.Conv2d(width * x.stride // 4, x.channels, 1) for x in layers)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Pixels float32 [N, channels, S, S] on 0..255 to one float32 [N, C, S/stride, S/stride] a layer."""
+        x = self.stem(_centred(pixels))
+        seen: dict[int, Tensor] = {}
+        for stride, stage in self.stages.items():
+            x = stage(x)
+            seen[int(stride)] = x
+        return [head(seen[layer.stride]) for layer, head in zip(self.layers, self.heads, strict=True)]
+
+
+class ReducedResNet(nn.Module):
+    """MixedTeacher's reduced student: ResNet18's conv1, one block a stage, layer1 with stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.layer1 = BasicBlock(64, 64, 2)
+        self.layer2 = BasicBlock(64, 128, 2)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return 64 channels at stride 8 and 128 at stride 16."""
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        shallow = self.layer1(x)
+        return [shallow, self.layer2(shallow)]
+
+
+class PaperStudents(nn.Module):
+    """The paper's two students side by side: the reduced ResNet and an EfficientNet-B0 from random weights."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.resnet = ReducedResNet(channels)
+        self.efficientnet = EfficientNet((16, 32), lite=False, inputs=channels)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """As PlainStudent's."""
+        x = _centred(pixels)
+        return [*self.resnet(x), *self.efficientnet(x)]
+
+
+def build_students(pair: str, channels: int, seed: int) -> nn.Module:
+    """Return the untrained students of a pair; the same seed gives the same weights.
+
+    ``forward`` takes pixels as a teacher does and returns one map for each of the pair's layers, in order.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if pair == "paper":
+            return PaperStudents(channels)
+        return PlainStudent([layer for spec in pair_specs(pair) for layer in spec.layers()], channels)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def _centred(pixels: Tensor) -> Tensor:
+    return (pixels - 127.5) / 64.0

@@ -1,0 +1,215 @@
+"""A recipe from a folder of good images: the whole of ``inspector train``.
+
+images ─▶ tiles of learnt and of validation images ─▶ teachers look ─▶ students learn ─▶ one ONNX graph
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
+from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.learning.distill import Course, Progress, distill, look
+from inspector.learning.export import Shape, build_graph, to_onnx
+from inspector.learning.images import PX_PER_CELL, Cut, Image, cut_tiles, open_data, read_images
+from inspector.learning.students import build_students
+from inspector.learning.teachers import Teacher, load_teachers, pair_specs
+from inspector.records import U8
+
+FEWEST_IMAGES = 5  # different ones: four to learn from and one to hold back is the least that means anything
+FEWEST_TILES = 4  # to learn from, and to hold back
+MOST_TILES = 512  # learnt from; more teach little and fill memory (0.3 MB each)
+MOST_VALIDATION = 160
+VALIDATION_SHARE = 0.2  # of the images
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Good tiles apart by image: what is learnt from, and what is held back."""
+
+    learnt: list[Image]
+    validation: list[Image]
+    learnt_tiles: U8  # [N, S, S(, 3)]
+    validation_tiles: U8
+
+
+def train(
+    data: Path,
+    name: str,
+    engines: Path,
+    *,
+    pair: Literal["plain", "paper"] = "plain",
+    weights: Sequence[Path] = (),
+    tile_px: int = 256,
+    margin_px: int = 32,
+    resize: int | None = None,
+    region: Literal["whole", "auto"] = "auto",
+    channels: Literal[1, 3] | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    mm_per_px: float | None = None,
+    overwrite: bool = False,
+    progress: Progress,
+    teachers: list[Teacher] | None = None,
+) -> Recipe:
+    """Train a recipe and write ``engines/NAME/{recipe.toml, model.onnx}``.
+
+    A training that was interrupted goes on where it was if it is asked for with the same arguments.
+
+    Args:
+        data: a folder of good images or an MVTec-style tree, of which only train/good is looked at.
+        name: of the recipe.
+        engines: folder of all recipes.
+        pair: teachers, see teachers.py.
+        weights: the teachers' weight files; what is not given is fetched.
+        tile_px: side of the judged interior, a multiple of 32 together with its margins.
+        margin_px: seen around a tile but never judged.
+        resize: squeeze whole images to this many pixels squared first (None: native resolution).
+        region: "auto" leaves out background and selvedge; whole images that are resized are never cut.
+        channels: 1 or 3; None: what the images have.
+        epochs: None: chosen by the number of tiles.
+        seed: of students, order and split.
+        mm_per_px: of the images, for the record.
+        overwrite: replace a recipe of that name.
+        progress: told how far it is.
+        teachers: instead of the pair's own, for tests; layers must be the pair's.
+
+    Raises:
+        DataError: images can't be used, or are too few.
+        ArtefactError: weights are missing or foreign, a recipe of that name exists, or the disk is full.
+        ConfigError: arguments don't fit each other.
+    """
+    folder = engines / name
+    if not overwrite and (folder / "recipe.toml").exists():
+        raise ArtefactError(
+            f"{folder}: there is a recipe of that name already; choose another --recipe, or replace it by --overwrite"
+        )
+    _check(tile_px, margin_px, pair, epochs)
+    cut = Cut(tile_px, margin_px, resize=resize, region="whole" if resize else region)
+    images = read_images(open_data(data).good, channels)
+    held = hold_back(images, cut, seed, data)
+    depth = held.learnt[0].channels
+    hashes: dict[str, str] = {}
+    if teachers is None:
+        teachers, hashes = load_teachers(pair, depth, weights)
+    epochs = epochs or default_epochs(pair, len(held.learnt_tiles))
+    students = build_students(pair, depth, seed)
+    course = Course(epochs, seed, _identity(pair, teachers, held))
+    checkpoints = folder / "training"
+    standing = distill(
+        students,
+        look(teachers, held.learnt_tiles, progress),
+        look(teachers, held.validation_tiles, progress),
+        course,
+        checkpoints,
+        progress,
+    )
+    shape = Shape(tile_px, margin_px, depth)
+    model = to_onnx(build_graph(teachers, students, held.validation_tiles, shape))
+    recipe = Recipe(
+        schema=SCHEMA,
+        name=name,
+        tile_px=tile_px,
+        margin_px=margin_px,
+        px_per_cell=PX_PER_CELL,
+        channels=depth,
+        teachers=tuple(spec.network for spec in pair_specs(pair)),
+        onnx_sha256=sha256_of(model),
+        training=Training(
+            date_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            inspector=importlib.metadata.version("inspector-line"),
+            data=data.name,
+            learnt=_listed(held.learnt, data),
+            validation=_listed(held.validation, data),
+            seed=seed,
+            epochs=standing.best_epoch,
+            weights_sha256=hashes,
+            versions={library: importlib.metadata.version(library) for library in ("torch", "onnx", "numpy")},
+            mm_per_px=mm_per_px,
+        ),
+    )
+    # The recipe comes last: it vouches for the graph, and without it there is no recipe.
+    write_atomically(folder / "model.onnx", model)
+    write_recipe(folder, recipe)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return recipe
+
+
+def default_epochs(pair: str, tiles: int) -> int:
+    """The paper's 100 for its pair; for the plain pair some 6000 tiles looked at in all, a minute or two."""
+    return 100 if pair == "paper" else min(100, max(12, 6000 // tiles))
+
+
+def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
+    """Split good images into those learnt from and those held back, and cut both into tiles.
+
+    Validation tiles come from other images than training tiles: neighbours would flatter the constants.
+    Images of the same content count once. Raises DataError where there are too few.
+    """
+    distinct = list({image.sha256: image for image in images}.values())
+    if len(distinct) < FEWEST_IMAGES:
+        same = f" ({len(images)}, but only {len(distinct)} different)" if len(distinct) < len(images) else ""
+        raise DataError(
+            f"{data}: {len(distinct)} good images{same} are too few; training wants at least {FEWEST_IMAGES}, "
+            "better 20 or more"
+        )
+    rng = np.random.default_rng((seed, len(distinct)))
+    order = [distinct[at] for at in rng.permutation(len(distinct))]
+    aside = max(1, round(VALIDATION_SHARE * len(order)))
+    validation, learnt = order[:aside], order[aside:]
+    tiles = [
+        _thinned(np.concatenate([cut_tiles(image, cut) for image in part]), most, rng)
+        for part, most in ((learnt, MOST_TILES), (validation, MOST_VALIDATION))
+    ]
+    for part, found in zip((learnt, validation), tiles, strict=True):
+        fewest = FEWEST_TILES if part is learnt else 1
+        if len(found) < fewest:
+            raise DataError(
+                f"{data}: only {len(found)} tiles of {cut.tile_px} px in {len(part)} images; take more images, "
+                "smaller tiles, or --region whole if background was looked for in vain"
+            )
+    return Held(learnt, validation, *tiles)
+
+
+def _thinned(tiles: U8, most: int, rng: np.random.Generator) -> U8:
+    if len(tiles) <= most:
+        return tiles
+    return tiles[np.sort(rng.choice(len(tiles), most, replace=False))]
+
+
+def _check(tile_px: int, margin_px: int, pair: str, epochs: int | None) -> None:
+    deepest = max(layer.stride for spec in pair_specs(pair) for layer in spec.layers())
+    step = max(16, deepest)
+    if (tile_px + 2 * margin_px) % step:
+        raise ConfigError(
+            f"a tile of {tile_px} px with margins of {margin_px} px is {tile_px + 2 * margin_px} px, which is no "
+            f"multiple of {step}; the networks of pair {pair!r} want one"
+        )
+    if epochs is not None and epochs < 1:
+        raise ConfigError(f"epochs = {epochs}: give at least 1, or leave it out")
+
+
+def _identity(pair: str, teachers: Sequence[Teacher], held: Held) -> str:
+    """What a checkpoint belongs to: pair, teachers' weights, tiles, torch's version."""
+    digest = hashlib.sha256(f"{pair} {torch.__version__}".encode())
+    for teacher in teachers:
+        for value in teacher.state_dict().values():
+            digest.update(value.numpy().tobytes())
+    for tiles in (held.learnt_tiles, held.validation_tiles):
+        digest.update(repr(tiles.shape).encode())
+        digest.update(tiles.tobytes())
+    return digest.hexdigest()
+
+
+def _listed(images: Sequence[Image], data: Path) -> dict[str, str]:
+    return {image.file.path.relative_to(data).as_posix(): image.sha256 for image in images}
