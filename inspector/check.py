@@ -105,7 +105,7 @@ def draw_tiles(site: Site, line_id: str, picture: Path) -> str:
 
 
 def _try_ports(site: Site, line_id: str) -> None:
-    Publisher.for_line(site, line_id).close(None)
+    Publisher(site, line_id).close(None)
 
 
 def _try_camera(site: Site, line_id: str) -> tuple[CameraInfo, Frame]:

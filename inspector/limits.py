@@ -8,6 +8,7 @@ still tells what calibration found.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tomllib
 from pathlib import Path
@@ -74,6 +75,11 @@ def limits_file(site: Site, line_id: str, recipe: str) -> Path:
 def to_toml(limits: Limits) -> str:
     """The file's text; ``load_limits`` reads it back to an equal value."""
     return HEADER.format(line=limits.line, recipe=limits.recipe) + tomli_w.dumps(msgspec.to_builtins(limits))
+
+
+def digest(limits: Limits) -> str:
+    """sha256 of the limits as a file, for the header of every message."""
+    return hashlib.sha256(to_toml(limits).encode()).hexdigest()
 
 
 def load_limits(site: Site, line_id: str, recipe: str) -> Limits:

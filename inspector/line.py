@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from inspector import backends, cameras, config, limits
-from inspector.bus.publisher import HeartbeatData, Publisher
+from inspector.bus.publisher import HeartbeatData, Identity, Publisher
 from inspector.bus.wire import State
 from inspector.cameras.loom import LoomCamera
 from inspector.cameras.truth import Unseen, score
@@ -170,7 +170,7 @@ def run_line(
             f"line {line_id}: --truth needs a camera of kind 'loom'; only the loom knows its faults"
         )
     with _signals() as stop:
-        publisher = Publisher.for_line(site, line_id)
+        publisher = Publisher(site, line_id)
         try:
             publisher.publish_state(State.INITIALIZED)
             parts = open_parts(site, line_id)
@@ -178,6 +178,8 @@ def run_line(
             publisher.publish_alarm(800, type(error).__name__, str(error), "mend it and start the line again")
             publisher.close(State.ERROR)
             raise
+        publisher.identify(_identity(parts))
+        publisher.publish_state(State.READY)
         corridor = Corridor(parts, publisher, ending or Ending(), stop)
         if with_truth:
             corridor.keep_verdicts()
@@ -198,6 +200,16 @@ def describe(parts: Parts) -> str:
     return (
         f"{camera.vendor} {camera.model} {camera.serial} {camera.width_px}x{camera.height_px} {camera.pixel_format}, "
         f"recipe {engine.recipe} on {engine.backend} {engine.precision}, limit {parts.limit.limit_sigma:.1f} sigma"
+    )
+
+
+def _identity(parts: Parts) -> Identity:
+    return Identity(
+        recipe_id=parts.config.recipe,
+        recipe_rev=parts.limit.onnx_sha256[:12],
+        engine_sha256=parts.backend.info.engine_sha256,
+        calibration_sha256=limits.digest(parts.limit),
+        is_simulated=parts.camera.info.is_simulated,
     )
 
 
@@ -391,8 +403,7 @@ class Corridor:
             raise LineFault(
                 f"line {self.parts.line_id}: verdicts wait unpublished; the publish thread is dead"
             )
-        if judged.scores is not None:
-            self.maps.push_out(judged)
+        self.maps.push_out(judged)
 
     # -- the publish thread ----------------------------------------------------------------------
 
@@ -436,8 +447,10 @@ class Corridor:
 
     def _send_maps(self) -> None:
         judged = self.maps.take(0.0)
-        if judged is not None and judged.scores is not None:
-            self.publisher.publish_tiles(judged.strip, judged.scores, self.parts.judge.limit_sigma)
+        if judged is not None:
+            self.publisher.publish_evidence(
+                judged.strip, judged.scores, judged.verdicts, self.parts.judge.limit_sigma
+            )
 
     def _beat(self) -> HeartbeatData:
         snapshot = self.snapshot()

@@ -1,0 +1,306 @@
+"""A line's voice: three sockets, used by one thread.
+
+    verdicts XPUB   verdict, state, hb, alarm: small, never held up by anything
+    maps     XPUB   tile maps, defects with their images: bulky, may be dropped
+    replay   ROUTER the last state, verdicts and alarms again, and messages that a subscriber missed
+
+A subscriber that comes late gets the last state and the open alarms at once (last-value cache; they bear
+the seq they had). What a stalled subscriber misses shows as a hole in seq, and replay has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import zmq
+
+from inspector.bus import evidence, security, wire
+from inspector.bus.wire import Clock, State, StateHeader
+from inspector.config import Site
+from inspector.errors import BusError
+from inspector.records import ScoreMap, Strip, Verdict
+
+ZMTP_HEARTBEAT_MS = 500
+ZMTP_TIMEOUT_MS = 1500
+VERDICTS_HWM = 4096  # messages for one subscriber; more are missed and replayed
+MAPS_HWM = 64
+LAST_WORDS_MS = 300  # how long closing waits for subscribers to take the last state
+KEPT = 10_000  # messages of the verdicts socket that replay can give again
+CACHED = ("state", "alarm")
+
+
+class HeartbeatData(msgspec.Struct, frozen=True, kw_only=True):
+    """What a heartbeat tells of the line; units as in wire.HeartbeatHeader."""
+
+    enc_now: int
+    y_decided_m: float
+    queue_depth: int
+    drops: int
+    late: int
+    tiles_per_s: float
+    speed_m_min: float
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who judges, for the header of every message. Simulated until a real camera is known to look."""
+
+    recipe_id: str = ""
+    recipe_rev: str = ""
+    engine_sha256: str = ""
+    calibration_sha256: str = ""
+    is_simulated: bool = True
+
+
+class Publisher:
+    """Owns a line's sockets. Used by one thread at a time.
+
+    Raises:
+        BusError: the line runs already, an endpoint can't be bound, or it is open to others without keys.
+    """
+
+    def __init__(self, site: Site, line_id: str) -> None:
+        line = site.line(line_id)
+        self._line_id = line_id
+        self._counts_per_m = line.web.encoder_counts_per_m
+        self._mm_per_px = line.web.mm_per_px
+        self._reject_counts = round(line.reject_distance_m * line.web.encoder_counts_per_m)
+        self._identity = Identity(recipe_id=line.recipe)
+        self._clock = Clock()
+        self._epoch = self._clock.utc_us(self._clock.mono_us())
+        self._seq: defaultdict[str, int] = defaultdict(int)
+        self._state = State.PREOPERATIONAL
+        self._cache: dict[tuple[str, str], list[bytes]] = {}
+        self._kept: deque[tuple[str, int, list[bytes]]] = deque(maxlen=KEPT)
+        self._last_verdict: dict[int, list[bytes]] = {}
+        self._lock = _lock(site.file, line_id)
+        self._context = zmq.Context()
+        try:
+            guard = security.guard_for(self._context, line.bus, site.root, line_id)
+            self._guard = guard
+            self._verdicts = self._open(zmq.XPUB, line.bus.verdicts, VERDICTS_HWM, "verdicts")
+            self._maps = self._open(zmq.XPUB, line.bus.maps, MAPS_HWM, "maps")
+            self._replay = self._open(zmq.ROUTER, line.bus.replay, VERDICTS_HWM, "replay")
+        except BaseException:
+            self._context.destroy(linger=0)
+            self._lock.close()
+            raise
+
+    @property
+    def endpoints(self) -> tuple[str, str, str]:
+        """Where the sockets really are: verdicts, maps, replay (a port ``*`` has become a number)."""
+        verdicts, maps, replay = (
+            socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            for socket in (self._verdicts, self._maps, self._replay)
+        )
+        return verdicts, maps, replay
+
+    def identify(self, identity: Identity) -> None:
+        """From now on messages bear these names."""
+        self._identity = identity
+
+    def publish_state(self, state: State, detail: str = "") -> None:
+        """The line is now in this state."""
+        self._state = state
+        self._send("state", StateHeader, {"detail": detail})
+
+    def publish_alarm(self, severity: int, code: str, text: str, action: str) -> None:
+        """Something a person should act on; severity 1 to 1000."""
+        fields = {"severity": severity, "code": code, "text": text, "action": action}
+        self._send("alarm", wire.AlarmHeader, fields, cache=code)
+
+    def publish_verdict(self, verdict: Verdict) -> None:
+        """One trigger and lane."""
+        fields = wire.verdict_fields(verdict, self._counts_per_m, self._reject_counts)
+        frames = self._send("verdict", wire.VerdictHeader, fields, acquired_us=verdict.stamp.captured_us)
+        self._last_verdict[verdict.lane] = frames
+
+    def publish_evidence(
+        self, strip: Strip, scores: ScoreMap | None, verdicts: list[Verdict], limit: float
+    ) -> None:
+        """Maps of the tiles above the limit, and the defects with their images."""
+        acquired_us = strip.stamp.captured_us
+        maps = (
+            ()
+            if scores is None
+            else evidence.tiles(strip, scores, limit, self._mm_per_px, self._counts_per_m)
+        )
+        for fields, payload in maps:
+            self._send("tile", wire.TileHeader, fields, payload, acquired_us)
+        for fields, payload in evidence.defects(strip, verdicts, self._mm_per_px, self._counts_per_m):
+            self._send("defect", wire.DefectHeader, fields, payload, acquired_us)
+
+    def heartbeat(self, data: HeartbeatData) -> None:
+        """Say that the line lives; ten times a second."""
+        fields = msgspec.structs.asdict(data) | {"last_seq": dict(self._seq)}
+        self._send("hb", wire.HeartbeatHeader, fields)
+
+    def serve(self, timeout_s: float) -> None:
+        """Answer subscriptions, replay requests and handshakes that wait; block at most ``timeout_s``."""
+        poller = zmq.Poller()
+        for socket in (self._verdicts, self._maps, self._replay, *self._guard.sockets):
+            poller.register(socket, zmq.POLLIN)
+        for socket, _ in poller.poll(round(timeout_s * 1000)):
+            if socket is self._verdicts or socket is self._maps:
+                self._welcome(socket)
+            elif socket is self._replay:
+                self._answer()
+        for text in self._guard.serve():
+            self.publish_alarm(
+                600, "handshake", text, "add the client's key to the line's clients, or stop it"
+            )
+
+    def close(self, final: State | None) -> None:
+        """Publish the last state (None: nothing), give subscribers a moment to take it, and let go."""
+        if self._verdicts.closed:
+            return
+        if final is not None:
+            self.publish_state(final)
+        for socket in (self._verdicts, self._maps, self._replay):
+            socket.close(linger=LAST_WORDS_MS if final is not None else 0)
+        self._guard.close()
+        self._context.term()
+        self._lock.close()
+
+    # -- sockets ---------------------------------------------------------------------------------
+
+    def _open(self, kind: int, endpoint: str, hwm: int, name: str) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(kind)
+        socket.linger = 0
+        socket.sndhwm = hwm
+        socket.heartbeat_ivl = ZMTP_HEARTBEAT_MS
+        socket.heartbeat_timeout = ZMTP_TIMEOUT_MS
+        if kind == zmq.XPUB:
+            socket.xpub_verbose = True
+        self._guard.protect(socket)
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            socket.close()
+            raise BusError(
+                f"line {self._line_id}: bus.{name} = {endpoint} can't be bound ({error.strerror}); "
+                f"does another program use it? end it, or change the endpoint"
+            ) from None
+        return socket
+
+    def _welcome(self, socket: zmq.Socket[bytes]) -> None:
+        """A new subscription: repeat what it should know. Others see a seq they know, and ignore it."""
+        while True:
+            try:
+                request = socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if request[:1] != b"\x01" or socket is self._maps:
+                continue
+            for (kind, _), frames in self._cache.items():
+                if wire.topic(self._line_id, kind).startswith(request[1:]):
+                    socket.send_multipart(frames)
+
+    def _answer(self) -> None:
+        """``{"want": "snapshot"}`` or ``{"want": "events", "kind": ..., "first": seq, "last": seq}``."""
+        client, *rest = self._replay.recv_multipart()
+        try:
+            request = msgspec.json.decode(rest[-1] if rest else b"", type=ReplayRequest)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            self._reply(client, {"error": f"a garbled request: {error}"})
+            return
+        if request.want == "snapshot":
+            found = [*self._cache.values(), *self._last_verdict.values()]
+        else:
+            found = [
+                f for k, seq, f in self._kept if k == request.kind and request.first <= seq <= request.last
+            ]
+        for frames in found:
+            self._replay.send_multipart([client, *frames])
+        self._reply(
+            client, {"end": True, "count": len(found), "epoch": self._epoch, "last_seq": dict(self._seq)}
+        )
+
+    def _reply(self, client: bytes, answer: dict[str, Any]) -> None:
+        self._replay.send_multipart([client, b"", msgspec.json.encode(answer)])
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def _send(
+        self,
+        kind: str,
+        header: type[wire.Header],
+        fields: dict[str, Any],
+        payload: list[bytes] | None = None,
+        acquired_us: int | None = None,
+        cache: str = "",
+    ) -> list[bytes]:
+        now_us = self._clock.mono_us()
+        self._seq[kind] += 1
+        identity = self._identity
+        message = header(
+            schema=wire.schema(kind),
+            line_id=self._line_id,
+            epoch=self._epoch,
+            seq=self._seq[kind],
+            t_acq_us=self._clock.utc_us(now_us if acquired_us is None else acquired_us),
+            t_pub_us=self._clock.utc_us(now_us),
+            mono_us=now_us,
+            state=self._state,
+            job_id="",
+            recipe_id=identity.recipe_id,
+            recipe_rev=identity.recipe_rev,
+            part_id="",
+            engine_sha256=identity.engine_sha256,
+            calibration_sha256=identity.calibration_sha256,
+            is_simulated=identity.is_simulated,
+            **fields,
+        )
+        frames = [wire.topic(self._line_id, kind), wire.encode(message), *(payload or [])]
+        if kind in ("tile", "defect"):
+            self._maps.send_multipart(frames)
+            return frames
+        self._verdicts.send_multipart(frames)
+        if kind in CACHED:
+            self._cache[kind, cache] = frames
+        if kind != "hb":
+            self._kept.append((kind, message.seq, frames))
+        return frames
+
+
+class ReplayRequest(msgspec.Struct, frozen=True):
+    """What a subscriber may ask the replay socket for."""
+
+    want: str  # "snapshot" | "events"
+    kind: str = "verdict"
+    first: int = 0
+    last: int = 2**63 - 1
+
+
+def _lock(config_file: Path, line_id: str) -> IO[str]:
+    """Hold the line's lock, so that one line runs once. Raises BusError."""
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    plant = hashlib.sha256(str(config_file).encode()).hexdigest()[:12]
+    path = folder / f"inspector-{plant}-line-{line_id}.lock"
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise BusError(
+            f"{path}: can't be opened ({error.strerror}); set XDG_RUNTIME_DIR to a folder of yours"
+        ) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise BusError(f"line {line_id} runs already (process {holder}); end that one first") from None
+    with contextlib.suppress(OSError):  # the number is a help for the message above, no more
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+    return file

@@ -1,0 +1,235 @@
+"""Hears a line: decoded events, holes in seq filled from replay, silence noticed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from inspector.bus import security, wire
+from inspector.bus.wire import (
+    AlarmHeader,
+    DefectHeader,
+    Event,
+    HeartbeatHeader,
+    StateHeader,
+    TileHeader,
+    VerdictHeader,
+)
+from inspector.config import Bus
+from inspector.errors import BusError, SilentLine
+
+ALL_KINDS = tuple(wire.KINDS)
+PRINTED_KINDS = ("verdict", "defect", "state", "alarm")
+REPLAY_S = 1.0
+
+
+class Subscriber:
+    """Listens to one line. Used by one thread.
+
+    Args:
+        bus: the line's endpoints; ``bus.keys`` with ``client`` names the keys off this machine.
+        line_id: the line.
+        root: folder that ``bus.keys`` starts at.
+        kinds: what to subscribe to; heartbeats always come along.
+        client: name of this client's keys in ``bus.keys``, as `inspector keys --client` made them.
+    """
+
+    def __init__(
+        self, bus: Bus, line_id: str, root: Path, kinds: tuple[str, ...] = ALL_KINDS, client: str = "events"
+    ) -> None:
+        self._line_id = line_id
+        self._context = zmq.Context()
+        keys = (root / bus.keys, client) if bus.keys else None
+        on_maps = [kind for kind in kinds if kind in ("tile", "defect")]
+        on_verdicts = {kind for kind in kinds if kind not in on_maps} | {"hb"}
+        try:
+            self._sockets = [self._connect(zmq.SUB, bus.verdicts, keys)]
+            for kind in on_verdicts:
+                self._sockets[0].subscribe(wire.topic(line_id, kind))
+            if on_maps:
+                self._sockets.append(self._connect(zmq.SUB, bus.maps, keys))
+                for kind in on_maps:
+                    self._sockets[1].subscribe(wire.topic(line_id, kind))
+            self._replay = self._connect(zmq.DEALER, bus.replay, keys)
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+        self._poller = zmq.Poller()
+        for socket in self._sockets:
+            self._poller.register(socket, zmq.POLLIN)
+        self._seq: dict[str, int] = {}
+        self._epoch = 0
+        self.missed = 0  # messages that even replay no longer had
+        self.garbled = 0
+
+    def __enter__(self) -> Subscriber:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        self._context.destroy(linger=0)
+
+    def read(self, timeout_s: float) -> list[Event]:
+        """Return what comes next, with what was missed before it; empty when nothing came in time.
+
+        Repeats (the last-value cache) are left out; messages that can't be decoded are counted.
+        """
+        ready = self._poller.poll(round(timeout_s * 1000))
+        events: list[Event] = []
+        for socket, _ in ready:
+            try:
+                event = wire.decode(socket.recv_multipart())
+            except BusError:
+                self.garbled += 1
+                continue
+            events += self._in_order(event)
+        return events
+
+    def events(self, silence_s: float) -> Iterator[Event]:
+        """Yield events for ever. Raises SilentLine when not even a heartbeat came for ``silence_s``."""
+        last_s = time.monotonic()
+        while True:
+            events = self.read(max(0.0, last_s + silence_s - time.monotonic()))
+            if events:
+                last_s = time.monotonic()
+                yield from events
+            elif time.monotonic() - last_s >= silence_s:
+                raise SilentLine(
+                    f"line {self._line_id} has been silent for {silence_s:g} s: not running, its machine is gone, "
+                    f"or the endpoints are others; try `inspector check --line {self._line_id}` there"
+                )
+
+    def _in_order(self, event: Event) -> list[Event]:
+        header, kind = event.header, event.kind
+        if header.epoch < self._epoch:
+            return []
+        if header.epoch > self._epoch:  # the line was started anew
+            self._epoch, self._seq = header.epoch, {}
+        before = self._seq.get(kind)
+        if before is not None and header.seq <= before:
+            return []
+        self._seq[kind] = header.seq
+        if before is None or header.seq == before + 1:
+            return [event]
+        found = self._fetch(kind, before + 1, header.seq - 1) if kind not in ("hb", "tile", "defect") else []
+        self.missed += header.seq - before - 1 - len(found)
+        return [*found, event]
+
+    def _fetch(self, kind: str, first: int, last: int) -> list[Event]:
+        """Ask replay for what is missing; what it no longer has stays missing."""
+        request = {"want": "events", "kind": kind, "first": first, "last": last}
+        self._replay.send(msgspec.json.encode(request))
+        found = []
+        until_s = time.monotonic() + REPLAY_S
+        while self._replay.poll(round(max(0.0, until_s - time.monotonic()) * 1000)):
+            frames = self._replay.recv_multipart()
+            if not frames[0]:
+                break
+            found.append(wire.decode(frames))
+        return found
+
+    def _connect(self, kind: int, endpoint: str, keys: tuple[Path, str] | None) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(kind)
+        socket.linger = 0
+        socket.rcvhwm = 10_000
+        socket.heartbeat_ivl = 500
+        socket.heartbeat_timeout = 1500
+        if keys is not None:
+            folder, client = keys
+            security.secure_client(socket, folder / "server.key", folder / f"client-{client}.key_secret")
+        try:
+            socket.connect(_reachable(endpoint))
+        except zmq.ZMQError as error:
+            raise BusError(
+                f"{endpoint}: can't connect ({error.strerror}); mend the endpoint in the config"
+            ) from None
+        return socket
+
+
+def print_events(
+    bus: Bus,
+    line_id: str,
+    *,
+    root: Path,
+    as_json: bool,
+    kinds: tuple[str, ...],
+    lane: int | None,
+    outcome: str | None,
+    count: int | None,
+    silence_s: float,
+    write: Callable[[str], None],
+) -> None:
+    """Print a line's events, one a line, until ``count`` are printed. Raises SilentLine."""
+    wanted = kinds or PRINTED_KINDS
+    printed = 0
+    with Subscriber(bus, line_id, root, wanted) as subscriber:
+        for event in subscriber.events(silence_s):
+            if event.kind not in wanted or not _passes(event, lane, outcome):
+                continue
+            write(as_json_line(event) if as_json else as_text(event))
+            printed += 1
+            if printed == count:
+                return
+
+
+def as_json_line(event: Event) -> str:
+    """The header as it was on the wire."""
+    return wire.encode(event.header).decode()
+
+
+def as_text(event: Event) -> str:
+    """One line for a person."""
+    header = event.header
+    at = datetime.fromtimestamp(header.t_pub_us / 1e6, UTC).strftime("%H:%M:%S.%f")[:-3]
+    return f"{at}  line {header.line_id}  {_words(event)}"
+
+
+def _words(event: Event) -> str:
+    match event.header:
+        case VerdictHeader() as v:
+            why = f" ({v.reason})" if v.reason else ""
+            score = "   -" if v.score is None else f"{v.score:5.1f}"
+            return (
+                f"{v.verdict.value + why:24} lane {v.lane}  {v.y_start_m:9.3f} .. {v.y_end_m:9.3f} m  "
+                f"score {score} of {v.limit:.1f}  {v.total_ms:6.0f} ms"
+                + (f"  {v.detail}" if v.detail else "")
+            )
+        case DefectHeader() as d:
+            return (
+                f"{'defect ' + d.phase:24} lane {d.lane}  {d.y_m:9.3f} m, {d.x_mm:7.1f} mm across  "
+                f"{d.length_mm:.1f} x {d.width_mm:.1f} mm  peak {d.peak:.1f}  {d.defect_id}"
+            )
+        case StateHeader() as s:
+            return f"{'state':24} {s.state.value}" + (f": {s.detail}" if s.detail else "")
+        case AlarmHeader() as a:
+            return f"{'ALARM ' + str(a.severity):24} {a.text}; {a.action}"
+        case HeartbeatHeader() as h:
+            return (
+                f"{'heartbeat':24} {h.state.value}  decided to {h.y_decided_m:.3f} m  queue {h.queue_depth}  "
+                f"drops {h.drops}  {h.tiles_per_s:.0f} tiles/s"
+            )
+        case TileHeader() as t:
+            score = "-" if t.score is None else f"{t.score:.1f}"
+            return (
+                f"{'tile':24} row {t.row} col {t.col}  {t.y_m:9.3f} m, {t.x_mm:7.1f} mm across  score {score}"
+            )
+
+
+def _passes(event: Event, lane: int | None, outcome: str | None) -> bool:
+    header = event.header
+    if lane is not None and getattr(header, "lane", lane) != lane:
+        return False
+    return outcome is None or (isinstance(header, VerdictHeader) and header.verdict.value == outcome)
+
+
+def _reachable(endpoint: str) -> str:
+    """Where to connect to what was bound to all interfaces."""
+    return endpoint.replace("tcp://*:", "tcp://127.0.0.1:").replace("tcp://0.0.0.0:", "tcp://127.0.0.1:")
