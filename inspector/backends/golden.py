@@ -1,7 +1,7 @@
 """Golden tiles: a few tiles whose scores are kept, so that an engine can be asked whether it still is itself.
 
-They lie in ``engines/NAME/golden.png``, stacked from top to bottom. Training may leave real ones there;
-build-engine makes up its own otherwise.
+They lie in ``engines/NAME/golden.png``, stacked from top to bottom: real ones where somebody put them, else
+made up by build-engine.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ TOLERANCES = {
 def golden_tiles(engine_dir: Path, recipe: Recipe, remedy: str) -> U8:
     """Read the golden tiles: uint8 [COUNT, *tile_shape]. Raises ArtefactError when they are damaged."""
     file = engine_dir / FILE
-    stacked = cv2.imdecode(np.frombuffer(read_bytes(file, remedy), np.uint8), cv2.IMREAD_UNCHANGED)
+    data = read_bytes(file, remedy)
+    stacked = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     side = recipe.side_px
     wanted = (COUNT * side, *recipe.tile_shape[1:])
     if stacked is None or stacked.shape != wanted or stacked.dtype != np.uint8:
