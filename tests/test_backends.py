@@ -181,6 +181,12 @@ def test_other_tiles_than_the_recipes_are_refused(built: Built, pixels: U8, marg
     backend.close()
 
 
+def test_closing_twice_is_no_mistake(built: Built) -> None:
+    backend = built.open()
+    backend.close()
+    backend.close()
+
+
 def test_threads_change_no_score(built: Built) -> None:
     one, two = built.open(threads=1), built.open(threads=2)
     tiles = batch_of(grainy_tiles(5))

@@ -40,7 +40,7 @@ class Engine:
         return ScoreMap(batch.stamp, maps, scores, self._recipe.px_per_cell, batch.origins_px)
 
     def close(self) -> None:
-        """Free the engine; never raises."""
+        """Free the engine; never raises, and may be called twice."""
         self._runtime.close()
 
     def _check(self, batch: TileBatch) -> None:

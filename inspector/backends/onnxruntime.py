@@ -77,7 +77,7 @@ class OrtRuntime:
 
     def close(self) -> None:
         """Let go of the session."""
-        del self._session
+        self._session = None
 
 
 def _check_signature(recipe: Recipe, session: Any) -> None:

@@ -68,7 +68,7 @@ class OpenVinoRuntime:
 
     def __init__(self, compiled: Any) -> None:
         streams = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-        self._queue = ov.AsyncInferQueue(compiled, streams + SPARE_REQUESTS)
+        self._queue: Any = ov.AsyncInferQueue(compiled, streams + SPARE_REQUESTS)
 
     def run(self, tiles: U8, maps: F32, scores: F32) -> None:
         """Score each tile by itself; results are copied out as requests end."""
@@ -86,7 +86,7 @@ class OpenVinoRuntime:
 
     def close(self) -> None:
         """Let go of the requests and the compiled graph."""
-        del self._queue
+        self._queue = None
 
 
 def _settings(precision: str, threads: int) -> dict[str, Any]:

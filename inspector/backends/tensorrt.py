@@ -99,7 +99,7 @@ class TensorRtRuntime:
         self._log = _log(trt)
         _call(self._cuda.cuInit(0))
         self._device = _call(self._cuda.cuDeviceGet(0))
-        self._primary = _call(self._cuda.cuDevicePrimaryCtxRetain(self._device))
+        self._primary: Any = _call(self._cuda.cuDevicePrimaryCtxRetain(self._device))
         try:
             self._load(trt, recipe, plan)
         except RuntimeError:
@@ -118,6 +118,8 @@ class TensorRtRuntime:
     def close(self) -> None:
         """Free buffers, stream and context."""
         cuda = self._cuda
+        if self._primary is None:
+            return
         cuda.cuCtxSetCurrent(self._primary)
         self._context = self._engine = self._runtime = None
         for pointer in self._buffers.values():
@@ -127,6 +129,7 @@ class TensorRtRuntime:
             cuda.cuStreamDestroy(self._stream)
             self._stream = None
         cuda.cuDevicePrimaryCtxRelease(self._device)
+        self._primary = None
 
     def _load(self, trt: ModuleType, recipe: Recipe, plan: bytes) -> None:
         _call(self._cuda.cuCtxSetCurrent(self._primary))
