@@ -105,9 +105,30 @@ def test_scores_are_those_of_the_reference(built: Built, tmp_path: Path) -> None
     backend, reference = built.open(), open_backend(tmp_path / "tiny", "onnxruntime")
     ours, theirs = backend.infer(tiles), reference.infer(tiles)
     tolerance = golden.TOLERANCES[built.precision]
-    assert tolerance.worst(ours.scores, theirs.scores) <= 1
-    assert tolerance.worst(ours.tile_scores, theirs.tile_scores) <= 1
+    seen, wanted = (ours.scores, ours.tile_scores), (theirs.scores, theirs.tile_scores)
+    assert golden.deviation(seen, wanted, tolerance) <= 1
     backend.close()
+
+
+@pytest.mark.parametrize("spoil", ["score", "peak", "spread", "nan score", "nan cell"])
+def test_a_deviation_of_any_kind_counts(spoil: str) -> None:
+    maps = np.random.default_rng(0).uniform(0, 5, (3, CELLS, CELLS)).astype(np.float32)
+    scores = maps.max(axis=(1, 2))
+    seen_maps, seen_scores = maps.copy(), scores.copy()
+    tolerance = golden.Tolerance(0.1, 0.1)
+    assert golden.deviation((seen_maps, seen_scores), (maps, scores), tolerance) == 0
+    match spoil:
+        case "score":
+            seen_scores[1] *= 1.2
+        case "peak":
+            seen_maps[1, 2, 3] = 6.0
+        case "spread":
+            seen_maps[1] = seen_maps[1, ::-1]
+        case "nan score":
+            seen_scores[1] = np.nan
+        case "nan cell":
+            seen_maps[1, 2, 3] = np.nan
+    assert not golden.deviation((seen_maps, seen_scores), (maps, scores), tolerance) <= 1
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 7, 33])

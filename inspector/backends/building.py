@@ -168,7 +168,7 @@ def _prove(
     finally:
         runtime.close()
     tolerance = golden.TOLERANCES[precision]
-    worst = max(tolerance.worst(maps, reference[0]), tolerance.worst(scores, reference[1]))
+    worst = golden.deviation((maps, scores), reference, tolerance)
     if not worst <= 1:
         remedy = "train again" if precision == "fp32" else "build with --precision fp32"
         raise ArtefactError(
