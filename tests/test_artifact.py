@@ -30,6 +30,7 @@ ENGINE = BuiltEngine(
     device="CPU",
     os="Linux x86_64",
     built_utc="2000-01-01T00:00:00+00:00",
+    tiles="32 px",
     onnx_sha256="a" * 64,
     golden_sha256="b" * 64,
     golden_reference=(1.5, -2.25e-7, 3e38),

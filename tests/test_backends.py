@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inspector.backends import build_engine, golden, open_backend
+from inspector.backends import build_engine, building, golden, open_backend
 from inspector.backends.artifact import load_recipe, sha256_of
 from inspector.backends.runtime import toolchain
 from inspector.errors import ArtefactError
@@ -274,6 +274,21 @@ def test_stale_manifest_after_another_training(built: Built, tmp_path: Path) -> 
     assert rebuild(copy) in sentence
 
 
+def test_recipe_whose_measures_were_changed(built: Built, tmp_path: Path) -> None:
+    """The graph takes the same tiles, but what of them is judged would lie elsewhere."""
+    copy = built.copy(tmp_path)
+    for key, value in (
+        ("tile_px", TILE_PX // 2),
+        ("margin_px", MARGIN_PX * 2),
+        ("px_per_cell", PX_PER_CELL // 2),
+    ):
+        edit(copy.folder / "recipe.toml", rf"^{key} = \d+$", f"{key} = {value}")
+    assert (
+        "built for another kind of tiles: 32 px, margin 8 px, 4 px per cell, mono, here it is 16 px"
+        in refusal(copy)
+    )
+
+
 @pytest.mark.parametrize(
     ("key", "what"), [("device", "device"), ("version", "library version"), ("os", "operating system")]
 )
@@ -407,13 +422,34 @@ def test_an_engine_that_deviates_is_not_written(tmp_path: Path, monkeypatch: pyt
     folder = tmp_path / "tiny"
     write_tiny_recipe(folder)
     build_engine(folder, "openvino", "fp32")
-    before = (folder / "manifest.toml").read_bytes(), (folder / "plans/openvino.plan").read_bytes()
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     monkeypatch.setitem(golden.TOLERANCES, "bf16", golden.Tolerance(1e-6, 1e-6))
     with pytest.raises(
         ArtefactError, match=r"further from the reference than is tolerated .* --precision fp32"
     ):
         build_engine(folder, "openvino", "bf16")
-    assert before == ((folder / "manifest.toml").read_bytes(), (folder / "plans/openvino.plan").read_bytes())
+    assert before == {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    open_backend(folder, "openvino").close()
+
+
+def test_a_disk_that_fills_up_half_way_leaves_the_engine_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan still fits, the manifest doesn't."""
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder)
+    build_engine(folder, "openvino", "fp32")
+
+    def full(engine_dir: Path, manifest: object) -> None:
+        raise ArtefactError("manifest.toml: can't be written (No space left on device)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "write_manifest", full)
+        with pytest.raises(ArtefactError, match="No space left"):
+            build_engine(folder, "openvino")
+    open_backend(folder, "openvino").close()
+    build_engine(folder, "openvino")
+    assert len(list((folder / "plans").iterdir())) == 1
     open_backend(folder, "openvino").close()
 
 

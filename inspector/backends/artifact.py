@@ -89,6 +89,14 @@ class Recipe(Document, frozen=True, kw_only=True):
         return (self.side_px, self.side_px) if self.channels == 1 else (self.side_px, self.side_px, 3)
 
     @property
+    def tiles(self) -> str:
+        """All measures in words."""
+        return (
+            f"{self.tile_px} px, margin {self.margin_px} px, {self.px_per_cell} px per cell, "
+            f"{'mono' if self.channels == 1 else 'RGB'}"
+        )
+
+    @property
     def learnt_sha256(self) -> frozenset[str]:
         """Of the image files that the students learnt from."""
         return frozenset(self.training.learnt.values())
@@ -102,6 +110,7 @@ class BuiltEngine(Document, frozen=True, kw_only=True):
     device: str  # CPU or GPU as the runtime names it
     os: str
     built_utc: str  # ISO 8601
+    tiles: str  # the recipe's measures: a graph knows its tiles' side, but not what of it is margin
     onnx_sha256: Sha256
     plan: str = ""  # path in the recipe's folder; empty: the graph itself is loaded
     plan_sha256: str = ""

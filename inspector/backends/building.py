@@ -66,7 +66,8 @@ def build_engine(
     progress("holding the engine against the reference")
     scores = _prove(tools, recipe, graph, plan, precision, tiles, reference)
 
-    plan_name = f"plans/{backend}.plan" if plan else ""
+    # Named after its content: the engine before stays whole until the manifest speaks for this one.
+    plan_name = f"plans/{backend}-{sha256_of(plan)[:12]}.plan" if plan else ""
     if plan:
         write_atomically(engine_dir / plan_name, plan)
     built = BuiltEngine(
@@ -75,6 +76,7 @@ def build_engine(
         device=device,
         os=os_name(),
         built_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        tiles=recipe.tiles,
         onnx_sha256=recipe.onnx_sha256,
         plan=plan_name,
         plan_sha256=sha256_of(plan) if plan else "",
@@ -82,7 +84,11 @@ def build_engine(
         golden_reference=tuple(map(float, reference[1])),
         golden_scores=tuple(map(float, scores)),
     )
-    return _enter(engine_dir, recipe, backend, built)
+    manifest = _enter(engine_dir, recipe, backend, built)
+    for file in (engine_dir / "plans").glob(f"{backend}-*.plan"):
+        if file != engine_dir / plan_name:
+            file.unlink()
+    return manifest
 
 
 def load_graph(engine_dir: Path, recipe: Recipe) -> bytes:

@@ -82,6 +82,7 @@ def _check_vouched(
 ) -> None:
     for what, then, now in (
         ("graph (onnx_sha256)", built.onnx_sha256, recipe.onnx_sha256),
+        ("kind of tiles", built.tiles, recipe.tiles),
         ("library version", built.version, tools.library_version()),
         ("device", built.device, tools.device_name()),
         ("operating system", built.os, os_name()),
