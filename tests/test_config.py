@@ -99,7 +99,7 @@ def test_a_missing_or_binary_file_is_one_sentence(tmp_path: Path):
 
 
 def test_an_unknown_line_names_those_there_are():
-    with pytest.raises(ConfigError, match="no line '9'.*1, 2, 3"):
+    with pytest.raises(ConfigError, match=r"no line '9'.*1, 2, 3"):
         config.load(ROOT / "config.toml").line("9")
 
 

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inspector.errors import ArtefactError
 from inspector.learning.distill import LOOK, as_pixels, distances
 from inspector.learning.images import PX_PER_CELL
 from inspector.learning.teachers import Teacher
@@ -195,7 +196,11 @@ class InspectionGraph(nn.Module):
 def build_graph(
     teachers: Sequence[Teacher], students: nn.Module, validation: U8, shape: Shape
 ) -> InspectionGraph:
-    """Put the graph together and set its constants from good validation tiles, uint8 [N, S, S(, 3)]."""
+    """Put the graph together and set its constants from good validation tiles, uint8 [N, S, S(, 3)].
+
+    Raises ArtefactError where a weight or constant is no finite number: a runtime's ReLU may turn a NaN
+    inside into 0, so it must not get in; and where every tile looks exactly alike to a layer.
+    """
     disagreement = Disagreement(teachers, students, shape).eval()
     with torch.inference_mode():
         seen = [
@@ -208,7 +213,16 @@ def build_graph(
     fused = scoring.fused(maps, sides)
     scoring.sum_mean.copy_(fused.mean())
     scoring.sum_deviation.copy_(fused.std())
-    return InspectionGraph(disagreement, scoring).eval()
+    graph = InspectionGraph(disagreement, scoring).eval()
+    for name, value in graph.state_dict().items():
+        if not torch.isfinite(value).all() or (
+            name.endswith("deviation") and (value <= 0).any() and "more" not in name
+        ):
+            raise ArtefactError(
+                f"the trained graph can't be used: {name} is not a finite, positive number; "
+                "train again with other or more images"
+            )
+    return graph
 
 
 def measure(maps: Tensor, sides: Tensor, zone: int) -> Constants:

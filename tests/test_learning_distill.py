@@ -1,0 +1,239 @@
+"""Distillation: modes, seeds, interruption; weights that are not vouched for."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from inspector.errors import ArtefactError, ConfigError
+from inspector.learning.distill import Course, Lesson, Standing, distill, look
+from inspector.learning.networks import EfficientNet, MobileNetV2, ResNet18
+from inspector.learning.students import build_students
+from inspector.learning.teachers import (
+    NETWORKS,
+    PAIRS,
+    Teacher,
+    load_teachers,
+    official_keys,
+    random_teachers,
+    read_weights,
+)
+
+SIDE = 64
+EPOCHS = 3
+
+
+def silent(done: int, total: int, note: str = "") -> None:
+    assert 0 <= done <= total
+
+
+def tiles(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(60, 200, (count, SIDE, SIDE), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def lessons() -> tuple[Lesson, Lesson]:
+    teachers = random_teachers("plain", 1, 0)
+    return look(teachers, tiles(17, 1), silent), look(teachers, tiles(3, 2), silent)
+
+
+def trained(
+    lessons: tuple[Lesson, Lesson], folder: Path, *, seed: int = 0, progress: object = silent
+) -> tuple[nn.Module, Standing]:
+    students = build_students("plain", 1, seed)
+    standing = distill(students, *lessons, Course(EPOCHS, seed, "test"), folder, progress)  # type: ignore[arg-type]
+    return students, standing
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    return all(
+        torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+
+
+def test_one_seed_gives_one_result(lessons: tuple[Lesson, Lesson], tmp_path: Path) -> None:
+    first, standing = trained(lessons, tmp_path / "a")
+    second, again = trained(lessons, tmp_path / "b")
+    other, _ = trained(lessons, tmp_path / "c", seed=1)
+    assert same(first, second)
+    assert (standing.losses, standing.validation) == (again.losses, again.validation)
+    assert not same(first, other)
+    assert standing.losses[-1] < standing.losses[0]
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2])
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(
+    lessons: tuple[Lesson, Lesson], tmp_path: Path, interrupted_after: int
+) -> None:
+    def interrupt(done: int, total: int, note: str = "") -> None:
+        if done == interrupted_after:
+            raise KeyboardInterrupt
+
+    whole, standing = trained(lessons, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(lessons, tmp_path / "broken", progress=interrupt)
+    notes: list[str] = []
+    resumed, after = trained(
+        lessons, tmp_path / "broken", progress=lambda done, total, note="": notes.append(note)
+    )
+    assert notes[0] == f"goes on after epoch {interrupted_after}"
+    assert len(notes) == 1 + EPOCHS - interrupted_after
+    assert same(whole, resumed)
+    assert (after.losses, after.validation) == (standing.losses, standing.validation)
+
+
+def test_a_foreign_or_damaged_checkpoint_counts_for_nothing(
+    lessons: tuple[Lesson, Lesson], tmp_path: Path
+) -> None:
+    whole, _ = trained(lessons, tmp_path / "a")
+    trained(lessons, tmp_path / "b", seed=5)
+    again, _ = trained(lessons, tmp_path / "b")
+    assert same(whole, again)
+    checkpoint = next((tmp_path / "b").iterdir())
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    again, _ = trained(lessons, tmp_path / "b")
+    assert same(whole, again)
+
+
+def test_batchnorm_learns_in_every_epoch_and_only_while_training(
+    lessons: tuple[Lesson, Lesson], tmp_path: Path
+) -> None:
+    students = build_students("plain", 1, 0)
+    norm = next(m for m in students.modules() if isinstance(m, nn.BatchNorm2d))
+    seen: list[tuple[bool, bool]] = []  # in train mode, gradients wanted
+    norm.register_forward_hook(lambda m, x, y: seen.append((m.training, torch.is_grad_enabled())))
+    statistics: list[torch.Tensor] = []
+
+    def watch(done: int, total: int, note: str = "") -> None:
+        assert norm.running_mean is not None
+        statistics.append(norm.running_mean.clone())
+
+    distill(students, *lessons, Course(EPOCHS, 0, "test"), tmp_path, watch)
+    batches = 3  # 17 tiles in eights
+    assert seen == EPOCHS * ([(True, True)] * batches + [(False, False)])
+    assert all(not torch.equal(a, b) for a, b in itertools.pairwise(statistics))
+
+
+def test_a_teacher_never_learns() -> None:
+    teacher = random_teachers("plain", 1, 0)[0]
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    nn.ModuleList([teacher]).train()
+    assert not any(module.training for module in teacher.modules())
+    teacher(torch.rand(2, 1, SIDE, SIDE) * 255)
+    assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
+    assert not any(p.requires_grad for p in teacher.parameters())
+
+
+@pytest.mark.parametrize("pair", list(PAIRS))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_students_answer_layer_by_layer_and_are_no_copies(pair: str, channels: int) -> None:
+    teachers = random_teachers(pair, channels, 0)
+    students = build_students(pair, channels, 1)
+    pixels = torch.rand(2, channels, 128, 128) * 255
+    with torch.no_grad():
+        taught = [tap.shape for teacher in teachers for tap in teacher(pixels)]
+        learnt = [tap.shape for tap in students(pixels)]
+    assert taught == learnt
+    layers = [layer for spec in PAIRS[pair] for layer in spec.layers()]
+    assert [(s[1], 128 // s[2]) for s in taught] == [(layer.channels, layer.stride) for layer in layers]
+    known = [p for teacher in teachers for p in teacher.parameters() if p.ndim == 4]
+    assert not any(torch.equal(p, q) for p in students.parameters() for q in known if p.shape == q.shape)
+
+
+@pytest.mark.parametrize("network", list(NETWORKS))
+def test_folding_to_mono_changes_nothing_away_from_the_border(network: str) -> None:
+    builders = {
+        "resnet18": lambda: ResNet18((4,)),
+        "efficientnet_b0": lambda: EfficientNet((4,), lite=False),
+        "efficientnet_lite0": lambda: EfficientNet((4,), lite=True),
+        "mobilenet_v2": lambda: MobileNetV2((4,)),
+    }
+    teachers = []
+    for channels in (1, 3):
+        torch.manual_seed(3)
+        teachers.append(Teacher(builders[network](), NETWORKS[network], channels, False))
+    grey = torch.from_numpy(tiles(1, 4)).float()[:, None].repeat(1, 1, 4, 4)
+    with torch.no_grad():
+        mono, colour = teachers[0](grey)[0], teachers[1](grey.expand(-1, 3, -1, -1))[0]
+    # Squeeze-excite averages over the whole tile, border included.
+    near = 2e-2 if network == "efficientnet_b0" else 1e-4
+    assert torch.allclose(
+        mono[..., 12:-12, 12:-12], colour[..., 12:-12, 12:-12], atol=near * colour.abs().max()
+    )
+
+
+def test_weights_nobody_vouches_for_are_refused(tmp_path: Path) -> None:
+    state = ResNet18((4, 8)).state_dict()
+    torch.save(state, tmp_path / "mine.pth")
+    with pytest.raises(ArtefactError, match=r"mine\.pth: nothing vouches for this file"):
+        read_weights(tmp_path / "mine.pth")
+    torch.save(state, tmp_path / "resnet18-0badc0de.pth")
+    with pytest.raises(ArtefactError, match="its name says 0badc0de"):
+        read_weights(tmp_path / "resnet18-0badc0de.pth")
+    (tmp_path / "a.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ArtefactError, match="not a safetensors file"):
+        read_weights(tmp_path / "a.safetensors")
+    with pytest.raises(ArtefactError, match=r"gone\.safetensors: weights can't be read"):
+        read_weights(tmp_path / "gone.safetensors")
+
+
+def test_a_file_named_by_its_hash_is_read(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "x.pth")
+    digest = hashlib.sha256((tmp_path / "x.pth").read_bytes()).hexdigest()
+    named = (tmp_path / "x.pth").rename(tmp_path / f"x-{digest[:8]}.pth")
+    state, found = read_weights(named)
+    assert torch.equal(state["a"], torch.ones(2))
+    assert found == digest
+
+
+def test_files_find_their_networks_and_strangers_are_named(tmp_path: Path) -> None:
+    files = []
+    for name, trunk in (("b", EfficientNet((16, 32), lite=False)), ("r", ResNet18((4, 8)))):
+        files.append(tmp_path / f"{name}.safetensors")
+        save_file(trunk.state_dict(), files[-1])
+    teachers, hashes = load_teachers("paper", 3, files)
+    assert [type(t.trunk).__name__ for t in teachers] == ["ResNet18", "EfficientNet"]
+    assert set(hashes) == {"resnet18", "efficientnet_b0"}
+    stranger = tmp_path / "stranger.safetensors"
+    save_file({"conv": torch.ones(3)}, stranger)
+    with pytest.raises(ArtefactError, match=r"stranger.*fit neither network"):
+        load_teachers("paper", 3, [*files, stranger])
+    with pytest.raises(ConfigError, match="no teacher pair 'papper'"):
+        load_teachers("papper", 3)
+
+
+def test_lite0_keys_of_the_package_index_become_timms() -> None:
+    own = EfficientNet((8,), lite=True).state_dict()
+    theirs = {
+        "_conv_stem.weight": own["conv_stem.weight"],
+        "_bn0.bias": own["bn1.bias"],
+        "_fc.weight": own["bn1.bias"],
+    }
+    theirs["_blocks.0._project_conv.weight"] = own["blocks.0.0.conv_pw.weight"]
+    theirs["_blocks.4._depthwise_conv.weight"] = own["blocks.2.1.conv_dw.weight"]
+    theirs["_blocks.4._bn2.bias"] = own["blocks.2.1.bn3.bias"]
+    renamed = official_keys("efficientnet_lite0", theirs)
+    assert set(renamed) <= set(own)
+    assert len(renamed) == 5
+    assert all(torch.equal(renamed[key], own[key]) for key in renamed)
+
+
+def test_real_weights_fit_and_see_something(shared: Path) -> None:
+    folder = shared / "weights"
+    files = [folder / "resnet18_conv1_to_layer3.safetensors", folder / "efficientnet_b0_trunk.safetensors"]
+    teachers, _ = load_teachers("paper", 1, files)
+    pixels = torch.from_numpy(np.kron(tiles(1, 5)[0, :32, :32], np.ones((4, 4), np.uint8))).float()[
+        None, None
+    ]
+    with torch.no_grad():
+        taps = [tap for teacher in teachers for tap in teacher(pixels)]
+    for tap in taps:
+        assert torch.isfinite(tap).all()
+        assert 0.01 < tap.std() < 100

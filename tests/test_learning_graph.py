@@ -1,0 +1,225 @@
+"""The graph: its contract on every runtime, and what a score may and may not depend on.
+
+Teachers are random but seeded, and the cloth is an isotropic noise: what is tested is the graph, not how
+well real teachers see.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+import torch
+from onnx import numpy_helper
+
+from inspector.errors import ArtefactError
+from inspector.learning.distill import Course, as_pixels, distill, look
+from inspector.learning.export import InspectionGraph, Shape, build_graph, measure, to_onnx
+from inspector.learning.students import build_students
+from inspector.learning.teachers import random_teachers
+from inspector.records import F32, U8, Grid, Region
+from inspector.tiling import cut_region
+
+TILE, MARGIN, CELLS = 64, 32, 16
+SIDE = TILE + 2 * MARGIN
+SHAPE = Shape(TILE, MARGIN, 1)
+GRID = Grid(TILE, MARGIN, 0, 4)
+
+
+class Made(NamedTuple):
+    graph: InspectionGraph
+    onnx: bytes
+
+
+def cloth(seed: int, size: int = 320) -> U8:
+    """Isotropic noise with a grain of some 3 px."""
+    noise = np.random.default_rng(seed).normal(0, 1, (size, size)).astype(np.float32)
+    grain = cv2.GaussianBlur(noise, (0, 0), 1.5, borderType=cv2.BORDER_WRAP)
+    return np.clip(128 + 30 * grain / grain.std(), 0, 255).astype(np.uint8)
+
+
+def tiles_of(pixels: U8) -> U8:
+    return cut_region(GRID, pixels, Region(0, pixels.shape[1], 0, pixels.shape[0]))[0]
+
+
+def inner_tiles(pixels: U8) -> U8:
+    """Tiles whose margins are all real."""
+    starts = range(0, pixels.shape[0] - SIDE + 1, TILE)
+    return np.stack([pixels[r : r + SIDE, c : c + SIDE] for r in starts for c in starts])
+
+
+def nothing(done: int, total: int, note: str = "") -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    teachers, students = random_teachers("plain", 1, 0), build_students("plain", 1, 1)
+    learnt, validation = (np.concatenate([tiles_of(cloth(s)) for s in seeds]) for seeds in ((1, 2), (3,)))
+    lessons = look(teachers, learnt, nothing), look(teachers, validation, nothing)
+    distill(students, *lessons, Course(12, 0, "test"), tmp_path_factory.mktemp("course"), nothing)
+    graph = build_graph(teachers, students, validation, SHAPE)
+    return Made(graph, to_onnx(graph))
+
+
+def in_torch(made: Made, tiles: U8) -> tuple[F32, F32]:
+    with torch.inference_mode():
+        maps, scores = made.graph(torch.from_numpy(tiles))
+    return maps.numpy(), scores.numpy()
+
+
+def in_onnxruntime(model: bytes, tiles: U8) -> tuple[F32, F32]:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    maps, scores = session.run(["map", "score"], {"tiles": tiles})
+    return maps, scores
+
+
+def in_openvino(model: bytes, tiles: U8) -> tuple[F32, F32]:
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    seen = compiled({"tiles": tiles})
+    return np.array(seen["map"]), np.array(seen["score"])
+
+
+def test_the_contract(made: Made) -> None:
+    model = onnx.load_from_string(made.onnx)
+    assert {entry.domain: entry.version for entry in model.opset_import}[""] == 18
+    (tiles,) = model.graph.input
+    assert (tiles.name, tiles.type.tensor_type.elem_type) == ("tiles", onnx.TensorProto.UINT8)
+    assert [d.dim_value for d in tiles.type.tensor_type.shape.dim] == [0, SIDE, SIDE]
+    assert [out.name for out in model.graph.output] == ["map", "score"]
+    first = [node.op_type for node in model.graph.node if "tiles" in node.input]
+    assert first == ["Cast"], "uint8 is cast before anything else"
+    assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_runtimes_agree(made: Made, count: int) -> None:
+    tiles = tiles_of(cloth(4))[:count].copy()
+    tiles[0, 60:64, 40:90] = 20
+    maps, scores = in_torch(made, tiles)
+    assert (maps.shape, scores.shape) == ((count, CELLS, CELLS), (count,))
+    assert maps.dtype == scores.dtype == np.float32
+    assert np.array_equal(scores, maps.max((1, 2)))
+    for seen in (in_onnxruntime(made.onnx, tiles), in_openvino(made.onnx, tiles)):
+        assert [s.dtype for s in seen] == [np.float32, np.float32]
+        np.testing.assert_allclose(seen[0], maps, rtol=1e-4, atol=2e-3)
+        np.testing.assert_allclose(seen[1], scores, rtol=1e-4, atol=2e-3)
+
+
+def test_a_score_depends_on_its_tile_alone(made: Made) -> None:
+    tiles = tiles_of(cloth(5))[:6].copy()
+    alone = np.concatenate([in_onnxruntime(made.onnx, tiles[i : i + 1])[1] for i in range(6)])
+    faulty = np.concatenate([tiles, np.full_like(tiles[:1], 255), np.zeros_like(tiles[:1])])
+    for order in (np.arange(8), np.arange(8)[::-1], np.array([6, 0, 1, 7, 2, 3, 4, 5])):
+        together = in_onnxruntime(made.onnx, faulty[order])[1]
+        by_tile = together[np.argsort(order)][:6]
+        # Not bit for bit: a runtime may add up in another order for another batch size.
+        np.testing.assert_allclose(by_tile, alone, rtol=1e-5, atol=1e-4)
+
+
+def line_scores(made: Made, seed: int, turn: int, at: int) -> float:
+    tile = inner_tiles(cloth(seed))[0].copy()
+    tile[:, at : at + 4] = 30  # the full height of the tile
+    return float(in_torch(made, np.ascontiguousarray(np.rot90(tile, turn))[None])[1][0])
+
+
+def test_a_line_across_the_whole_tile_scores_alike_in_every_direction(made: Made) -> None:
+    good = in_torch(made, inner_tiles(cloth(6)))[1].max()
+    centre = MARGIN + TILE // 2
+    for seed in (7, 8):
+        upright, lying = line_scores(made, seed, 0, centre), line_scores(made, seed, 1, centre)
+        assert min(upright, lying) > 2 * good
+        # Random teachers are not symmetric; normalising along one axis would make this a factor of ten.
+        assert 0.5 < upright / lying < 2
+
+
+def test_a_fault_scores_alike_at_centre_edge_and_corner(made: Made) -> None:
+    tile = inner_tiles(cloth(9))[0]
+    last, middle = MARGIN + TILE - 8, MARGIN + TILE // 2
+    scores = []
+    for row, column in ((middle, middle), (middle, MARGIN), (MARGIN, last), (last, last), (last, middle)):
+        spotted = tile.copy()
+        spotted[row : row + 8, column : column + 8] = 250
+        scores.append(float(in_torch(made, spotted[None])[1][0]))
+    good = in_torch(made, inner_tiles(cloth(6)))[1].max()
+    assert min(scores) > 2 * good
+    assert max(scores) / min(scores) < 2
+
+
+@pytest.mark.parametrize("cut", [inner_tiles, tiles_of], ids=["real margins", "the web's own edges"])
+def test_borders_of_good_tiles_do_not_light_up(made: Made, cut: object) -> None:
+    maps = np.concatenate([in_torch(made, cut(cloth(seed)))[0] for seed in (10, 11, 12, 13)])  # type: ignore[operator]
+    border = np.ones((CELLS, CELLS), bool)
+    border[2:-2, 2:-2] = False
+    assert abs(maps[:, border].mean() - maps[:, ~border].mean()) < 0.5  # sigma
+    assert maps[:, border].max() < 1.3 * maps[:, ~border].max()
+
+
+@pytest.mark.parametrize("width", [64, 125, 126, 127, 128])
+def test_the_graph_knows_the_webs_own_edges(made: Made, width: int) -> None:
+    pixels = cloth(14)[:128, :width].copy()
+    tiles = tiles_of(pixels)
+    sides = made.graph.disagreement._mirrored(as_pixels(tiles)).numpy()
+    columns = 1 if width == 64 else 2
+    expected = [
+        [row == 0, row == 1, column == 0, column == columns - 1]
+        for row in range(2)
+        for column in range(columns)
+    ]
+    assert np.array_equal(sides, np.array(expected, np.float32))
+    assert not made.graph.disagreement._mirrored(as_pixels(inner_tiles(cloth(14)))).any()
+
+
+def test_a_side_no_tile_showed_takes_what_the_others_did() -> None:
+    maps = torch.rand(6, 2, CELLS, CELLS)
+    sides = torch.zeros(6, 4)
+    sides[:3, 0] = 1
+    maps[:3, :, :4] += 5
+    constants = measure(maps, sides, 4)
+    assert torch.equal(constants.zone_mean[:, 0], constants.zone_mean[:, 3])
+    assert (constants.zone_mean > 5).all()
+    assert torch.allclose(constants.mean, torch.full((2,), 0.5), atol=0.1)
+
+
+def test_nan_comes_out_as_nan(made: Made) -> None:
+    tiles = tiles_of(cloth(4))[:2]
+    # The last weights before the distance; further inside, a runtime's ReLU may swallow it: the next test.
+    for name in ("disagreement.students.heads.0.weight", "scoring.mean"):
+        model = onnx.load_from_string(made.onnx)
+        (tensor,) = (t for t in model.graph.initializer if t.name == name)
+        values = numpy_helper.to_array(tensor).copy()
+        values.reshape(-1)[0] = np.nan
+        tensor.CopyFrom(numpy_helper.from_array(values, name))
+        for run in (in_onnxruntime, in_openvino):
+            maps, scores = run(model.SerializeToString(), tiles)
+            assert np.isnan(maps).all()
+            assert np.isnan(scores).all()
+
+
+def test_weights_that_are_no_numbers_never_become_a_graph() -> None:
+    teachers, students = random_teachers("plain", 1, 0), build_students("plain", 1, 1)
+    with torch.no_grad():
+        next(students.parameters()).view(-1)[0] = float("nan")
+    with pytest.raises(ArtefactError, match=r"is not a finite.*train again"):
+        build_graph(teachers, students, tiles_of(cloth(3, 128)), SHAPE)
+
+
+def test_colour_tiles(tmp_path: Path) -> None:
+    teachers, students = random_teachers("plain", 3, 0), build_students("plain", 3, 1)
+    tiles = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    graph = build_graph(teachers, students, tiles, Shape(32, 16, 3))
+    model = to_onnx(graph)
+    maps, scores = in_onnxruntime(model, tiles)
+    with torch.inference_mode():
+        expected = graph(torch.from_numpy(tiles))
+    np.testing.assert_allclose(maps, expected[0].numpy(), rtol=1e-3, atol=5e-3)
+    assert scores.shape == (3,)
+    swapped = in_onnxruntime(model, np.ascontiguousarray(tiles[..., ::-1]))[1]
+    assert not np.allclose(scores, swapped), "red and blue are not the same"
