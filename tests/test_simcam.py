@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,22 +19,7 @@ from harvesters.core import Callback, Harvester, ImageAcquirer
 
 from inspector import config
 from inspector.cameras.loom import Loom
-
-SIMCAM = Path(__file__).parents[1] / "tools" / "simcam"
-
-
-def load(name: str) -> ModuleType:
-    """A module of tools/simcam, which is no package."""
-    spec = importlib.util.spec_from_file_location(f"simcam_{name}", SIMCAM / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-Control = load("control").Control
-FeedWriter = load("feed").FeedWriter
+from tests.virtual_camera import SIMCAM, Control, FeedWriter, numbered_rows, row_numbers
 
 TIMEOUT_S = 10.0
 GENICAM_ERRORS = (gentl.GenericException, genapi.GenericException)
@@ -61,14 +43,6 @@ class Shot:
     @property
     def image(self) -> np.ndarray:
         return self.data.reshape(self.height, self.width)
-
-
-@pytest.fixture(scope="session")
-def producer() -> Path:
-    if not shutil.which("cc") or not shutil.which("make"):
-        pytest.skip("building the virtual camera takes make and a C compiler (cc)")
-    subprocess.run(["make", "-s", "-C", SIMCAM], check=True)
-    return SIMCAM / "simcam.cti"
 
 
 @contextmanager
@@ -95,15 +69,12 @@ def close(acquirer: ImageAcquirer) -> None:
 
 
 @pytest.fixture
-def open_camera(producer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenCamera:
-    """Open a camera on the sources named by the environment; lock files stay in this test's folder."""
-    for name in ("FEED", "IMAGES", "WIDTH", "HEIGHT", "DEVICES", "CTRL"):
-        monkeypatch.delenv(f"SIMCAM_{name}", raising=False)
-    monkeypatch.setenv("SIMCAM_LOCK_DIR", str(tmp_path))
+def open_camera(simcam: Path) -> OpenCamera:
+    """Open a camera on the sources named by the environment."""
 
     @contextmanager
     def opened(serial: str = "SIM0001", **features: Any) -> Iterator[ImageAcquirer]:
-        with harvest(producer) as harvester:
+        with harvest(simcam) as harvester:
             acquirer = harvester.create({"serial_number": serial})
             try:
                 acquirer.num_buffers = 16
@@ -148,17 +119,6 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     monkeypatch.setenv("SIMCAM_WIDTH", "64")
     monkeypatch.setenv("SIMCAM_HEIGHT", "48")
     return images
-
-
-def numbered_rows(first: int, count: int, width: int) -> np.ndarray:
-    """Rows that carry their number in their first eight bytes."""
-    rows = np.full((count, width), 100, np.uint8)
-    rows[:, :8] = np.arange(first, first + count, dtype="<u8").view(np.uint8).reshape(count, 8)
-    return rows
-
-
-def row_numbers(image: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(image[:, :8]).view("<u8").ravel()
 
 
 # ---- who is there --------------------------------------------------------------------------------------

@@ -47,6 +47,8 @@ def set_features(
             raise CameraError(f"{camera}: there is no feature {name!r}{_close_names(nodes, name)}")
         where = f"{camera}: features.{name} = {_shown(value)}"
         try:
+            if _is_so_already(node, value):
+                continue
             _check(node, value, where)
             if isinstance(node, genapi.ICommand):
                 node.execute()
@@ -75,6 +77,14 @@ def reason(error: Exception) -> str:
     """What a GenICam exception says, without where in the library it was thrown."""
     text = str(error).split(" : ")[0].removeprefix("GenTL exception: ").strip()
     return text.split(" (ID: ")[0] or type(error).__name__
+
+
+def _is_so_already(node: Any, value: Feature) -> bool:
+    """Many cameras have features that are read-only because there is one right value."""
+    if isinstance(node, genapi.ICommand) or node.get_access_mode() == genapi.EAccessMode.WO:
+        return False
+    got = node.value
+    return type(got) is type(value) and got == value
 
 
 def _check(node: Any, value: Feature, where: str) -> None:
@@ -111,7 +121,7 @@ def _as_asked(asked: Feature, got: Feature) -> bool:
 
 
 def _close_names(nodes: Any, name: str) -> str:
-    known = [node.node.name for node in nodes.nodes]
+    known = [node.node.name for node in nodes.nodes if node.node.is_feature()]
     close = difflib.get_close_matches(name, known, 3, 0.6)
     return f"; did you mean {' or '.join(close)}?" if close else "; see the camera's manual for its name"
 
