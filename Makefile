@@ -40,6 +40,7 @@ $(RUN): pyproject.toml | $(PY)
 
 $(DEV): pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --editable ".[train,dev]"
+	$(PY) tools/fetch_tlsimu.py build/tlsimu
 	touch $@ $(RUN)
 
 clean:
