@@ -16,6 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from inspector import backends
+from inspector.errors import InspectorError
+
 ROOT = Path(__file__).resolve().parents[1]
 LINE = "3"
 WEAVER = "2"  # the line of config.toml whose loom weaves the web
@@ -26,7 +29,7 @@ def main() -> int:
     """Run the demo; the exit code is the line's."""
     arguments = sys.argv[1:]
     inspector = [sys.executable, "-m", "inspector"]
-    if not (ROOT / "engines" / RECIPE / "manifest.toml").exists():
+    if not _engine_is_good():
         built = subprocess.run([*inspector, "build-engine", "--recipe", RECIPE], cwd=ROOT, check=False)
         if built.returncode:
             return built.returncode
@@ -48,6 +51,15 @@ def main() -> int:
         finally:
             loom.terminate()
             loom.wait()
+
+
+def _engine_is_good() -> bool:
+    """Whether the demo recipe's engine was built for this machine, by these versions."""
+    try:
+        backends.open_backend(ROOT / "engines" / RECIPE, "openvino", 0).close()
+    except InspectorError:
+        return False
+    return True
 
 
 def _wait(line: subprocess.Popen[bytes]) -> int:
