@@ -216,6 +216,9 @@ def events(
     """
     from inspector.bus.subscriber import print_events
 
+    def warn(text: str) -> None:
+        click.echo(f"inspector: {text}", err=True)
+
     site = _site(config_file)
     print_events(
         site.line(line_id).bus,
@@ -228,6 +231,7 @@ def events(
         count=count,
         silence_s=silence_s,
         write=click.echo,
+        warn=warn,
     )
 
 

@@ -65,13 +65,16 @@ def defects(
 
 
 def _tile_at(strip: Strip, defect: Defect, mm_per_px: float, counts_per_m: float) -> U8 | None:
-    """The judged interior of the tile whose middle is nearest to the defect's; None without pixels."""
+    """The judged interior of the tile whose middle is nearest to the defect's; None if this strip lacks it."""
     batch = strip.batch
     if batch is None or strip.region is None or not len(batch.pixels):
         return None
     side_px = batch.pixels.shape[1] - 2 * batch.margin_px
     y0, y1 = (strip.encoder_at(row) / counts_per_m for row in (0, side_px))
-    row = (defect.y_m + defect.h_mm / 2000 - y0) / max(y1 - y0, 1e-9) * side_px
+    px_per_m = side_px / max(y1 - y0, 1e-9)
+    if (defect.y_m + defect.h_mm / 1000 - y0) * px_per_m < 1:  # the end of one that lay in strips before
+        return None
+    row = (defect.y_m + defect.h_mm / 2000 - y0) * px_per_m
     column = (defect.x_mm + defect.w_mm / 2) / mm_per_px - strip.region.left_px
     middles = batch.origins_px + side_px / 2
     nearest = int(np.abs(middles - (row, column)).max(axis=1).argmin())

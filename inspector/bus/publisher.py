@@ -5,7 +5,8 @@
     replay   ROUTER the last state, verdicts and alarms again, and messages that a subscriber missed
 
 A subscriber that comes late gets the last state and the open alarms at once (last-value cache; they bear
-the seq they had). What a stalled subscriber misses shows as a hole in seq, and replay has it.
+the seq they had). An alarm stays open until its line ends or another of its code takes its place. What a
+stalled subscriber misses shows as a hole in seq, and replay has it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import math
 import os
 import tempfile
+import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any, Literal
 
 import msgspec
 import zmq
@@ -34,8 +37,10 @@ ZMTP_TIMEOUT_MS = 1500
 VERDICTS_HWM = 4096  # messages for one subscriber; more are missed and replayed
 MAPS_HWM = 64
 LAST_WORDS_MS = 300  # how long closing waits for subscribers to take the last state
-KEPT = 10_000  # messages of the verdicts socket that replay can give again
+KEPT = 10_000  # messages of each replayed kind
 CACHED = ("state", "alarm")
+MOST_PER_ANSWER = 1000  # replayed messages; a greedy client must not hold up the line
+MOST_WELCOMES = 100  # subscriptions taken up at once, for the same reason
 
 
 class HeartbeatData(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,8 +85,11 @@ class Publisher:
         self._seq: defaultdict[str, int] = defaultdict(int)
         self._state = State.PREOPERATIONAL
         self._cache: dict[tuple[str, str], list[bytes]] = {}
-        self._kept: deque[tuple[str, int, list[bytes]]] = deque(maxlen=KEPT)
+        self._kept: dict[str, deque[tuple[int, list[bytes]]]] = {
+            kind: deque(maxlen=KEPT) for kind in wire.REPLAYED
+        }
         self._last_verdict: dict[int, list[bytes]] = {}
+        self._all_tiles_until_s = -math.inf  # monotonic
         self._lock = _lock(site.file, line_id)
         self._context = zmq.Context()
         try:
@@ -120,15 +128,18 @@ class Publisher:
 
     def publish_verdict(self, verdict: Verdict) -> None:
         """One trigger and lane."""
-        fields = wire.verdict_fields(verdict, self._counts_per_m, self._reject_counts)
+        result_id = f"{self._line_id}-{self._epoch}-{self._seq['verdict'] + 1}"
+        fields = wire.verdict_fields(verdict, result_id, self._counts_per_m, self._reject_counts)
         frames = self._send("verdict", wire.VerdictHeader, fields, acquired_us=verdict.stamp.captured_us)
         self._last_verdict[verdict.lane] = frames
 
     def publish_evidence(
         self, strip: Strip, scores: ScoreMap | None, verdicts: list[Verdict], limit: float
     ) -> None:
-        """Maps of the tiles above the limit, and the defects with their images."""
+        """Maps of the tiles above the limit (of all, while somebody asks for them), defects with images."""
         acquired_us = strip.stamp.captured_us
+        if time.monotonic() < self._all_tiles_until_s:
+            limit = -math.inf
         maps = (
             ()
             if scores is None
@@ -141,7 +152,7 @@ class Publisher:
 
     def heartbeat(self, data: HeartbeatData) -> None:
         """Say that the line lives; ten times a second."""
-        fields = msgspec.structs.asdict(data) | {"last_seq": dict(self._seq)}
+        fields = msgspec.structs.asdict(data) | {"last_seq": self._last_seq()}
         self._send("hb", wire.HeartbeatHeader, fields)
 
     def serve(self, timeout_s: float) -> None:
@@ -154,9 +165,10 @@ class Publisher:
                 self._welcome(socket)
             elif socket is self._replay:
                 self._answer()
-        for text in self._guard.serve():
+        refused = self._guard.serve()
+        if refused:
             self.publish_alarm(
-                600, "handshake", text, "add the client's key to the line's clients, or stop it"
+                600, "handshake", refused, "add the client's key to the line's clients, or stop it"
             )
 
     def close(self, final: State | None) -> None:
@@ -193,42 +205,48 @@ class Publisher:
         return socket
 
     def _welcome(self, socket: zmq.Socket[bytes]) -> None:
-        """A new subscription: repeat what it should know. Others see a seq they know, and ignore it."""
-        while True:
-            try:
+        """New subscriptions: repeat what they should know. Others see a seq they know, and ignore it."""
+        wanted: set[bytes] = set()
+        with contextlib.suppress(zmq.Again):
+            for _ in range(MOST_WELCOMES):
                 request = socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            if request[:1] != b"\x01" or socket is self._maps:
-                continue
-            for (kind, _), frames in self._cache.items():
-                if wire.topic(self._line_id, kind).startswith(request[1:]):
-                    socket.send_multipart(frames)
+                if request[:1] == b"\x01":
+                    wanted.add(request[1:])
+        if socket is self._maps:
+            return
+        for frames in self._cache.values():
+            if any(frames[0].startswith(prefix) for prefix in wanted):
+                socket.send_multipart(frames)
 
     def _answer(self) -> None:
-        """``{"want": "snapshot"}`` or ``{"want": "events", "kind": ..., "first": seq, "last": seq}``."""
+        """One request (Snapshot, Missed or AllTiles): the messages found, then the end of the answer."""
         client, *rest = self._replay.recv_multipart()
         try:
-            request = msgspec.json.decode(rest[-1] if rest else b"", type=ReplayRequest)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            request = msgspec.json.decode(rest[-1] if rest else b"", type=Snapshot | Missed | AllTiles)
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, bad UTF-8 is too
             self._reply(client, {"error": f"a garbled request: {error}"})
             return
-        if request.want == "snapshot":
-            found = [*self._cache.values(), *self._last_verdict.values()]
-        else:
-            found = [
-                f for k, seq, f in self._kept if k == request.kind and request.first <= seq <= request.last
-            ]
+        found: list[list[bytes]] = []
+        match request:
+            case Snapshot():
+                found = [*self._cache.values(), *self._last_verdict.values()]
+            case Missed(kind=kind, first=first, last=last):
+                found = [frames for seq, frames in self._kept[kind] if first <= seq <= last][:MOST_PER_ANSWER]
+            case AllTiles(seconds=seconds):
+                self._all_tiles_until_s = time.monotonic() + seconds
         for frames in found:
             self._replay.send_multipart([client, *frames])
         self._reply(
-            client, {"end": True, "count": len(found), "epoch": self._epoch, "last_seq": dict(self._seq)}
+            client, {"end": True, "count": len(found), "epoch": self._epoch, "last_seq": self._last_seq()}
         )
 
     def _reply(self, client: bytes, answer: dict[str, Any]) -> None:
         self._replay.send_multipart([client, b"", msgspec.json.encode(answer)])
 
     # -- messages --------------------------------------------------------------------------------
+
+    def _last_seq(self) -> dict[str, int]:
+        return {kind: seq for kind, seq in self._seq.items() if kind != "hb"}
 
     def _send(
         self,
@@ -264,21 +282,32 @@ class Publisher:
         if kind in ("tile", "defect"):
             self._maps.send_multipart(frames)
             return frames
-        self._verdicts.send_multipart(frames)
         if kind in CACHED:
+            self._welcome(self._verdicts)  # who has just come must hear the older ones first
+            self._cache.pop((kind, cache), None)  # so that the cache stays in the order of seq
             self._cache[kind, cache] = frames
-        if kind != "hb":
-            self._kept.append((kind, message.seq, frames))
+        self._verdicts.send_multipart(frames)
+        if kind in wire.REPLAYED:
+            self._kept[kind].append((message.seq, frames))
         return frames
 
 
-class ReplayRequest(msgspec.Struct, frozen=True):
-    """What a subscriber may ask the replay socket for."""
+class Snapshot(msgspec.Struct, frozen=True, tag_field="want", tag="snapshot"):
+    """The last state, the open alarms, and each lane's last verdict."""
 
-    want: str  # "snapshot" | "events"
-    kind: str = "verdict"
-    first: int = 0
-    last: int = 2**63 - 1
+
+class Missed(msgspec.Struct, frozen=True, tag_field="want", tag="events"):
+    """Messages of a kind again, ``first`` and ``last`` included; at most MOST_PER_ANSWER, oldest first."""
+
+    kind: Literal["verdict", "state", "alarm"]
+    first: int
+    last: int
+
+
+class AllTiles(msgspec.Struct, frozen=True, tag_field="want", tag="tiles"):
+    """The maps of all tiles, not only of those above the limit, for this long."""
+
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=60)]
 
 
 def _lock(config_file: Path, line_id: str) -> IO[str]:

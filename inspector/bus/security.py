@@ -10,7 +10,11 @@ keys/                      config: bus.keys
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import logging
 import os
+import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlparse
@@ -19,9 +23,13 @@ import zmq
 import zmq.auth
 from zmq.utils.monitor import recv_monitor_message
 
-from inspector.config import Bus
+from inspector.config import NAME, Bus
 from inspector.errors import BusError
 
+log = logging.getLogger(__name__)
+
+HANDSHAKES_AT_ONCE = 32  # strangers who knock all the time must not hold up the line
+TELL_EVERY_S = 1.0  # a client with a wrong key tries again ten times a second, on three sockets
 HANDSHAKE_FAILURES = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -34,7 +42,10 @@ def is_local(endpoint: str) -> bool:
     if endpoint.startswith("ipc://"):
         return True
     host = urlparse(endpoint).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Guard:
@@ -45,9 +56,9 @@ class Guard:
     def protect(self, socket: zmq.Socket[bytes]) -> None:
         """Called with each socket before it is bound."""
 
-    def serve(self) -> list[str]:
-        """Do what is due; return a sentence for every client that was turned away."""
-        return []
+    def serve(self) -> str:
+        """Do what is due; return a sentence when clients were turned away, else nothing."""
+        return ""
 
     def close(self) -> None:
         """Let go."""
@@ -59,15 +70,15 @@ class CurveGuard(Guard):
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], folder: Path, line_id: str) -> None:
         self._public, self._secret = _server_keys(folder, line_id)
         clients = folder / "clients"
-        if not any(clients.glob("*.key")):
-            raise BusError(
-                f"{clients}: no client's key, so nobody could listen; run `inspector keys {folder} --client NAME`"
-            )
+        _check_clients(clients)
         self._authenticator = zmq.auth.Authenticator(context)
         self._authenticator.start()
         self._authenticator.configure_curve(domain="*", location=str(clients))
         self._monitors: list[zmq.Socket[bytes]] = []
         self._line_id = line_id
+        self._refused = 0  # handshakes since the start
+        self._refused_told = 0
+        self._tell_next_s = 0.0
 
     @property
     def sockets(self) -> tuple[zmq.Socket[bytes], ...]:  # type: ignore[override]
@@ -81,20 +92,32 @@ class CurveGuard(Guard):
         socket.curve_server = True
         self._monitors.append(socket.get_monitor_socket(HANDSHAKE_FAILURES))
 
-    def serve(self) -> list[str]:
-        """Answer waiting handshakes; tell of failed ones."""
+    def serve(self) -> str:
+        """Answer waiting handshakes; count failed ones, log them, and tell of them once in TELL_EVERY_S."""
         zap = self._authenticator.zap_socket
-        while zap.poll(0):
+        for _ in range(HANDSHAKES_AT_ONCE):
+            if not zap.poll(0):
+                break
             asyncio.run(self._authenticator.handle_zap_message(zap.recv_multipart()))
-        refused = []
         for monitor in self._monitors:
-            while monitor.poll(0):
-                event = recv_monitor_message(monitor)
-                where = event["endpoint"].decode("utf-8", "replace")
-                refused.append(
-                    f"line {self._line_id}: a client without an allowed key was turned away at {where}"
-                )
-        return refused
+            for _ in range(HANDSHAKES_AT_ONCE):
+                if not monitor.poll(0):
+                    break
+                recv_monitor_message(monitor)
+                self._refused += 1
+        return self._tell()
+
+    def _tell(self) -> str:
+        now_s = time.monotonic()
+        if self._refused == self._refused_told or now_s < self._tell_next_s:
+            return ""
+        self._refused_told, self._tell_next_s = self._refused, now_s + TELL_EVERY_S
+        text = (
+            f"line {self._line_id}: a client without an allowed key was turned away "
+            f"({self._refused} failed handshakes since the start)"
+        )
+        log.warning(text)
+        return text
 
     def close(self) -> None:
         """Stop the authenticator and the monitors."""
@@ -118,20 +141,17 @@ def guard_for(context: zmq.Context[zmq.Socket[bytes]], bus: Bus, root: Path, lin
 
 def secure_client(socket: zmq.Socket[bytes], server_key: Path, client_secret: Path) -> None:
     """Give a subscriber's socket its keys. Raises BusError when they can't be read."""
-    try:
-        public, secret = zmq.auth.load_certificate(client_secret)
-        server, _ = zmq.auth.load_certificate(server_key)
-    except (OSError, ValueError) as error:
-        raise BusError(f"{client_secret}: no usable key ({error}); run `inspector keys`") from None
+    public, secret = _load(client_secret, "copy the client's .key_secret file there")
+    server, _ = _load(server_key, "copy the line's server.key there")
     if secret is None:
-        raise BusError(f"{client_secret}: holds no secret key; give the client's .key_secret file")
+        raise BusError(f"{client_secret}: holds no secret key; copy the client's .key_secret file there")
     socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = public, secret, server
 
 
 def generate_keys(folder: Path, clients: Iterable[str]) -> list[Path]:
     """Make the server's keys if there are none, and a pair for each client; return the files written.
 
-    Raises BusError when a client has keys already: new ones would lock it out.
+    Raises BusError when a client has keys already (new ones would lock it out), or its name can't be a file's.
     """
     made: list[Path] = []
     allowed = folder / "clients"
@@ -139,6 +159,8 @@ def generate_keys(folder: Path, clients: Iterable[str]) -> list[Path]:
     if not (folder / "server.key_secret").exists():
         made += map(Path, _make(folder, "server"))
     for name in clients:
+        if not re.fullmatch(NAME, name):
+            raise BusError(f"client {name!r}: a name is 1 to 64 letters, digits, '_', '-' or '.'")
         if (allowed / f"{name}.key").exists():
             raise BusError(
                 f"{allowed / name}.key: client {name!r} has a key already; delete it to replace it"
@@ -148,6 +170,27 @@ def generate_keys(folder: Path, clients: Iterable[str]) -> list[Path]:
         Path(public).rename(target)
         made += [target, Path(secret)]
     return made
+
+
+def _load(file: Path, advice: str) -> tuple[bytes, bytes | None]:
+    """Public and secret key of a file. Raises BusError."""
+    try:
+        return zmq.auth.load_certificate(file)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BusError(f"{file}: no usable key ({reason}); {advice}") from None
+
+
+def _check_clients(folder: Path) -> None:
+    """One unreadable key and libzmq's authenticator would allow nobody, and not say so."""
+    files = sorted(folder.glob("*.key"))
+    if not files:
+        raise BusError(
+            f"{folder}: no client's key, so nobody could listen; "
+            f"run `inspector keys {folder.parent} --client NAME`"
+        )
+    for file in files:
+        _load(file, "delete it, or make the client's keys anew")
 
 
 def _make(folder: Path, name: str) -> tuple[str, str]:
@@ -160,12 +203,7 @@ def _make(folder: Path, name: str) -> tuple[str, str]:
 
 def _server_keys(folder: Path, line_id: str) -> tuple[bytes, bytes]:
     file = folder / "server.key_secret"
-    try:
-        public, secret = zmq.auth.load_certificate(file)
-    except (OSError, ValueError) as error:
-        raise BusError(
-            f"line {line_id}: {file}: no usable key ({error}); run `inspector keys {folder}`"
-        ) from None
+    public, secret = _load(file, f"run `inspector keys {folder} --client NAME`")
     if secret is None:
         raise BusError(f"line {line_id}: {file}: holds no secret key; run `inspector keys {folder}`")
     if file.stat().st_mode & 0o077:

@@ -37,25 +37,34 @@ class Subscriber:
         root: folder that ``bus.keys`` starts at.
         kinds: what to subscribe to; heartbeats always come along.
         client: name of this client's keys in ``bus.keys``, as `inspector keys --client` made them.
+        warn: told a sentence for every hole that replay can't fill, and for every garbled message.
     """
 
     def __init__(
-        self, bus: Bus, line_id: str, root: Path, kinds: tuple[str, ...] = ALL_KINDS, client: str = "events"
+        self,
+        bus: Bus,
+        line_id: str,
+        root: Path,
+        kinds: tuple[str, ...] = ALL_KINDS,
+        client: str = "events",
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._line_id = line_id
+        self._bus = bus
+        self._warn = warn
         self._context = zmq.Context()
-        keys = (root / bus.keys, client) if bus.keys else None
+        self._keys = (root / bus.keys, client) if bus.keys else None
         on_maps = [kind for kind in kinds if kind in ("tile", "defect")]
         on_verdicts = {kind for kind in kinds if kind not in on_maps} | {"hb"}
         try:
-            self._sockets = [self._connect(zmq.SUB, bus.verdicts, keys)]
+            self._sockets = [self._connect(zmq.SUB, bus.verdicts)]
             for kind in on_verdicts:
                 self._sockets[0].subscribe(wire.topic(line_id, kind))
             if on_maps:
-                self._sockets.append(self._connect(zmq.SUB, bus.maps, keys))
+                self._sockets.append(self._connect(zmq.SUB, bus.maps))
                 for kind in on_maps:
                     self._sockets[1].subscribe(wire.topic(line_id, kind))
-            self._replay = self._connect(zmq.DEALER, bus.replay, keys)
+            self._replay = self._connect(zmq.DEALER, bus.replay)
         except BaseException:
             self._context.destroy(linger=0)
             raise
@@ -64,8 +73,6 @@ class Subscriber:
             self._poller.register(socket, zmq.POLLIN)
         self._seq: dict[str, int] = {}
         self._epoch = 0
-        self.missed = 0  # messages that even replay no longer had
-        self.garbled = 0
 
     def __enter__(self) -> Subscriber:
         return self
@@ -80,17 +87,13 @@ class Subscriber:
     def read(self, timeout_s: float) -> list[Event]:
         """Return what comes next, with what was missed before it; empty when nothing came in time.
 
-        Repeats (the last-value cache) are left out; messages that can't be decoded are counted.
+        Repeats (the last-value cache) are left out; what can't be decoded is told to ``warn``.
         """
-        ready = self._poller.poll(round(timeout_s * 1000))
         events: list[Event] = []
-        for socket, _ in ready:
-            try:
-                event = wire.decode(socket.recv_multipart())
-            except BusError:
-                self.garbled += 1
-                continue
-            events += self._in_order(event)
+        for socket, _ in self._poller.poll(round(timeout_s * 1000)):
+            event = self._decode(socket.recv_multipart())
+            if event is not None:
+                events += self._in_order(event)
         return events
 
     def events(self, silence_s: float) -> Iterator[Event]:
@@ -107,43 +110,69 @@ class Subscriber:
                     f"or the endpoints are others; try `inspector check --line {self._line_id}` there"
                 )
 
+    def _decode(self, frames: list[bytes]) -> Event | None:
+        try:
+            return wire.decode(frames)
+        except BusError as error:
+            self._warn(f"line {self._line_id}: a message left out: {error}")
+            return None
+
     def _in_order(self, event: Event) -> list[Event]:
+        """The event, what was missed before it, or nothing if it is a repeat."""
         header, kind = event.header, event.kind
         if header.epoch < self._epoch:
             return []
-        if header.epoch > self._epoch:  # the line was started anew
-            self._epoch, self._seq = header.epoch, {}
+        if header.epoch > self._epoch:  # the line was started; if anew, nothing of that start shall be missed
+            self._seq = dict.fromkeys(wire.REPLAYED, 0) if self._epoch else {}
+            self._epoch = header.epoch
         before = self._seq.get(kind)
         if before is not None and header.seq <= before:
             return []
         self._seq[kind] = header.seq
         if before is None or header.seq == before + 1:
             return [event]
-        found = self._fetch(kind, before + 1, header.seq - 1) if kind not in ("hb", "tile", "defect") else []
-        self.missed += header.seq - before - 1 - len(found)
+        found = self._missed(kind, before + 1, header.seq - 1) if kind in wire.REPLAYED else []
+        gone = header.seq - before - 1 - len(found)
+        if gone:
+            self._warn(f"line {self._line_id}: {gone} messages ({kind}) before seq {header.seq} are lost")
         return [*found, event]
 
+    def _missed(self, kind: str, first: int, last: int) -> list[Event]:
+        """Ask replay until it has given all it has of ``first`` .. ``last``."""
+        found: list[Event] = []
+        while first <= last:
+            answer = self._fetch(kind, first, last)
+            if not answer:
+                break
+            found += answer
+            first = answer[-1].header.seq + 1
+        return found
+
     def _fetch(self, kind: str, first: int, last: int) -> list[Event]:
-        """Ask replay for what is missing; what it no longer has stays missing."""
+        """One answer of replay: some of the messages, oldest first; empty when it has none or is dumb."""
         request = {"want": "events", "kind": kind, "first": first, "last": last}
         self._replay.send(msgspec.json.encode(request))
-        found = []
+        found: list[Event] = []
         until_s = time.monotonic() + REPLAY_S
         while self._replay.poll(round(max(0.0, until_s - time.monotonic()) * 1000)):
             frames = self._replay.recv_multipart()
             if not frames[0]:
-                break
-            found.append(wire.decode(frames))
+                return found
+            event = self._decode(frames)
+            if event is not None and event.header.epoch == self._epoch:
+                found.append(event)
+        self._replay.close()  # an answer that comes after all must not be taken for the next one's
+        self._replay = self._connect(zmq.DEALER, self._bus.replay)
         return found
 
-    def _connect(self, kind: int, endpoint: str, keys: tuple[Path, str] | None) -> zmq.Socket[bytes]:
+    def _connect(self, kind: int, endpoint: str) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.linger = 0
         socket.rcvhwm = 10_000
         socket.heartbeat_ivl = 500
         socket.heartbeat_timeout = 1500
-        if keys is not None:
-            folder, client = keys
+        if self._keys is not None:
+            folder, client = self._keys
             security.secure_client(socket, folder / "server.key", folder / f"client-{client}.key_secret")
         try:
             socket.connect(_reachable(endpoint))
@@ -166,11 +195,15 @@ def print_events(
     count: int | None,
     silence_s: float,
     write: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> None:
-    """Print a line's events, one a line, until ``count`` are printed. Raises SilentLine."""
+    """Print a line's events, one a line, until ``count`` are printed. Raises SilentLine.
+
+    ``write`` gets the lines, ``warn`` what the line's reader should know besides (see Subscriber).
+    """
     wanted = kinds or PRINTED_KINDS
     printed = 0
-    with Subscriber(bus, line_id, root, wanted) as subscriber:
+    with Subscriber(bus, line_id, root, wanted, warn=warn) as subscriber:
         for event in subscriber.events(silence_s):
             if event.kind not in wanted or not _passes(event, lane, outcome):
                 continue

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import time
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import cv2
 import msgspec
 import numpy as np
 
 from inspector.errors import BusError
-from inspector.records import F32, Defect, Outcome, Verdict
+from inspector.records import F32, Defect, Outcome, Reason, Verdict
 
 VERSION = 1
 MAP_STEP_SIGMA = 0.25  # of the uint8 map on the wire: 255 is 63.75 sigma or more
@@ -55,9 +55,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerdictHeader(Header, frozen=True, kw_only=True):
-    """PASS, FAIL or NOT_INSPECTED for one trigger and lane."""
+    """PASS, FAIL or NOT_INSPECTED for an encoder interval of a lane."""
 
-    result_id: str
+    result_id: str  # no other verdict of any line or run bears it
     lane: int
     enc_start: int  # counts, half-open, contiguous with the one before
     enc_end: int
@@ -66,7 +66,7 @@ class VerdictHeader(Header, frozen=True, kw_only=True):
     x_start_mm: float
     x_end_mm: float
     verdict: Outcome
-    reason: str
+    reason: Reason
     detail: str
     score: float | None  # sigma; null when nothing was seen, or not a number
     limit: float
@@ -83,10 +83,10 @@ class VerdictHeader(Header, frozen=True, kw_only=True):
 
 
 class DefectHeader(Header, frozen=True, kw_only=True):
-    """A defect, or what became of it. On the maps socket the same header comes with an image."""
+    """A defect, or what became of it; the payload, if any, is an image of the tile it lies in."""
 
     defect_id: str
-    phase: str  # "new" | "update" | "end"
+    phase: Literal["new", "update", "end"]
     lane: int
     x_mm: float
     y_m: float
@@ -133,7 +133,7 @@ class HeartbeatHeader(Header, frozen=True, kw_only=True):
 
     enc_now: int
     y_decided_m: float  # everything before it has its verdict
-    last_seq: dict[str, int]  # by kind
+    last_seq: dict[str, int]  # by kind, heartbeats left out; a kind that was never sent is absent
     queue_depth: int
     drops: int
     late: int
@@ -144,7 +144,7 @@ class HeartbeatHeader(Header, frozen=True, kw_only=True):
 class AlarmHeader(Header, frozen=True, kw_only=True):
     """Something a person should do something about."""
 
-    severity: int  # 1 .. 1000
+    severity: Annotated[int, msgspec.Meta(ge=1, le=1000)]
     code: str
     text: str
     action: str  # what to do
@@ -158,6 +158,8 @@ KINDS: dict[str, type[Header]] = {
     "hb": HeartbeatHeader,
     "alarm": AlarmHeader,
 }
+
+REPLAYED = ("verdict", "state", "alarm")  # kinds that the replay socket has again
 
 AnyHeader: TypeAlias = VerdictHeader | TileHeader | DefectHeader | StateHeader | HeartbeatHeader | AlarmHeader
 
@@ -195,10 +197,12 @@ def decode(frames: list[bytes]) -> Event:
         raise BusError(f"unknown topic {frames[0][:80]!r}; this inspector speaks inspector/{VERSION}")
     try:
         header = msgspec.json.decode(frames[1], type=KINDS[kind])
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, bad UTF-8 is too
         raise BusError(f"a garbled {kind} message: {error}") from None
     if header.schema != schema(kind):
         raise BusError(f"schema {header.schema!r} where {schema(kind)!r} was expected; update the older side")
+    if frames[0] != topic(header.line_id, kind):
+        raise BusError(f"a {kind} of line {header.line_id} under the topic {frames[0].decode()}")
     return Event(kind, header, tuple(frames[2:]))  # type: ignore[arg-type]  # KINDS holds AnyHeader's members
 
 
@@ -212,14 +216,16 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def verdict_fields(verdict: Verdict, counts_per_m: float, reject_counts: int) -> dict[str, object]:
+def verdict_fields(
+    verdict: Verdict, result_id: str, counts_per_m: float, reject_counts: int
+) -> dict[str, object]:
     """A verdict as the fields of its header.
 
     ``reject_enc`` is where the end of this web reaches the ejector; ``deadline_enc`` where its start does.
     """
     stamp, timings = verdict.stamp, verdict.timings
     return {
-        "result_id": f"{stamp.sequence}-{verdict.lane}",
+        "result_id": result_id,
         "lane": verdict.lane,
         "enc_start": verdict.encoder_start,
         "enc_end": verdict.encoder_end,
@@ -228,7 +234,7 @@ def verdict_fields(verdict: Verdict, counts_per_m: float, reject_counts: int) ->
         "x_start_mm": verdict.x_start_mm,
         "x_end_mm": verdict.x_end_mm,
         "verdict": verdict.outcome,
-        "reason": verdict.reason.value,
+        "reason": verdict.reason,
         "detail": verdict.detail,
         "score": finite(verdict.score),
         "limit": verdict.limit,
