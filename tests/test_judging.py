@@ -63,7 +63,7 @@ def verdicts_of(judge: Judge, strips: list[Strip], web_cells: np.ndarray) -> lis
 
 
 def quiet_web(rows: int = 100) -> np.ndarray:
-    return np.random.default_rng(0).uniform(0, 5, (rows, WIDTH // 4)).astype(np.float32)
+    return np.random.default_rng(0).uniform(0, 4, (rows, WIDTH // 4)).astype(np.float32)
 
 
 def whole_defects(verdicts: list[Verdict]) -> dict[str, tuple[float, ...]]:
@@ -265,6 +265,33 @@ def test_two_arms_of_one_defect_stay_one_and_two_defects_that_meet_become_one():
     assert sorted(joined.values()) == [8.0, (5 + 4 + 3) * 4.0]
 
 
+def test_islands_that_hold_together_just_below_the_limit_are_one_defect():
+    (strip,) = strips_for([60])
+    web = quiet_web()
+    web[2:9, 3] = 5.0  # above GROW x limit, below the limit
+    web[3, 3] = web[7, 3] = 9.0
+    web[12, 1:4] = 5.0  # nothing of it above the limit
+    (verdict,) = judge_for().judge(strip, scores_of(strip, web))
+    (defect,) = verdict.defects
+    assert (defect.length_mm, defect.width_mm, defect.area_mm2) == pytest.approx((14.0, 2.0, 28.0))
+    web[3, 3] = web[7, 3] = 5.0
+    (verdict,) = judge_for().judge(strip, scores_of(strip, web))
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.defects == ()
+
+
+def test_a_defect_that_fades_goes_on_in_strips_that_pass():
+    strips = strips_for([40, 40, 40])
+    edge = strips[0].decided_px // 4
+    web = quiet_web()
+    web[edge - 2 : edge + 3, 5] = 5.0
+    web[edge - 2, 5] = 9.0
+    verdicts = verdicts_of(judge_for(), strips, web)
+    assert [v.outcome for v in verdicts] == [Outcome.FAIL, Outcome.PASS, Outcome.PASS]
+    assert [[d.phase for d in v.defects] for v in verdicts] == [["new"], ["end"], []]
+    assert verdicts[1].defects[0].length_mm == pytest.approx(10.0)
+
+
 def test_lost_rows_end_an_open_defect_and_are_not_inspected():
     strips = strips_for([40, 40, 40], lost=frozenset({1}))
     web = quiet_web()
@@ -365,7 +392,7 @@ def test_lane_edges():
     assert lane_edges_mm(Lanes(edges_mm=(1.0, 5.0)), 10.0, 30.0) == (1.0, 5.0)
 
 
-@pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf, 0.0, -3.0])
 def test_a_limit_that_is_no_number_is_refused(limit):
     with pytest.raises(ArtefactError, match="calibrate"):
         Judge(limit, 0.0, Lanes(), WEB, GRID)

@@ -1,5 +1,9 @@
 """Connected cells above the limit become defects, followed from strip to strip under one id.
 
+A fault is rarely above the limit all along: a broken end shows as a row of islands. So a defect is what
+holds together above GROW times the limit and has a cell above the limit itself. GROW only shapes defects;
+whether a strip fails is for the cells above the limit alone.
+
 A defect is first seen as phase "new". If it touches the last row decided so far, and the web goes on,
 it is open: what touches it in the next strip is the same defect and comes as "update" while it stays
 open, as "end" when it is whole. Two open defects that grow together go on under the id of the one that
@@ -20,10 +24,10 @@ from inspector.records import F32, I32, Defect, Strip
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-MOST_DEFECTS = (
-    64  # new ones listed per strip, strongest first; the rest fail their lanes unmeasured: a web in
-)
-# shreds must not stop the line
+GROW = 0.7  # of the limit; good web hardly reaches it (the limit is beyond the highest tile in thousands)
+# New ones listed per strip, strongest first; the rest fail their lanes unmeasured: a web in shreds must
+# not stop the line.
+MOST_DEFECTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class DefectTracker:
     """Finds defects in strips that come in order.
 
     Args:
-        limit_sigma: cells above it are faulty.
+        limit_sigma: cells above it are faulty; positive.
         min_defect_mm: defects whose longer side is below it don't count once they are whole.
         web: geometry of the web.
         px_per_cell: side of a cell.
@@ -117,9 +121,9 @@ class DefectTracker:
             decided: [rows, columns] of the strip's canvas, sigma; non-finite cells are never above the limit.
         """
         sightings = [] if self._joins == (strip.piece, strip.first_row) else self.close()
-        hot = decided > self._limit
-        rows, columns = np.nonzero(hot)
-        group, known = self._components(hot)
+        warm = decided > self._limit * GROW
+        rows, columns = np.nonzero(warm)
+        group, known = self._components(warm)
         labels = group[rows, columns]
         still_open: list[_Open] = []
         n_new = 0
@@ -127,6 +131,9 @@ class DefectTracker:
         for cells, label in _split(labels, decided[rows, columns]):
             part = _Part(rows[cells], columns[cells], decided.shape)
             before = known.pop(label, [])
+            is_hot = bool((decided[part.rows, part.columns] > self._limit).any())
+            if not before and not is_hot:
+                continue
             is_open = strip.joins_next and part.reaches_end
             if not before and not is_open and part.diagonal * cell_mm < self._min_mm:
                 sightings.append(Sighting(part.lies_in, fails=False))
@@ -147,7 +154,7 @@ class DefectTracker:
                 defect_id, phase = f"{strip.stamp.line}-{strip.stamp.sequence}-{n_new}", "new"
                 n_new += 1
             defect = self._defect(defect_id, body, phase)
-            sightings.append(Sighting(part.lies_in, fails=True, defect=defect))
+            sightings.append(Sighting(part.lies_in, fails=is_hot, defect=defect))
             if is_open:
                 still_open.append(_Open(defect_id, body, part.last_row))
         sightings += [self._ended(gone) for earlier in known.values() for gone in earlier]
@@ -161,12 +168,12 @@ class DefectTracker:
         self._open, self._joins = [], None
         return ended
 
-    def _components(self, hot: Mask) -> tuple[I32, dict[int, list[_Open]]]:
+    def _components(self, warm: Mask) -> tuple[I32, dict[int, list[_Open]]]:
         """Label connected cells [rows, columns], 8-neighbours; open defects by the label they go on under."""
-        above = np.zeros(hot.shape[1], np.bool_)
+        above = np.zeros(warm.shape[1], np.bool_)
         for defect in self._open:
             above |= defect.last_row
-        count, found = cv2.connectedComponents(np.vstack([above, hot]).astype(np.uint8), connectivity=8)
+        count, found = cv2.connectedComponents(np.vstack([above, warm]).astype(np.uint8), connectivity=8)
         name = np.arange(count)
         for defect in self._open:  # two arms of one open defect may not touch each other here
             arms = np.unique(name[found[0, defect.last_row]])

@@ -64,11 +64,11 @@ class Judge:
         grid: how tiles lie.
 
     Raises:
-        ArtefactError: the limit is not a finite number.
+        ArtefactError: the limit is not a finite, positive number.
     """
 
     def __init__(self, limit_sigma: float, min_defect_mm: float, lanes: Lanes, web: Web, grid: Grid) -> None:
-        if not math.isfinite(limit_sigma):
+        if not (math.isfinite(limit_sigma) and limit_sigma > 0):
             raise ArtefactError(
                 f"a limit of {limit_sigma} sigma can't judge anything; calibrate the line again"
             )
@@ -86,9 +86,10 @@ class Judge:
         """Return one verdict per lane, leftmost first.
 
         PASS means that every cell of the lane's decided area was covered by an inspected tile with finite
-        scores, all of the lane's tiles came back, and no defect lies in the lane. A PASS may carry the "end"
-        of a defect that lay wholly before it. A defect on a lane's edge fails both lanes. One that touches
-        the strip's last row counts whatever its size, since nobody knows yet how large it gets.
+        scores, that all of the lane's tiles came back, and that no cell of it is above the limit but in
+        defects smaller than ``min_defect_mm``. It may carry the "update" or "end" of a defect that was above
+        the limit before. A defect on a lane's edge fails both lanes. One that touches the strip's last row
+        counts whatever its size, since nobody knows yet how large it gets.
 
         Raises:
             ValueError: ``scores`` belong to another trigger or have another size of cells.
