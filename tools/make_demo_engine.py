@@ -23,7 +23,7 @@ from inspector.cameras.loom import Loom
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = "demo"
 TRAIN_SEEDS = range(100, 106)
-CALIBRATE_SEEDS = range(200, 212)
+CALIBRATE_SEEDS = range(200, 250)
 FRAMES_PER_SEED = 2
 
 
