@@ -20,7 +20,7 @@ from onnx import numpy_helper
 
 from inspector.errors import ArtefactError
 from inspector.learning.distill import Course, as_pixels, distill, look
-from inspector.learning.export import InspectionGraph, Shape, build_graph, measure, to_onnx
+from inspector.learning.export import InspectionGraph, Scoring, Shape, build_graph, measure, to_onnx
 from inspector.learning.students import build_students
 from inspector.learning.teachers import random_teachers
 from inspector.records import F32, U8, Grid, Region
@@ -183,9 +183,21 @@ def test_a_side_no_tile_showed_takes_what_the_others_did() -> None:
     sides[:3, 0] = 1
     maps[:3, :, :4] += 5
     constants = measure(maps, sides, 4)
-    assert torch.equal(constants.zone_mean[:, 0], constants.zone_mean[:, 3])
-    assert (constants.zone_mean > 5).all()
+    real, mirrored = constants.zone_mean
+    assert torch.equal(mirrored[:, 0], mirrored[:, 3])
+    assert (mirrored > 5).all()
+    assert torch.allclose(real, torch.full_like(real, 0.5), atol=0.2)
     assert torch.allclose(constants.mean, torch.full((2,), 0.5), atol=0.1)
+
+
+def test_what_shines_through_a_real_margin_is_taken_off() -> None:
+    """A deep layer sees past the margin into zero padding: every tile's border would draw the grid."""
+    maps = torch.rand(8, 2, CELLS, CELLS)
+    maps[:, 1, :, -3:] += 4
+    scoring = Scoring(measure(maps, torch.zeros(8, 4), 4), SHAPE)
+    fused = scoring.fused(maps, torch.zeros(8, 4))
+    assert abs(fused[..., -3:].mean() - fused[..., :-3].mean()) < 0.5
+    assert torch.allclose(measure(maps, torch.zeros(8, 4), 4).mean, torch.full((2,), 0.5), atol=0.1)
 
 
 def test_nan_comes_out_as_nan(made: Made) -> None:

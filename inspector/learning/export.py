@@ -4,10 +4,11 @@
         └──▶ students ─┴▶ distance a layer ─▶ cells ─▶ blur ─▶ sigma a layer ─▶ sum ─▶ sigma ─▶ map, score
 
 Every constant comes from validation tiles of good web and is the same for every tile: a tile's score depends
-on that tile alone. A layer's mean and deviation are those of the tile's middle; towards a side whose margin
-is a mirror image (the web's own edge) they grow as they do on good tiles, because a mirrored weave is a
-fault to every network. The graph sees for itself which sides those are: there the margin equals the pixels
-inside it, bit for bit. This module knows nothing of training, images or files.
+on that tile alone. A layer's mean and deviation are those of the tile's middle; towards a side they grow as
+they do on good tiles: a little where the margin is real, because a deep layer sees past it into the networks'
+zero padding, and much where it is a mirror image (the web's own edge), because a mirrored weave is a fault to
+every network. The graph sees for itself which sides those are: there the margin equals the pixels inside it,
+bit for bit. This module knows nothing of training, images or files.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from inspector.records import U8
 OPSET = 18
 MOST_TILES_AT_ONCE = 1024
 BLUR_PX = 4.0  # sigma of the Gaussian, as in MixedTeacher
-ZONE_CELLS = 12  # from a mirrored side, where it shows in a layer of stride 16
+ZONE_CELLS = 12  # from a side, where it shows in a layer of stride 16
 SIDES = 4  # top, bottom, left, right
 COMPARED_PX = 8  # of a margin, to tell whether it is a mirror image
 
@@ -58,7 +59,7 @@ class Shape:
 
     @property
     def zone(self) -> int:
-        """Depth of the zone along a mirrored side, cells."""
+        """Depth of the zone along a side, cells."""
         return min(ZONE_CELLS, self.cells // 4)
 
 
@@ -68,8 +69,8 @@ class Constants:
 
     mean: Tensor  # [L] in the middle
     deviation: Tensor  # [L]
-    zone_mean: Tensor  # [L, 4, Z] by side and distance from it
-    zone_deviation: Tensor  # [L, 4, Z]
+    zone_mean: Tensor  # [2, L, 4, Z] by margin (real, mirrored), side and distance from it
+    zone_deviation: Tensor  # [2, L, 4, Z]
 
 
 class Disagreement(nn.Module):
@@ -154,10 +155,14 @@ class Scoring(nn.Module):
 
     def fused(self, maps: Tensor, sides: Tensor) -> Tensor:
         """Sum of the layers' sigmas, [N, cells, cells]."""
-        flags = sides[:, None, :, None, None]
-        mean = self.mean + (flags * self.more_mean).amax(2)
-        deviation = self.deviation + (flags * self.more_deviation).amax(2)
+        mean = self.mean + self._more(self.more_mean, sides)
+        deviation = self.deviation + self._more(self.more_deviation, sides)
         return torch.sum((maps - mean) / deviation, 1)
+
+    def _more(self, more: Tensor, sides: Tensor) -> Tensor:
+        """[N, L, cells, cells]: the most that any side adds, be it real or mirrored."""
+        real, mirrored = more[:1], more[1:]
+        return (real + sides[:, None, :, None, None] * (mirrored - real)).amax(2)
 
     def forward(self, maps: Tensor, sides: Tensor) -> Tensor:
         """Sigma above good tiles, [N, cells, cells]."""
@@ -165,14 +170,14 @@ class Scoring(nn.Module):
 
 
 def _spread(zone: Tensor, cells: int) -> Tensor:
-    """Lay [L, 4, Z], by distance from a side, out as fields [1, L, 4, cells, cells]."""
-    layers, _, depth = zone.shape
-    fields = torch.zeros(1, layers, SIDES, cells, cells)
+    """Lay [2, L, 4, Z], by distance from a side, out as fields [2, L, 4, cells, cells]."""
+    depth = zone.shape[-1]
+    fields = torch.zeros(*zone.shape[:-1], cells, cells)
     for at in range(depth):
-        fields[0, :, 0, at, :] = zone[:, 0, at, None]
-        fields[0, :, 1, cells - 1 - at, :] = zone[:, 1, at, None]
-        fields[0, :, 2, :, at] = zone[:, 2, at, None]
-        fields[0, :, 3, :, cells - 1 - at] = zone[:, 3, at, None]
+        fields[:, :, 0, at, :] = zone[:, :, 0, at, None]
+        fields[:, :, 1, cells - 1 - at, :] = zone[:, :, 1, at, None]
+        fields[:, :, 2, :, at] = zone[:, :, 2, at, None]
+        fields[:, :, 3, :, cells - 1 - at] = zone[:, :, 3, at, None]
     return fields
 
 
@@ -226,33 +231,42 @@ def build_graph(
 
 
 def measure(maps: Tensor, sides: Tensor, zone: int) -> Constants:
-    """Take the constants from good tiles' maps [N, L, cells, cells] and their mirrored sides [N, 4].
-
-    A side that no tile has mirrored gets what the others show, taken together.
-    """
+    """Take the constants from good tiles' maps [N, L, cells, cells] and their mirrored sides [N, 4]."""
     cells = maps.shape[-1]
-    away = torch.ones(len(maps), cells, cells, dtype=torch.bool)  # from every mirrored side
-    mirrored = sides > 0.5
-    away[mirrored[:, 0], :zone] = False
-    away[mirrored[:, 1], cells - zone :] = False
-    away[mirrored[:, 2], :, :zone] = False
-    away[mirrored[:, 3], :, cells - zone :] = False
-    middle = maps.transpose(0, 1)[:, away]  # [L, cells away]
+    inner = slice(zone, cells - zone)
+    middle = maps[:, :, inner, inner].transpose(0, 1).flatten(1)  # [L, values]
     mean, deviation = middle.mean(1), middle.std(1)
+    # What lies along a side, without the corners: there two sides would be mixed.
     strips = [maps, maps.flip(2), maps.transpose(2, 3), maps.transpose(2, 3).flip(2)]
-    chosen = [strip[on, :, :zone] for strip, on in zip(strips, mirrored.T, strict=True)]  # [n, L, Z, cells]
-    together = torch.cat(chosen)
+    along = [strip[:, :, :zone, inner] for strip in strips]
+    mirrored, real = sides > 0.5, sides < 0.5
+    # In small tiles a mirrored side reaches the one across, so tiles without any are better where there are some.
+    free = real.all(1, keepdim=True)
+    zones = [
+        _zones([strip[chosen] for strip, chosen in zip(along, on.T, strict=True)], mean, deviation)
+        for on in (real & free if free.any() else real, mirrored)
+    ]
+    means, deviations = (torch.stack(kind) for kind in zip(*zones, strict=True))
+    return Constants(mean, deviation, means, deviations)
+
+
+def _zones(strips: Sequence[Tensor], mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [L, 4, Z] along the sides, from one [n, L, Z, values] each.
+
+    A side that no tile shows gets what the others show, taken together; where no side shows any, the middle's.
+    """
+    together = torch.cat(list(strips))
     means, deviations = [], []
-    for strip in chosen:
+    for strip in strips:
         of = strip if len(strip) else together
-        if not len(of):
-            means.append(mean[:, None].expand(-1, zone))
-            deviations.append(deviation[:, None].expand(-1, zone))
-            continue
-        line = of.permute(1, 2, 0, 3).flatten(2)  # [L, Z, values]
-        means.append(line.mean(2))
-        deviations.append(line.std(2))
-    return Constants(mean, deviation, torch.stack(means, 1), torch.stack(deviations, 1))
+        if len(of):
+            line = of.permute(1, 2, 0, 3).flatten(2)  # [L, Z, values]
+            means.append(line.mean(2))
+            deviations.append(line.std(2))
+        else:
+            means.append(mean[:, None].expand(-1, strip.shape[2]))
+            deviations.append(deviation[:, None].expand(-1, strip.shape[2]))
+    return torch.stack(means, 1), torch.stack(deviations, 1)
 
 
 def to_onnx(graph: InspectionGraph) -> bytes:
