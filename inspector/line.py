@@ -421,6 +421,9 @@ class Corridor:
                     self.publisher.heartbeat(self._beat())
                 self._send_maps()
                 self.publisher.serve(0.0)
+            # A web that ended by itself: every defect that a verdict named is told. Whoever stops it can't wait.
+            while not self.stop.is_set() and self._send_maps():
+                pass
             if self.faults:
                 final = State.ERROR
                 fault = self._first_fault()
@@ -445,12 +448,15 @@ class Corridor:
         if self.kept is not None:
             self.kept.extend(judged.verdicts)
 
-    def _send_maps(self) -> None:
+    def _send_maps(self) -> bool:
+        """Publish the evidence of one trigger; False when none waits."""
         judged = self.maps.take(0.0)
-        if judged is not None:
-            self.publisher.publish_evidence(
-                judged.strip, judged.scores, judged.verdicts, self.parts.judge.limit_sigma
-            )
+        if judged is None:
+            return False
+        self.publisher.publish_evidence(
+            judged.strip, judged.scores, judged.verdicts, self.parts.judge.limit_sigma
+        )
+        return True
 
     def _beat(self) -> HeartbeatData:
         snapshot = self.snapshot()
