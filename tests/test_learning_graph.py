@@ -1,7 +1,7 @@
 """The graph: its contract on every runtime, and what a score may and may not depend on.
 
-Teachers are random but seeded, and the cloth is an isotropic noise: what is tested is the graph, not how
-well real teachers see.
+Teachers are random but seeded, and the cloth is a weave that looks the same turned by 90 degrees: what is
+tested is the graph, not how well real teachers see.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -38,10 +37,11 @@ class Made(NamedTuple):
 
 
 def cloth(seed: int, size: int = 320) -> U8:
-    """Isotropic noise with a grain of some 3 px."""
-    noise = np.random.default_rng(seed).normal(0, 1, (size, size)).astype(np.float32)
-    grain = cv2.GaussianBlur(np.pad(noise, 8, mode="wrap"), (0, 0), 1.5)[8:-8, 8:-8]
-    return np.clip(128 + 30 * grain / grain.std(), 0, 255).astype(np.uint8)
+    """Plain weave of period 8 px with noise."""
+    rows, columns = np.mgrid[:size, :size]
+    threads = 30 * np.sin(rows * np.pi / 4) * np.sin(columns * np.pi / 4)
+    noise = np.random.default_rng(seed).normal(0, 12, (size, size))
+    return np.clip(128 + threads + noise, 0, 255).astype(np.uint8)
 
 
 def tiles_of(pixels: U8) -> U8:
@@ -94,7 +94,8 @@ def test_the_contract(made: Made) -> None:
     assert (tiles.name, tiles.type.tensor_type.elem_type) == ("tiles", onnx.TensorProto.UINT8)
     assert [d.dim_value for d in tiles.type.tensor_type.shape.dim] == [0, SIDE, SIDE]
     assert [out.name for out in model.graph.output] == ["map", "score"]
-    first = [node.op_type for node in model.graph.node if "tiles" in node.input]
+    # Shape reads how many tiles there are, not what is in them.
+    first = [node.op_type for node in model.graph.node if "tiles" in node.input and node.op_type != "Shape"]
     assert first == ["Cast"], "uint8 is cast before anything else"
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
 
@@ -109,6 +110,7 @@ def test_runtimes_agree(made: Made, count: int) -> None:
     assert np.array_equal(scores, maps.max((1, 2)))
     for seen in (in_onnxruntime(made.onnx, tiles), in_openvino(made.onnx, tiles)):
         assert [s.dtype for s in seen] == [np.float32, np.float32]
+        # float32 sums in another order: a rounding of 1e-7, divided by a deviation of good web near 1e-3.
         np.testing.assert_allclose(seen[0], maps, rtol=1e-4, atol=2e-3)
         np.testing.assert_allclose(seen[1], scores, rtol=1e-4, atol=2e-3)
 
@@ -124,33 +126,40 @@ def test_a_score_depends_on_its_tile_alone(made: Made) -> None:
         np.testing.assert_allclose(by_tile, alone, rtol=1e-5, atol=1e-4)
 
 
-def line_scores(made: Made, seed: int, turn: int, at: int) -> float:
+def line_scores(made: Made, seed: int) -> list[float]:
+    """A line over the full height of the tile: upright, lying, and both once more from the other side."""
     tile = inner_tiles(cloth(seed))[0].copy()
-    tile[:, at : at + 4] = 30  # the full height of the tile
-    return float(in_torch(made, np.ascontiguousarray(np.rot90(tile, turn))[None])[1][0])
+    centre = MARGIN + TILE // 2
+    tile[:, centre : centre + 4] = 30
+    turned = np.stack([np.rot90(tile, turn) for turn in range(4)])
+    return [float(score) for score in in_onnxruntime(made.onnx, turned)[1]]
 
 
 def test_a_line_across_the_whole_tile_scores_alike_in_every_direction(made: Made) -> None:
-    good = in_torch(made, inner_tiles(cloth(6)))[1].max()
-    centre = MARGIN + TILE // 2
+    good = in_onnxruntime(made.onnx, inner_tiles(cloth(6)))[1].max()
     for seed in (7, 8):
-        upright, lying = line_scores(made, seed, 0, centre), line_scores(made, seed, 1, centre)
-        assert min(upright, lying) > 2 * good
-        # Random teachers are not symmetric; normalising along one axis would make this a factor of ten.
-        assert 0.5 < upright / lying < 2
+        up, left, down, right = line_scores(made, seed)
+        assert min(up, left, down, right) > 1.5 * good
+        # Random filters are not symmetric: even one line upside down scores 1.5 times itself, so both ways are
+        # taken together. Normalised over its own direction, as in the authors' code, a line is lost 12 to 1.
+        assert 1 / 2.5 < (up + down) / (left + right) < 2.5
 
 
-def test_a_fault_scores_alike_at_centre_edge_and_corner(made: Made) -> None:
-    tile = inner_tiles(cloth(9))[0]
-    last, middle = MARGIN + TILE - 8, MARGIN + TILE // 2
-    scores = []
-    for row, column in ((middle, middle), (middle, MARGIN), (MARGIN, last), (last, last), (last, middle)):
-        spotted = tile.copy()
-        spotted[row : row + 8, column : column + 8] = 250
-        scores.append(float(in_torch(made, spotted[None])[1][0]))
-    good = in_torch(made, inner_tiles(cloth(6)))[1].max()
-    assert min(scores) > 2 * good
-    assert max(scores) / min(scores) < 2
+@pytest.mark.parametrize("size", [8, 16])
+@pytest.mark.parametrize("grey", [0, 250])
+def test_a_fault_scores_alike_at_centre_edge_and_corner(made: Made, size: int, grey: int) -> None:
+    """One spot in one piece of web, which the grid cuts at nine places of its tile."""
+    good = in_onnxruntime(made.onnx, inner_tiles(cloth(6)))[1].max()
+    web = cloth(9)
+    at = 160
+    web[at : at + size, at : at + size] = grey
+    # Steps of 16 px, the deepest stride: what is left to differ is how far the fault is from the borders.
+    places = (MARGIN, MARGIN + TILE // 4, MARGIN + TILE - 16)
+    cuts = [web[at - row :, at - column :][:SIDE, :SIDE] for row in places for column in places]
+    scores = in_onnxruntime(made.onnx, np.stack(cuts))[1]
+    assert scores.min() > 2 * good
+    # A margin of 32 px is less than the networks see, so their zero padding still shows: 1.3 at most here.
+    assert scores.max() / scores.min() < 1.5
 
 
 @pytest.mark.parametrize("cut", [inner_tiles, tiles_of], ids=["real margins", "the web's own edges"])
