@@ -199,7 +199,7 @@ class Publisher:
         except zmq.ZMQError as error:
             socket.close()
             raise BusError(
-                f"line {self._line_id}: bus.{name} = {endpoint} can't be bound ({error.strerror}); "
+                f"line {self._line_id}: bus.{name} = {endpoint} can't be bound ({zmq.strerror(error.errno)}); "
                 f"does another program use it? end it, or change the endpoint"
             ) from None
         return socket

@@ -85,7 +85,7 @@ class Subscriber:
         self._context.destroy(linger=0)
 
     def read(self, timeout_s: float) -> list[Event]:
-        """Return what comes next, with what was missed before it; empty when nothing came in time.
+        """Return what comes next, with what was missed before it; empty when nothing new came in time.
 
         Repeats (the last-value cache) are left out; what can't be decoded is told to ``warn``.
         """
@@ -178,7 +178,7 @@ class Subscriber:
             socket.connect(_reachable(endpoint))
         except zmq.ZMQError as error:
             raise BusError(
-                f"{endpoint}: can't connect ({error.strerror}); mend the endpoint in the config"
+                f"{endpoint}: can't connect ({zmq.strerror(error.errno)}); mend the endpoint in the config"
             ) from None
         return socket
 
