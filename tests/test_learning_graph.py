@@ -60,6 +60,7 @@ def nothing(done: int, total: int, note: str = "") -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    torch.set_num_threads(1)  # two threads that share their cores with others wait for each other, tenfold
     teachers, students = random_teachers("plain", 1, 0), build_students("plain", 1, 1)
     learnt, validation = (np.concatenate([tiles_of(cloth(s)) for s in seeds]) for seeds in ((1, 2), (3,)))
     lessons = look(teachers, learnt, nothing), look(teachers, validation, nothing)

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from inspector.backends import golden
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
 from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.learning.distill import Course, Progress, distill, look
@@ -62,7 +63,7 @@ def train(
     progress: Progress,
     teachers: list[Teacher] | None = None,
 ) -> Recipe:
-    """Train a recipe and write ``engines/NAME/{recipe.toml, model.onnx}``.
+    """Train a recipe and write ``engines/NAME/{recipe.toml, model.onnx, golden.png}``.
 
     A training that was interrupted goes on where it was if it is asked for with the same arguments.
 
@@ -140,6 +141,7 @@ def train(
     )
     # The recipe comes last: it vouches for the graph, and without it there is no recipe.
     write_atomically(folder / "model.onnx", model)
+    golden.write_golden_tiles(folder, _spread(held.validation_tiles, golden.COUNT))
     write_recipe(folder, recipe)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return recipe
@@ -185,6 +187,12 @@ def _thinned(tiles: U8, most: int, rng: np.random.Generator) -> U8:
     if len(tiles) <= most:
         return tiles
     return tiles[np.sort(rng.choice(len(tiles), most, replace=False))]
+
+
+def _spread(tiles: U8, count: int) -> U8:
+    """``count`` tiles evenly from first to last; where there are fewer, some stand twice."""
+    chosen = np.linspace(0, len(tiles) - 1, count).round().astype(np.int64)
+    return np.asarray(tiles[chosen], np.uint8)
 
 
 def _check(tile_px: int, margin_px: int, pair: str, epochs: int | None) -> None:

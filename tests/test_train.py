@@ -1,0 +1,222 @@
+"""`inspector train` as a person uses it: from a folder of images to a line's limit, in processes of its own.
+
+The teachers' weights are random and given by --weights: a teacher that knows nothing still disagrees with its
+student about a hole. That the real weights fit is held in test_learning_distill.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from inspector import config
+from inspector.backends import golden
+from inspector.backends.artifact import load_recipe, sha256_of
+from inspector.cameras.loom import Loom
+from inspector.learning.images import Cut, ImageFile, cut_tiles, read_image
+from inspector.learning.teachers import PAIRS, build_trunk
+from tests.small_recipe import PLANT
+
+SIDE = 256
+# Two threads that share their cores with others wait for each other, tenfold.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+TILES = ("--tile-px", "64", "--margin-px", "32", "--region", "whole")
+EPOCHS = 4
+
+
+def inspector(folder: Path, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words),
+        cwd=folder,
+        env=ENVIRONMENT | environment,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "inspector", *map(str, words)]
+
+
+def training(name: str, weights: list[Path], *more: str, data: str = "good") -> list[str]:
+    given = [word for file in weights for word in ("--weights", str(file))]
+    return ["train", data, "--recipe", name, *TILES, "--epochs", str(EPOCHS), *given, *more]
+
+
+def weave(folder: Path, seeds: range) -> list[Path]:
+    folder.mkdir(parents=True)
+    files = []
+    for seed in seeds:
+        files.append(folder / f"{seed}.png")
+        pixels = Loom(SIDE, 0.2, "plain", seed, config.FaultMix(per_m=0.0)).rows(SIDE)
+        assert cv2.imwrite(str(files[-1]), pixels)
+    return files
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Random, for both teachers of the plain pair."""
+    folder = tmp_path_factory.mktemp("weights")
+    files = []
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for spec in PAIRS["plain"]:
+            files.append(folder / f"{spec.network}.safetensors")
+            save_file(build_trunk(spec.network, spec.strides).state_dict(), files[-1])
+    return files
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory, weights: list[Path]) -> Path:
+    """A plant with good images and the recipe "cloth" trained from them in one go."""
+    folder = tmp_path_factory.mktemp("plant")
+    (folder / "config.toml").write_text(PLANT.replace('"stripes"', '"cloth"'))
+    weave(folder / "good", range(6))
+    done = inspector(folder, *training("cloth", weights))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("recipe cloth: learnt from 5 images, 1 held back, best after epoch ")
+    return folder
+
+
+def test_training_leaves_a_whole_recipe(plant: Path, weights: list[Path]) -> None:
+    folder = plant / "engines" / "cloth"
+    recipe = load_recipe(folder)
+    names = {file.stem: sha256_of(file.read_bytes()) for file in weights}
+    assert recipe.training.weights_sha256 == names
+    assert recipe.onnx_sha256 == sha256_of((folder / "model.onnx").read_bytes())
+    assert not (folder / "training").exists(), "checkpoints are done with"
+    (held,) = recipe.training.validation
+    own = cut_tiles(read_image(ImageFile(plant / "good" / held, "good")), Cut(64, 32))
+    kept = golden.golden_tiles(folder, recipe, "")
+    assert len(np.unique(kept, axis=0)) == golden.COUNT
+    assert all((tile == own).all((1, 2)).any() for tile in kept), "golden tiles are held-back tiles"
+
+
+def test_from_good_images_to_a_limit_and_to_figures(plant: Path) -> None:
+    built = inspector(plant, "build-engine", "--recipe", "cloth", "--backend", "onnxruntime")
+    assert (built.returncode, built.stderr) == (0, "")
+    assert "golden tiles agree" in built.stdout
+
+    weave(plant / "more", range(20, 26))
+    limited = inspector(plant, "calibrate", "more", "--recipe", "cloth", "--line", "1")
+    assert limited.returncode == 0, limited.stderr
+    assert "from 96 tiles of 6 good images" in limited.stdout
+
+    weave(plant / "tree/test/good", range(30, 33))
+    masks = plant / "tree/ground_truth/hole"
+    masks.mkdir(parents=True)
+    for file in weave(plant / "tree/test/hole", range(40, 43)):
+        pixels, mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), np.zeros((SIDE, SIDE), np.uint8)
+        mask[100:124, 100:124] = 255
+        pixels[mask > 0] = 0
+        assert cv2.imwrite(str(file), pixels)
+        assert cv2.imwrite(str(masks / f"{file.stem}_mask.png"), mask)
+    options = ("--backend", "onnxruntime", "--overlap-px", "0", "--json", "figures.json")
+    measured = inspector(plant, "evaluate", "tree", "--recipe", "cloth", *options)
+    assert measured.returncode == 0, measured.stderr
+    figures = json.loads((plant / "figures.json").read_text())
+    assert figures["image_auroc"] == 1.0
+    assert figures["pixel_auroc"] > 0.9
+
+
+def test_interrupted_training_goes_on_and_ends_the_same(plant: Path, weights: list[Path]) -> None:
+    """Ctrl-C: exit 130, the recipe before stays as it was, and the same command ends as one never interrupted."""
+    engine = plant / "engines" / "again"
+    first = inspector(plant, *training("again", weights, "--epochs", "1"))
+    assert first.returncode == 0, first.stderr
+    before = {file.name: file.read_bytes() for file in engine.iterdir()}
+
+    anew = training("again", weights, "--overwrite")
+    checkpoint = engine / "training" / "checkpoint.safetensors"
+    with subprocess.Popen(
+        command(*anew), cwd=plant, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        deadline = time.monotonic() + 50
+        while not checkpoint.exists() and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        running.send_signal(signal.SIGINT)
+        said, complaint = running.communicate(timeout=50)
+    assert (running.returncode, said, complaint) == (130, "", "inspector: interrupted\n")
+    assert {name: (engine / name).read_bytes() for name in before} == before
+    with safe_open(checkpoint, "pt") as stored:
+        standing = json.loads(stored.metadata()["inspector"])["standing"]
+    assert 1 <= standing["epoch"] < EPOCHS
+
+    resumed = inspector(plant, *anew)
+    assert resumed.returncode == 0, resumed.stderr
+    one, other = load_recipe(plant / "engines" / "cloth"), load_recipe(engine)
+    assert (one.onnx_sha256, one.training.epochs) == (other.onnx_sha256, other.training.epochs)
+    assert not checkpoint.parent.exists()
+
+
+def test_a_recipe_is_replaced_only_when_asked(plant: Path, weights: list[Path]) -> None:
+    file = plant / "engines" / "cloth" / "recipe.toml"
+    before = file.read_bytes()
+    done = inspector(plant, *training("cloth", weights))
+    assert done.returncode == 4
+    assert "there is a recipe of that name already" in done.stderr
+    assert file.read_bytes() == before
+
+
+def colour(folder: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    assert cv2.imwrite(str(folder / "3.png"), pixels)
+
+
+def small(folder: Path) -> None:
+    assert cv2.imwrite(str(folder / "3.png"), np.full((SIDE, 60), 90, np.uint8))
+
+
+def broken(folder: Path) -> None:
+    (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:200])
+
+
+def few(folder: Path) -> None:
+    for number in (3, 4):
+        (folder / f"{number}.png").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (colour, "3.png: a colour image, but 0.png is grey; don't mix the two, convert them first"),
+        (small, "3.png: 60x256 px is smaller than a tile of 64 px; leave it out or use --resize 64"),
+        (broken, "3.png: not a readable image (damaged or cut short?); remove it or copy it again"),
+        (few, "3 good images are too few; training wants at least 5, better 20 or more"),
+    ],
+)
+def test_images_that_cannot_be_learnt_from_are_named(tmp_path: Path, spoil: object, sentence: str) -> None:
+    (tmp_path / "config.toml").write_text(PLANT)
+    weave(tmp_path / "good", range(5))
+    spoil(tmp_path / "good")  # type: ignore[operator]
+    done = inspector(tmp_path, *training("cloth", []))
+    assert done.returncode == 6
+    assert done.stderr.startswith("inspector: good")
+    assert done.stderr.endswith(f"{sentence}\n")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "engines").exists()
+
+
+def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
+    (tmp_path / "hidden").mkdir()
+    absent = 'raise ModuleNotFoundError("No module named \'torch\'", name="torch")\n'
+    (tmp_path / "hidden" / "torch.py").write_text(absent)
+    done = inspector(tmp_path, *training("cloth", []), PYTHONPATH=str(tmp_path / "hidden"))
+    assert done.returncode == 2
+    assert done.stderr == (
+        "inspector: training needs the package 'torch'; run: pip install \"inspector-line[train]\"\n"
+    )
