@@ -142,7 +142,7 @@ def test_a_line_across_the_whole_tile_scores_alike_in_every_direction(made: Made
         up, left, down, right = line_scores(made, seed)
         assert min(up, left, down, right) > 1.5 * good
         # Random filters are not symmetric: even one line upside down scores 1.5 times itself, so both ways are
-        # taken together. Normalised over its own direction, as in the authors' code, a line is lost 12 to 1.
+        # taken together. Normalised over its own direction, as in the authors' code, a line is lost.
         assert 1 / 2.5 < (up + down) / (left + right) < 2.5
 
 
@@ -187,8 +187,20 @@ def test_the_graph_knows_the_webs_own_edges(made: Made, width: int) -> None:
     assert not made.graph.disagreement._mirrored(as_pixels(inner_tiles(cloth(14)))).any()
 
 
+def random_maps(count: int) -> torch.Tensor:
+    """Two layers."""
+    return torch.rand(count, 2, CELLS, CELLS, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_layer_counts_the_same_whatever_its_scale() -> None:
+    maps, sides = random_maps(8), torch.zeros(8, 4)
+    larger = maps * torch.tensor([1.0, 4.0]).view(1, 2, 1, 1)
+    one, other = (Scoring(measure(m, sides, 4), SHAPE).fused(m, sides) for m in (maps, larger))
+    assert torch.allclose(one, other, atol=1e-4)
+
+
 def test_a_side_no_tile_showed_takes_what_the_others_did() -> None:
-    maps = torch.rand(6, 2, CELLS, CELLS)
+    maps = random_maps(6)
     sides = torch.zeros(6, 4)
     sides[:3, 0] = 1
     maps[:3, :, :4] += 5
@@ -202,7 +214,7 @@ def test_a_side_no_tile_showed_takes_what_the_others_did() -> None:
 
 def test_what_shines_through_a_real_margin_is_taken_off() -> None:
     """A deep layer sees past the margin into zero padding: every tile's border would draw the grid."""
-    maps = torch.rand(8, 2, CELLS, CELLS)
+    maps = random_maps(8)
     maps[:, 1, :, -3:] += 4
     scoring = Scoring(measure(maps, torch.zeros(8, 4), 4), SHAPE)
     fused = scoring.fused(maps, torch.zeros(8, 4))
