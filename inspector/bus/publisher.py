@@ -199,7 +199,7 @@ class Publisher:
         except zmq.ZMQError as error:
             socket.close()
             raise BusError(
-                f"line {self._line_id}: bus.{name} = {endpoint} can't be bound ({zmq.strerror(error.errno)}); "
+                f"line {self._line_id}: bus.{name} = {endpoint} can't be bound ({zmq.strerror(error.errno or 0)}); "
                 f"does another program use it? end it, or change the endpoint"
             ) from None
         return socket

@@ -29,7 +29,7 @@ from inspector.errors import BusError
 log = logging.getLogger(__name__)
 
 HANDSHAKES_AT_ONCE = 32  # strangers who knock all the time must not hold up the line
-TELL_EVERY_S = 1.0  # a client with a wrong key tries again ten times a second, on three sockets
+TELL_EVERY_S = 1.0  # a client with another server key tries again some ten times a second, on each socket
 HANDSHAKE_FAILURES = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL

@@ -178,7 +178,7 @@ class Subscriber:
             socket.connect(_reachable(endpoint))
         except zmq.ZMQError as error:
             raise BusError(
-                f"{endpoint}: can't connect ({zmq.strerror(error.errno)}); mend the endpoint in the config"
+                f"{endpoint}: can't connect ({zmq.strerror(error.errno or 0)}); mend the endpoint in the config"
             ) from None
         return socket
 
