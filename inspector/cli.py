@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from inspector.config import Site
 
 INTERRUPTED = 130
+
+# Read when OpenCV is first imported: its decoders complain on standard error by themselves, without the file's
+# name; a person gets one sentence with it.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 CONFIG = click.option(
     "--config",

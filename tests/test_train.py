@@ -205,9 +205,10 @@ def test_images_that_cannot_be_learnt_from_are_named(tmp_path: Path, spoil: obje
     spoil(tmp_path / "good")  # type: ignore[operator]
     done = inspector(tmp_path, *training("cloth", []))
     assert done.returncode == 6
-    assert done.stderr.startswith("inspector: good")
-    assert done.stderr.endswith(f"{sentence}\n")
-    assert done.stderr.count("\n") == 1
+    # Inside OpenCV 4, libpng speaks for itself and can't be told not to.
+    (said,) = (line for line in done.stderr.splitlines() if not line.startswith("libpng error:"))
+    assert said.startswith("inspector: good")
+    assert said.endswith(sentence)
     assert not (tmp_path / "engines").exists()
 
 

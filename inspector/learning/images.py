@@ -155,8 +155,6 @@ def read_image(file: ImageFile) -> Image:
 def _decoded(path: Path, data: bytes) -> U8:
     if not data:
         raise DataError(f"{path}: the file is empty; remove it or copy it again")
-    # OpenCV's decoders complain on standard error by themselves; a person gets one sentence, with the path.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
