@@ -1,0 +1,160 @@
+"""docs/wire.md is the reference: its fields are wire.py's, and its subscriber works as printed."""
+
+from __future__ import annotations
+
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from inspector.bus import publisher, wire
+from inspector.bus.wire import Header, MapShape, State
+from inspector.records import Outcome, Reason
+from tests.conftest import ROOT
+from tests.talking_line import make_site, talking, verdict
+
+WIRE = (ROOT / "docs" / "wire.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def section(text: str, title: str) -> str:
+    """What stands under a heading, up to the next one of any level."""
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"no heading {title!r}"
+    return found[1]
+
+
+def first_column(text: str, head: str) -> Iterator[str]:
+    """The `code` words in the first column of the table whose head begins with ``head``."""
+    found = re.search(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert found, f"no table {head!r}"
+    for row in found[1].splitlines():
+        yield from re.findall(r"`([^`]+)`", row.split("|")[1])
+
+
+def types(text: str, head: str) -> dict[str, str]:
+    """Field -> type of a table."""
+    found = re.search(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert found
+    rows = [row.split("|") for row in found[1].splitlines()]
+    return {name: row[2].strip() for row in rows for name in re.findall(r"`([^`]+)`", row[1])}
+
+
+def fields_of(model: type[msgspec.Struct]) -> set[str]:
+    return set(model.__struct_fields__)
+
+
+def test_the_common_table_has_every_field_and_no_other() -> None:
+    assert set(first_column(section(WIRE, "Every header"), "field")) == fields_of(Header)
+
+
+@pytest.mark.parametrize("kind", wire.KINDS)
+def test_a_kinds_table_has_every_field_and_no_other(kind: str) -> None:
+    named = list(first_column(section(WIRE, kind), "field"))
+    assert len(named) == len(set(named))
+    assert set(named) == fields_of(wire.KINDS[kind]) - fields_of(Header)
+
+
+def test_the_maps_table_has_every_field_and_no_other() -> None:
+    assert set(first_column(section(WIRE, "tile"), "field of `map`")) == fields_of(MapShape)
+
+
+WORDS = {
+    "text": "str",
+    "integer": "int",
+    "number": "float",
+    "bool": "bool",
+    "number or null": "float | None",
+    "list of text": "tuple[str, ...]",
+}
+
+
+@pytest.mark.parametrize("kind", wire.KINDS)
+def test_the_tables_types_are_the_headers(kind: str) -> None:
+    said = types(section(WIRE, "Every header"), "field") | types(section(WIRE, kind), "field")
+    simple = {"int", "float", "str", "bool", "float | None", "tuple[str, ...]"}
+    for field in msgspec.structs.fields(wire.KINDS[kind]):
+        written = type_name(field.type)
+        assert written in simple or said[field.name] == "object", field.name
+        if written in simple:
+            assert WORDS[said[field.name]] == written, field.name
+
+
+def type_name(kind: object) -> str:
+    """A field's type as the table has words for it."""
+    plain = getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
+    if (isinstance(plain, type) and issubclass(plain, str)) or "Literal" in str(plain):
+        return "str"
+    return plain.__name__ if isinstance(plain, type) and not hasattr(plain, "__args__") else str(plain)
+
+
+def test_every_state_reason_and_outcome_is_explained() -> None:
+    assert set(first_column(section(WIRE, "States"), "state")) == {state.value for state in State}
+    reasons = {reason.value for reason in Reason if reason is not Reason.NONE}
+    assert set(first_column(section(WIRE, "verdict"), "reason")) == reasons
+    for outcome in Outcome:
+        assert f"`{outcome.value}`" in section(WIRE, "verdict")
+
+
+def test_the_figures_are_the_codes() -> None:
+    sockets, replay = section(WIRE, "Sockets"), section(WIRE, "Replay")
+    assert f"{publisher.VERDICTS_HWM} messages" in sockets
+    assert f"{publisher.MAPS_HWM} messages" in sockets
+    assert f"every {publisher.ZMTP_HEARTBEAT_MS} ms" in sockets
+    assert f"{publisher.ZMTP_TIMEOUT_MS} ms" in sockets
+    assert f"{publisher.LAST_WORDS_MS} ms" in sockets
+    assert f"The last {publisher.KEPT:,} of each" in replay
+    assert f"{publisher.MOST_PER_ANSWER} at most" in replay
+
+
+# -- the ten lines -----------------------------------------------------------------------------------
+
+
+def ten_lines(text: str) -> str:
+    found = re.search(r"```python\n(.*?)```", section(text, "A subscriber in ten lines"), re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_readmes_subscriber_is_the_references() -> None:
+    assert ten_lines(README) == ten_lines(WIRE)
+
+
+def test_it_has_ten_lines_and_imports_nothing_of_ours() -> None:
+    lines = [line for line in ten_lines(WIRE).splitlines() if line.strip()]
+    assert len(lines) == 10
+    assert "import inspector" not in ten_lines(WIRE)
+
+
+def test_the_ten_lines_work_as_printed(tmp_path: Path) -> None:
+    """The block itself, in a process and a folder of its own, against a real publisher; then the line falls silent."""
+    script = tmp_path / "listen.py"
+    script.write_text(ten_lines(WIRE))
+    with talking(make_site(tmp_path)) as line:
+        command = [sys.executable, "-u", "-I", script, line.publisher.endpoints[0], "1"]
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            said = 0
+            while not readable(process.stdout, 0.05):
+                line.do(lambda p, n=said: p.publish_verdict(verdict(n)))
+                said += 1
+                assert process.poll() is None, process.communicate()[1]
+            words = process.stdout.readline().split()
+            line.mute()
+            _, err = process.communicate(timeout=30)
+    number = int(words[0]) - 1
+    assert words[1] == "0"
+    assert (float(words[2]), float(words[3])) == (number * 0.1024, (number + 1) * 0.1024)
+    assert words[4] == "PASS"
+    assert "zmq.error.Again" in err
+
+
+def readable(stream: object, timeout_s: float) -> bool:
+    return bool(select.select([stream], [], [], timeout_s)[0])
