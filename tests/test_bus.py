@@ -18,6 +18,7 @@ import zmq
 from inspector.bus import publisher as publishing
 from inspector.bus import wire
 from inspector.bus.publisher import Publisher
+from inspector.bus.wire import State
 from inspector.config import Site
 from inspector.records import Outcome
 from tests.talking_line import (
@@ -250,11 +251,16 @@ def test_every_start_has_an_epoch_of_its_own(site: Site, tmp_path: Path) -> None
     assert epochs[0] < epochs[1]
 
 
-def test_the_last_state_is_heard_though_the_line_has_ended(site: Site) -> None:
-    with talking(site) as line:
-        listener = Listener(line.publisher.endpoints[0])
+def test_the_last_state_is_heard_behind_all_that_was_said_before(site: Site) -> None:
+    publisher = Publisher(site, "1")
+    publisher.publish_state(State.CONTINUOUS)
+    with Listener(publisher.endpoints[0]) as listener:
+        while not listener.socket.poll(0):
+            publisher.serve(0.01)
         listener.next("state")
-    with listener:
+        for number in range(3000):
+            publisher.publish_verdict(verdict(number))
+        publisher.close(State.HALTED)
         assert listener.next("state")[0]["state"] == "Halted"
 
 
