@@ -30,11 +30,20 @@ import cv2
 import numpy as np
 import zmq
 
+from inspector import config
+from inspector.limits import load_limits
+
 ROOT = Path(__file__).resolve().parents[1]
 MM_PER_PX = 0.2
 COUNTS_PER_M = 10000
 FRAMES_PER_S = 2.0
 FIRST_WORD_S, NEXT_WORD_S = 60, 10  # heartbeats come ten times a second once the engine is loaded
+RATES = (
+    1000,
+    100,
+    10,
+    1,
+)  # false alarms per 100 m to ask a limit for; the line runs with the last, the default
 IN_PLACE_SHARE = 0.25  # boxes over more of the judged web than this would hit a mask by luck
 
 # What the eye sees in conveyor_frames_a, which has no labels. One piece of cloth goes round on the rig, so
@@ -114,7 +123,7 @@ class Web:
         """Metres of web a frame shows."""
         return self.size[0] * MM_PER_PX / 1000
 
-    def config(self) -> str:
+    def toml(self) -> str:
         """The line's table."""
         height, width = self.size
         return LINE.format(
@@ -362,6 +371,23 @@ def figures(web: Web, heard: Sequence[Heard]) -> list[str]:
     return lines
 
 
+def other_limits(web: Web, heard: Sequence[Heard], limits: dict[int, float]) -> list[str]:
+    """The same scores against the limits of other rates of false alarms."""
+    rows = [
+        "",
+        "| false alarms asked for, per 100 m | limit | faulty frames above it | good frames above it |",
+        "|---|---|---|---|",
+    ]
+    for rate, limit in limits.items():
+        above = [
+            shot.kind == "good"
+            for shot, one in zip(web.shots, heard, strict=True)
+            if one.judged and one.judged["score"] > limit
+        ]
+        rows.append(f"| {rate} | {limit:.2f} | {len(above) - sum(above)} | {sum(above)} |")
+    return rows
+
+
 def row_table(web: Web, heard: Sequence[Heard]) -> list[str]:
     """For frames in which web begins or ends: which rows got which verdict."""
     rows = [
@@ -411,14 +437,19 @@ def report(web: Web, table: list[str], heard: Sequence[Heard], summary: dict[str
 # -- all of it -----------------------------------------------------------------------------------------
 
 
-def learn(work: Path, web: Web, again: bool) -> None:
-    """Train, build and calibrate, unless it was done before."""
+def learn(work: Path, web: Web, again: bool) -> dict[int, float]:
+    """Train (unless it was done before), build, calibrate; return the limit for each rate of false alarms."""
     recipe = ["--recipe", web.line]
     if again or not (work / "engines" / web.line / "recipe.toml").exists():
         inspector(work, "train", web.train, *recipe, "--overwrite")
     inspector(work, "build-engine", *recipe)
-    inspector(work, "calibrate", web.calibrate, *recipe, "--line", web.line)
+    limits = {}
+    for rate in RATES:
+        asked = ["--false-alarms-per-100m", str(rate)]
+        inspector(work, "calibrate", web.calibrate, *recipe, "--line", web.line, *asked)
+        limits[rate] = load_limits(config.load(work / "config.toml"), web.line, web.line).limit_sigma
     inspector(work, "check", "--line", web.line)
+    return limits
 
 
 def main() -> int:
@@ -446,14 +477,19 @@ def main() -> int:
         train = copy_some(pack, CONVEYOR_TRAIN, work / "conveyor-train")
         calibrate = copy_some(pack, CONVEYOR_CALIBRATE, work / "conveyor-calibrate")
         webs.append(Web("conveyor", conveyor_shots(pack), train, calibrate, 5651))
-    (work / "config.toml").write_text('plant = "real cloth"\n' + "".join(web.config() for web in webs))
+    (work / "config.toml").write_text('plant = "real cloth"\n' + "".join(web.toml() for web in webs))
     reports = []
     for web in webs:
-        learn(work, web, given.again)
+        limits = learn(work, web, given.again)
         heard, summary = play(work, web)
         table = row_table(web, heard)
         if web is cloth:
-            table = [*frame_table(web.shots, heard), "", *figures(web, heard)]
+            table = [
+                *frame_table(web.shots, heard),
+                "",
+                *figures(web, heard),
+                *other_limits(web, heard, limits),
+            ]
         reports.append(report(web, table, heard, summary))
     text = "\n".join(reports)
     print("\n" + text)
