@@ -432,6 +432,20 @@ def test_an_engine_that_deviates_is_not_written(tmp_path: Path, monkeypatch: pyt
     open_backend(folder, "openvino").close()
 
 
+def test_auto_goes_on_to_a_precision_that_scores_alike_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "bf16" not in toolchain("openvino").precisions():
+        pytest.skip("this machine's CPU has no bf16")
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder)
+    monkeypatch.setitem(golden.TOLERANCES, "bf16", golden.Tolerance(1e-6, 1e-6))
+    told: list[str] = []
+    assert build_engine(folder, "openvino", progress=told.append).engines["openvino"].precision == "fp32"
+    assert any("the bf16 engine scores golden tiles" in sentence for sentence in told)
+    open_backend(folder, "openvino").close()
+
+
 def test_a_disk_that_fills_up_half_way_leaves_the_engine_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
