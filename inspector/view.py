@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
@@ -41,8 +42,25 @@ def view_for(title: str, stream: TextIO | None = None) -> Iterator[View]:
         yield LogLines(stream)
         return
     console = Console(file=stream)
-    with Live(console=console, refresh_per_second=REFRESH_HZ, transient=False) as live:
+    with _no_echo(), Live(console=console, refresh_per_second=REFRESH_HZ, transient=False) as live:
         yield LiveView(live, title)
+
+
+@contextmanager
+def _no_echo() -> Iterator[None]:
+    """Keys, and the terminal's own ^C, would move the cursor from where the panel is drawn again."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    keyboard = sys.stdin.fileno()
+    before = termios.tcgetattr(keyboard)
+    silent = termios.tcgetattr(keyboard)
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(keyboard, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
 
 
 class LiveView:
