@@ -1,0 +1,141 @@
+"""What a person sees of a running line: the tally's counts, the live panel, the log lines."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from inspector.records import Outcome, Reason
+from inspector.tally import Snapshot, Tally
+from inspector.view import LogLines, panel, view_for
+from tests.talking_line import verdict
+
+COUNTS_PER_M = 10_000.0
+
+
+def counted() -> Snapshot:
+    """Four triggers of two lanes: all good, a defect in lane 1, a lost frame, all good."""
+    tally = Tally(COUNTS_PER_M)
+    for number in range(4):
+        tally.trigger(10.0 + number, 4096)
+        outcomes = {1: (Outcome.PASS, Outcome.FAIL), 2: (Outcome.NOT_INSPECTED,) * 2}.get(number)
+        if number == 2:
+            tally.lost(Reason.FRAME_LOST)
+        else:
+            tally.inspected(8)
+        verdicts = [verdict(number, lane, o) for lane, o in enumerate(outcomes or (Outcome.PASS,) * 2)]
+        tally.verdicts(verdicts, 10.1 + number)
+    return tally.snapshot(queue=2, queue_peak=3)
+
+
+def test_the_tally_counts_verdicts_metres_and_losses() -> None:
+    seen = counted()
+    length_m = (verdict().encoder_end - verdict().encoder_start) / COUNTS_PER_M
+    assert (seen.triggers, seen.frames, seen.tiles) == (4, 3, 24)
+    assert seen.metres == pytest.approx(4 * length_m)
+    assert seen.outcomes == {"PASS": 5, "FAIL": 1, "NOT_INSPECTED": 2}
+    assert seen.reasons == {"score": 1, "frame_lost": 2}
+    assert seen.metres_by_outcome["FAIL"] == pytest.approx(length_m / 2)
+    assert sum(seen.metres_by_outcome.values()) == pytest.approx(seen.metres)
+    assert seen.lost == {"frame_lost": 1}
+    assert seen.seconds == pytest.approx(3.1)
+    assert seen.frames_per_s == pytest.approx(2 / 3)
+    assert seen.tiles_per_s == pytest.approx(16 / 3)
+    assert seen.p50_ms == pytest.approx(31.0625)
+    assert [d.defect_id for d in seen.recent_defects] == ["1-0-0"]
+
+
+def test_a_line_that_has_seen_nothing_has_no_rates_and_no_latency() -> None:
+    seen = Tally(COUNTS_PER_M).snapshot(0, 0)
+    assert (seen.frames_per_s, seen.speed_m_min, seen.seconds) == (0.0, 0.0, 0.0)
+    assert math.isnan(seen.p99_ms)
+    assert seen.as_dict()["p99_ms"] is None
+
+
+def test_the_panel_shows_every_count() -> None:
+    console = Console(record=True, width=120, file=io.StringIO())
+    console.print(panel(counted(), "line 1 · mill · denim"))
+    text = console.export_text()
+    for words in (
+        "line 1 · mill · denim",
+        "queue 2 (peak 3)",
+        "drops 1",
+        "p50 31 ms",
+        "PASS 5",
+        "FAIL 1",
+        "NOT_INSPECTED 2",
+        "frame_lost 2",
+        "1-0-0",
+        "Ctrl-C ends",
+    ):
+        assert words in text
+
+
+def test_a_log_gets_a_line_for_each_new_defect_and_counts_every_few_seconds() -> None:
+    log = io.StringIO()
+    lines = LogLines(log)
+    for now_s in (0.0, 1.0, 4.9, 5.1):
+        lines.show(counted(), now_s)
+    kinds = [line.split()[0] for line in log.getvalue().splitlines()]
+    assert kinds == ["defect", "line", "line"]
+    first, second, _ = log.getvalue().splitlines()
+    assert "id=1-0-0 y_m=0.05 x_mm=14.0" in first
+    assert "pass=5 fail=1 not_inspected=2 drops=1" in second
+
+
+def test_where_nobody_looks_on_there_are_log_lines() -> None:
+    stream = io.StringIO()
+    with view_for("line 1", stream) as view:
+        view.say("ready")
+    assert stream.getvalue() == "ready\n"
+
+
+def test_the_live_view_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
+    """On a real terminal: keys aren't echoed into the panel, and are again afterwards, also after Ctrl-C."""
+    code = (
+        "import time\n"
+        "from inspector.tally import Tally\n"
+        "from inspector.view import view_for\n"
+        "try:\n"
+        "    with view_for('line 1') as view:\n"
+        "        view.show(Tally(1.0).snapshot(0, 0), 0.0)\n"
+        "        view.say('READY')\n"
+        "        time.sleep(30)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('ENDED')\n"
+    )
+    ours, theirs = pty.openpty()
+    assert termios.tcgetattr(theirs)[3] & termios.ECHO
+    environment = os.environ | {"TERM": "xterm"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, env=environment, start_new_session=True
+    )
+    try:
+        read_until(ours, b"READY")
+        assert not termios.tcgetattr(theirs)[3] & termios.ECHO
+        process.send_signal(2)
+        read_until(ours, b"ENDED")
+        assert termios.tcgetattr(theirs)[3] & termios.ECHO
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
+def read_until(terminal: int, words: bytes) -> None:
+    text, until_s = b"", time.monotonic() + 10
+    while words not in text:
+        assert select.select([terminal], [], [], max(0.0, until_s - time.monotonic()))[0], text
+        text += os.read(terminal, 4096)
