@@ -17,9 +17,12 @@ from msgspec import Meta
 
 from inspector.errors import ConfigError
 
-Positive: TypeAlias = Annotated[float, Meta(gt=0)]
-NotNegative: TypeAlias = Annotated[float, Meta(ge=0)]
+MOST = 1e9  # of any number; TOML has inf, and nothing that is measured or counted comes near
+Positive: TypeAlias = Annotated[float, Meta(gt=0, le=MOST)]
+NotNegative: TypeAlias = Annotated[float, Meta(ge=0, le=MOST)]
+Position: TypeAlias = Annotated[float, Meta(ge=-MOST, le=MOST)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
+LAST_PORT = 65535  # ZeroMQ would quietly bind what is left of a larger number
 ENDPOINT = r"^(tcp|ipc)://.+"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 Endpoint: TypeAlias = Annotated[str, Meta(pattern=ENDPOINT)]
@@ -48,7 +51,7 @@ class FolderCamera(Model, frozen=True, tag_field="kind", tag="folder"):
 class FaultMix(Model, frozen=True):
     """Which faults the loom weaves in, and how often."""
 
-    per_m: NotNegative = 0.2
+    per_m: Annotated[float, Meta(ge=0, le=1000)] = 0.2
     kinds: tuple[str, ...] = ()  # empty: all of them
 
 
@@ -107,7 +110,7 @@ class Lanes(Model, frozen=True):
     """Lanes across the web, each with verdicts of its own."""
 
     count: Annotated[int, Meta(ge=1, le=64)] = 1
-    edges_mm: tuple[float, ...] = ()  # instead of count: n + 1 rising positions
+    edges_mm: tuple[Position, ...] = ()  # instead of count: n + 1 rising positions
 
 
 class Judging(Model, frozen=True):
@@ -201,7 +204,7 @@ class Site(msgspec.Struct, frozen=True):
         """Return a line; raises ConfigError that lists the lines there are."""
         if line_id in self.plant.line:
             return self.plant.line[line_id]
-        known = ", ".join(sorted(self.plant.line))
+        known = ", ".join(sorted(self.plant.line)) or "none"
         raise ConfigError(f"{self.file}: there is no line {line_id!r}; the plant has: {known}")
 
 
@@ -212,7 +215,8 @@ def load(file: Path) -> Site:
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file; name the plant's file with --config") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: can't be read ({error}); it must be a UTF-8 text file") from None
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{file}: can't be read ({why}); it must be a UTF-8 text file") from None
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -267,7 +271,7 @@ def _what_is_right(raw: Any, path: list[str], what: str) -> str:
             return "must be one of: " + ", ".join(CAMERAS)
         hints = get_type_hints(_model_at(path[:-1], raw))
         return "must be one of: " + ", ".join(map(str, get_args(hints[path[-1]])))
-    return what[0].lower() + what[1:]
+    return what[0].lower() + what[1:].replace("`object`", "a table")
 
 
 def _table(path: list[str]) -> str:
@@ -354,6 +358,9 @@ def _check_endpoints(file: Path, plant: Plant) -> None:
         for key in ("verdicts", "maps", "replay"):
             endpoint: str = getattr(line.bus, key)
             here = f"line.{line_id}.bus.{key}"
+            port = endpoint.rpartition(":")[2]
+            if endpoint.startswith("tcp") and port.isdecimal() and int(port) > LAST_PORT:
+                raise ConfigError(f"{file}: {here}: there is no port {port}; the last one is {LAST_PORT}")
             if endpoint in taken and not endpoint.endswith(":*"):
                 raise ConfigError(
                     f"{file}: {here} and {taken[endpoint]} are both {endpoint}; each needs its own"

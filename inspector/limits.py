@@ -106,7 +106,8 @@ def _read(file: Path, remedy: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ArtefactError(f"{file}: no such file; run {remedy}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ArtefactError(f"{file}: can't be read ({error}); mend it or run {remedy}") from None
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ArtefactError(f"{file}: can't be read ({why}); mend it or run {remedy}") from None
 
 
 def _sentence(message: str) -> str:
