@@ -19,8 +19,8 @@ from inspector.errors import CameraError, InspectorError
 from inspector.interfaces import Backend, CameraInfo, EngineInfo
 from inspector.judging import lane_edges_mm
 from inspector.limits import Limits
-from inspector.records import EndOfWeb, Frame, Stamp, TileBatch
-from inspector.tiling import Plan, check_frame_size, draw_grid, grid_for, plan_for, region_finder
+from inspector.records import EndOfWeb, Frame, Grid, Region, Stamp, TileBatch
+from inspector.tiling import Plan, Tiler, check_channels, draw_grid, grid_for, plan_for, region_finder
 
 T = TypeVar("T")
 FIRST_FRAME_S = 10.0
@@ -75,7 +75,7 @@ def check_line(site: Site, line_id: str) -> CheckReport:
     )
     camera = report.attempt("camera", lambda: _try_camera(site, line_id), _camera_words)
     if backend is not None and camera is not None:
-        _check_plan(report, line, backend, camera[1], limit)
+        _check_plan(report, line, backend, camera, limit)
     if backend is not None:
         backend.close()
     return report
@@ -85,13 +85,10 @@ def draw_tiles(site: Site, line_id: str, picture: Path) -> str:
     """Draw a line's grid onto one frame from its camera; return a sentence. Raises InspectorError."""
     line = site.line(line_id)
     backend = backends.open_backend(site.engines / line.recipe, line.engine.backend, line.engine.threads)
-    info = backend.info
     backend.close()
-    _, frame = _try_camera(site, line_id)
-    grid = grid_for(line, info)
-    region = region_finder(line)(frame.pixels)
-    if region is None:
-        raise CameraError(f"line {line_id}: no web in view; light the web, or set region.kind = 'fixed'")
+    camera, frame = _try_camera(site, line_id)
+    grid = _fitting_grid(line, backend.info, camera, None)
+    region = _web_in(frame, line, grid)
     mm = line.web.mm_per_px
     edges_mm = lane_edges_mm(line.lanes, region.left_px * mm, region.right_px * mm)
     drawn = draw_grid(frame.pixels, grid, line, region, edges_mm)
@@ -146,20 +143,19 @@ def _engine_words(info: EngineInfo) -> str:
 
 
 def _check_plan(
-    report: CheckReport, line: Line, backend: Backend, frame: Frame, limit: Limits | None
+    report: CheckReport, line: Line, backend: Backend, seen: tuple[CameraInfo, Frame], limit: Limits | None
 ) -> None:
     """The tile grid, and what the web's speed needs against what the engine does here."""
-    report.attempt(
+    plan = report.attempt(
         "tiles",
-        lambda: _lay_grid(line, backend.info, frame, limit),
+        lambda: _lay_grid(line, backend.info, *seen, limit),
         lambda plan: (
             f"{plan.tiles_across} across {plan.region_width_px} px, a row every {plan.stride_px} px, overlap "
             f"{plan.overlap_px} px = {plan.overlap_px * line.web.mm_per_px:.1f} mm, {plan.tiles_per_m:.0f} tiles per m"
         ),
     )
-    if report.first_error is not None:
+    if plan is None or report.first_error is not None:
         return
-    plan = _lay_grid(line, backend.info, frame, limit)
     here = _measure_rate(backend)
     needed = plan.tiles_per_s
     enough = here >= needed * HEADROOM
@@ -177,18 +173,38 @@ def _check_plan(
     )
 
 
-def _lay_grid(line: Line, info: EngineInfo, frame: Frame, limit: Limits | None) -> Plan:
-    grid = grid_for(line, info)
-    height, width = frame.pixels.shape[:2]
-    check_frame_size(grid, height, width, seamless=line.web.seamless)
-    if line.region.kind == "auto" and line.web.seamless and limit is not None:
-        return plan_for(grid, line, round((limit.region_mm[1] - limit.region_mm[0]) / line.web.mm_per_px))
+def _lay_grid(line: Line, engine: EngineInfo, camera: CameraInfo, frame: Frame, limit: Limits | None) -> Plan:
+    calibrated_mm = None if limit is None else limit.region_mm
+    grid = _fitting_grid(line, engine, camera, calibrated_mm)
+    if line.region.kind == "auto" and line.web.seamless and calibrated_mm is not None:
+        left_mm, right_mm = calibrated_mm
+        return plan_for(grid, line, round((right_mm - left_mm) / line.web.mm_per_px))
+    return plan_for(grid, line, _web_in(frame, line, grid).width_px)
+
+
+def _fitting_grid(
+    line: Line, engine: EngineInfo, camera: CameraInfo, calibrated_mm: tuple[float, float] | None
+) -> Grid:
+    """The grid, if a run would not refuse it. Raises InspectorError."""
+    grid = grid_for(line, engine)
+    check_channels(camera, engine)
+    Tiler.for_line(grid, line, camera, calibrated_mm)
+    return grid
+
+
+def _web_in(frame: Frame, line: Line, grid: Grid) -> Region:
+    """Where the web is in a frame. Raises CameraError when there is less than a tile of it."""
     region = region_finder(line)(frame.pixels)
     if region is None:
         raise CameraError(
             "no web in view; light the web, or set region.kind = 'fixed' with left_mm and right_mm"
         )
-    return plan_for(grid, line, region.width_px)
+    if min(region.width_px, region.height_px) < grid.tile_px:
+        raise CameraError(
+            f"only {region.width_px} x {region.height_px} px of web in view, less than a tile of {grid.tile_px} px; "
+            f"show more of it, or use a recipe with smaller tiles"
+        )
+    return region
 
 
 def _measure_rate(backend: Backend) -> float:

@@ -21,6 +21,11 @@ class CameraInfo:
     height_px: int
     is_simulated: bool
 
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB, Bayer mosaics too)."""
+        return 1 if self.pixel_format.startswith("Mono") else 3
+
 
 class Camera(Protocol):
     """A source of stamped frames. Used by one thread at a time; ``close`` may be called from any, twice."""

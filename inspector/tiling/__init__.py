@@ -6,6 +6,7 @@ Pure: no threads, no I/O, no clocks. What it does not know: scores, limits, engi
 from inspector.records import Grid, Region, Strip
 from inspector.tiling.grid import (
     Plan,
+    check_channels,
     check_frame_size,
     cut_region,
     grid_for,
@@ -22,6 +23,7 @@ __all__ = [
     "Region",
     "Strip",
     "Tiler",
+    "check_channels",
     "check_frame_size",
     "cut_region",
     "draw_grid",

@@ -10,7 +10,7 @@ import numpy as np
 
 from inspector.config import Line
 from inspector.errors import ArtefactError, ConfigError
-from inspector.interfaces import EngineInfo
+from inspector.interfaces import CameraInfo, EngineInfo
 from inspector.records import I32, U8, Grid, Region
 
 
@@ -120,6 +120,17 @@ def cut_region(grid: Grid, pixels: U8, region: Region) -> tuple[U8, I32]:
 def least_rows(grid: Grid) -> int:
     """Rows a seamless frame must have, so that every frame decides some web and none waits for two frames."""
     return grid.tile_px + grid.margin_px
+
+
+def check_channels(camera: CameraInfo, engine: EngineInfo) -> None:
+    """Raise ConfigError if a recipe for grey images is to look at colour, or the other way round."""
+    if camera.channels == engine.channels:
+        return
+    names = {1: "grey", 3: "colour"}
+    raise ConfigError(
+        f"camera {camera.serial} delivers {camera.pixel_format}, which is {names[camera.channels]}, but recipe "
+        f"{engine.recipe} looks at {names[engine.channels]}; set another PixelFormat, or use a recipe trained on it"
+    )
 
 
 def check_frame_size(grid: Grid, height_px: int, width_px: int, *, seamless: bool) -> None:
