@@ -100,6 +100,11 @@ def calibrate(
     left_mm, right_mm = _region_mm(web.images, line)
     per_100m = _tiles_per_100m(web.grid, line, right_mm - left_mm)
     rate = false_alarms_per_100m / per_100m
+    if rate >= 1:
+        raise ConfigError(
+            f"{false_alarms_per_100m:g} false alarms per 100 m can't be had: line {line_id} has {per_100m} tiles "
+            "there; give a number below that"
+        )
     _refuse_few(data, web, line_id, rate, per_100m)
     found = _find(data, web, rate)
     limits = Limits(
@@ -164,6 +169,11 @@ def _good_image(image: Image, region: Region | None, backend: Backend, grid: Gri
     path = image.file.path
     if region is None:
         raise DataError(f"{path}: no web to be seen; take the image out, or set the line's region by hand")
+    if region.right_px > (width := image.pixels.shape[1]):
+        raise DataError(
+            f"{path}: {width} px wide, but the line's region reaches to column {region.right_px}; "
+            "take the image out, or set region.right_mm to fit"
+        )
     scored = score_image(backend, grid, path, image.pixels, region)
     row, column = np.unravel_index(int(scored.cells.argmax()), scored.cells.shape)
     cell = grid.px_per_cell

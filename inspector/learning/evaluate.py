@@ -175,8 +175,7 @@ def evaluate(
 
     Raises:
         DataError: images or masks can't be used; the message names them.
-        ArtefactError: recipe or engine are missing, don't fit, or score NaN.
-        OSError: pictures can't be written.
+        ArtefactError: recipe or engine are missing, don't fit, or score NaN; pictures can't be written.
     """
     tree = open_data(data)
     if not tree.test:

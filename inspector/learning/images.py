@@ -190,7 +190,8 @@ def read_mask(file: ImageFile, shape: tuple[int, int]) -> Mask:
     mask = pixels if pixels.ndim == 2 else pixels.max(axis=2)
     if mask.shape != shape:
         raise DataError(
-            f"{file.mask}: the mask is {mask.shape[1]}x{mask.shape[0]} px but its image {shape[1]}x{shape[0]}"
+            f"{file.mask}: the mask is {mask.shape[1]}x{mask.shape[0]} px but its image {shape[1]}x{shape[0]}; "
+            "draw it anew on the image, or take both out"
         )
     return mask > 127
 

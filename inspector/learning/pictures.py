@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from inspector.backends.artifact import write_atomically
 from inspector.learning.images import Mask
 from inspector.records import F32, U8
 
@@ -82,20 +83,19 @@ def draw(pixels: U8, scores: F32, judged: Mask, truth: Mask | None, limit_sigma:
 
 
 def write_picture(file: Path, picture: U8) -> None:
-    """Write uint8 [h, w, 3] RGB as PNG. Raises OSError."""
+    """Write uint8 [h, w, 3] RGB as PNG. Raises ArtefactError when the disk won't take it."""
     _, data = cv2.imencode(".png", picture[..., ::-1])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data.tobytes())
+    write_atomically(file, data.tobytes())
 
 
 def write_page(file: Path, title: str, summary: str, shown: Sequence[Shown]) -> None:
-    """Write the page of all pictures, highest score first. Raises OSError."""
+    """Write the page of all pictures, highest score first. Raises ArtefactError when the disk won't take it."""
     figures = [
         FIGURE.format(file=html.escape(one.file), caption=html.escape(f"{one.score:.1f} sigma  {one.name}"))
         for one in sorted(shown, key=lambda one: -one.score)
     ]
     page = PAGE.format(title=html.escape(title), summary=html.escape(summary), figures="\n".join(figures))
-    file.write_text(page, encoding="utf-8")
+    write_atomically(file, page.encode())
 
 
 def _resized(picture: U8, size: tuple[int, int]) -> U8:

@@ -77,7 +77,7 @@ def score_image(backend: Backend, grid: Grid, path: Path, pixels: U8, region: Re
     if min(region.width_px, region.height_px) < grid.tile_px:
         raise DataError(
             f"{path}: {region.width_px}x{region.height_px} px of web, less than a tile of {grid.tile_px} px; "
-            f"leave the image out, or evaluate with --resize {grid.tile_px}"
+            f"leave the image out, widen the region, or evaluate with --resize {grid.tile_px}"
         )
     tiles, origins = cut_region(grid, pixels, region)
     maps, scores, seconds = [], [], 0.0
