@@ -14,6 +14,7 @@ import ipaddress
 import logging
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -151,24 +152,34 @@ def secure_client(socket: zmq.Socket[bytes], server_key: Path, client_secret: Pa
 def generate_keys(folder: Path, clients: Iterable[str]) -> list[Path]:
     """Make the server's keys if there are none, and a pair for each client; return the files written.
 
-    Raises BusError when a client has keys already (new ones would lock it out), or its name can't be a file's.
+    Raises BusError when a client has keys already (new ones would lock it out), its name can't be a file's, or
+    the folder can't be written.
     """
+    try:
+        return _generate(folder, clients)
+    except OSError as error:
+        raise BusError(
+            f"{error.filename or folder}: can't be written ({error.strerror}); free the disk or name another folder"
+        ) from None
+
+
+def _generate(folder: Path, clients: Iterable[str]) -> list[Path]:
     made: list[Path] = []
     allowed = folder / "clients"
-    allowed.mkdir(parents=True, exist_ok=True)
-    if not (folder / "server.key_secret").exists():
-        made += map(Path, _make(folder, "server"))
-    for name in clients:
+    names = list(dict.fromkeys(clients))
+    for name in names:
         if not re.fullmatch(NAME, name):
             raise BusError(f"client {name!r}: a name is 1 to 64 letters, digits, '_', '-' or '.'")
         if (allowed / f"{name}.key").exists():
             raise BusError(
                 f"{allowed / name}.key: client {name!r} has a key already; delete it to replace it"
             )
+    allowed.mkdir(parents=True, exist_ok=True)
+    if not (folder / "server.key_secret").exists():
+        made += _make(folder, "server")
+    for name in names:
         public, secret = _make(folder, f"client-{name}")
-        target = allowed / f"{name}.key"
-        Path(public).rename(target)
-        made += [target, Path(secret)]
+        made += [public.rename(allowed / f"{name}.key"), secret]
     return made
 
 
@@ -193,10 +204,13 @@ def _check_clients(folder: Path) -> None:
         _load(file, "delete it, or make the client's keys anew")
 
 
-def _make(folder: Path, name: str) -> tuple[str, str]:
+def _make(folder: Path, name: str) -> tuple[Path, Path]:
+    """Public and secret key, written elsewhere first: half a secret key would be taken for one that is there."""
     old = os.umask(0o077)
     try:
-        return zmq.auth.create_certificates(folder, name)
+        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as half:
+            public, secret = map(Path, zmq.auth.create_certificates(half, name))
+            return public.rename(folder / public.name), secret.rename(folder / secret.name)
     finally:
         os.umask(old)
 
