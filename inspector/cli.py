@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from inspector import __version__
-from inspector.errors import ConfigError, InspectorError
+from inspector.errors import ArtefactError, ConfigError, InspectorError
 
 if TYPE_CHECKING:
     from inspector.config import Site
@@ -31,13 +35,39 @@ CONFIG = click.option(
     envvar="INSPECTOR_CONFIG",
     help="The plant's file; every path in it starts at its folder.",
 )
+
+
+class Number(click.FloatRange):
+    """A range without NaN, which lies outside of none, and without infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse and check."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+def _recipe_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """What the config takes for one; above all no path out of engines/."""
+    from inspector.config import NAME, PATTERN_WORDS
+
+    if not re.fullmatch(NAME, value):
+        raise click.BadParameter(f"{value!r} {PATTERN_WORDS[NAME]}.", ctx, param)
+    return value
+
+
 LINE = click.option("--line", "line_id", required=True, help="Id of the line in the config, e.g. 3.")
-RECIPE = click.option("--recipe", required=True, help="Name of the recipe: a folder in engines/.")
+RECIPE = click.option(
+    "--recipe", required=True, callback=_recipe_name, help="Name of the recipe: a folder in engines/."
+)
+ABOVE_0 = Number(min=0.0, min_open=True)
 BACKENDS = click.Choice(["openvino", "onnxruntime", "tensorrt"])
 
 EXIT_CODES = """\b
-Exit codes: 0 done; 2 config or arguments; 3 camera; 4 engine or limits; 5 bus;
-6 images; 7 fault of the running line; 8 the line went silent; 130 interrupted."""
+Exit codes: 0 done; 2 config or arguments; 3 camera; 4 engine, limits, or a file
+that can't be written; 5 bus; 6 images; 7 fault of the running line; 8 the line
+went silent; 130 interrupted."""
 
 
 class Group(click.Group):
@@ -55,13 +85,36 @@ class Group(click.Group):
             sys.stderr.close()
             sys.exit(0)
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            _fail(f"{where}{error.strerror or error}; free the disk or mend the path, then run it again", 1)
+            where = error.filename or "output"
+            sentence = (
+                f"{where}: {error.strerror or error}; free the disk or mend the path, then run it again"
+            )
+            _fail(sentence, ArtefactError.exit_code)
 
 
 def _fail(sentence: str, code: int) -> None:
-    click.echo(f"inspector: {sentence}", err=True)
+    _tell(sentence)
     sys.exit(code)
+
+
+def _tell(sentence: str) -> None:
+    click.echo(f"inspector: {sentence}", err=True)
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """Where nothing can be written is better found out before the work than after it. Raises ConfigError."""
+    try:
+        tempfile.TemporaryFile(dir=file.parent).close()
+    except OSError as error:
+        raise ConfigError(
+            f"{file}: can't be written there ({error.strerror}); make the folder, or name another file"
+        ) from None
+
+
+def _write_json(file: Path, figures: dict[str, Any]) -> None:
+    from inspector.backends.artifact import write_atomically
+
+    write_atomically(file, (json.dumps(figures, indent=2) + "\n").encode())
 
 
 @click.group(cls=Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,7 +136,7 @@ def main() -> None:
 @CONFIG
 @LINE
 @click.option("--frames", type=click.IntRange(min=1), help="End after this many triggers.")
-@click.option("--seconds", type=click.FloatRange(min=0.0, min_open=True), help="End after this long.")
+@click.option("--seconds", type=ABOVE_0, help="End after this long.")
 @click.option(
     "--summary", type=click.Path(path_type=Path, dir_okay=False), help="Write the counts there as JSON."
 )
@@ -109,16 +162,25 @@ def run(
     from inspector.line import Ending, run_line
     from inspector.view import view_for
 
+    if summary:
+        _refuse_unwritable(summary)
     site = _site(config_file)
     with view_for(f"line {line_id} · {site.plant.plant} · {site.line(line_id).recipe}") as view:
         report = run_line(site, line_id, view, Ending(frames=frames, seconds=seconds), with_truth=truth)
+    trouble = report.fault
     if summary:
-        from inspector.backends.artifact import write_atomically
-
-        write_atomically(summary, (json.dumps(report.as_dict(), indent=2) + "\n").encode())
-    click.echo(report.text())
-    if report.fault is not None:
-        raise report.fault
+        try:
+            _write_json(summary, report.as_dict())
+        except ArtefactError as error:
+            if trouble is None:
+                trouble = error
+            else:
+                _tell(str(error))
+    try:
+        click.echo(report.text())
+    finally:
+        if trouble is not None:
+            raise trouble
 
 
 @main.command(epilog=EXIT_CODES)
@@ -154,16 +216,14 @@ def cameras(producers: tuple[Path, ...], config_file: Path) -> None:
       inspector cameras
       inspector cameras --producer /opt/vendor/lib/ProducerGEV.cti
     """
-    from inspector.cameras.genicam import list_cameras
+    from inspector.cameras.genicam import list_cameras, producer_path
+    from inspector.config import GenicamCamera
 
-    if not producers and config_file.exists():
+    named = click.get_current_context().get_parameter_source("config_file") is not ParameterSource.DEFAULT
+    if not producers and (named or config_file.exists()):
         site = _site(config_file)
-        found = {
-            site.root / line.camera.producer: None
-            for line in site.plant.line.values()
-            if hasattr(line.camera, "producer")
-        }
-        producers = tuple(found)
+        cameras = [line.camera for line in site.plant.line.values()]
+        producers = tuple(producer_path(one, site.root) for one in cameras if isinstance(one, GenicamCamera))
     for row in list_cameras(list(producers)):
         click.echo(row)
 
@@ -197,7 +257,12 @@ def tiles(config_file: Path, line_id: str, picture: Path) -> None:
 @click.option("--outcome", type=click.Choice(["PASS", "FAIL", "NOT_INSPECTED"]), help="Such verdicts only.")
 @click.option("--count", type=click.IntRange(min=1), help="End after this many events.")
 @click.option(
-    "--silence", "silence_s", default=2.0, show_default=True, help="Seconds without a word: exit code 8."
+    "--silence",
+    "silence_s",
+    type=ABOVE_0,
+    default=2.0,
+    show_default=True,
+    help="Seconds without a word: exit code 8.",
 )
 def events(
     config_file: Path,
@@ -221,9 +286,6 @@ def events(
     """
     from inspector.bus.subscriber import print_events
 
-    def warn(text: str) -> None:
-        click.echo(f"inspector: {text}", err=True)
-
     site = _site(config_file)
     print_events(
         site.line(line_id).bus,
@@ -236,7 +298,7 @@ def events(
         count=count,
         silence_s=silence_s,
         write=click.echo,
-        warn=warn,
+        warn=_tell,
     )
 
 
@@ -350,7 +412,7 @@ def train(
 @LINE
 @click.option(
     "--false-alarms-per-100m",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=ABOVE_0,
     default=1.0,
     show_default=True,
     help="How many tiles of good web may be called faulty.",
@@ -424,7 +486,7 @@ def build_engine(config_file: Path, recipe: str, backend: str, precision: str) -
 @click.option(
     "--pictures", type=click.Path(path_type=Path, file_okay=False), help="Image, truth, map, outline."
 )
-@click.option("--limit", type=float, help="Limit drawn in the pictures, sigma.")
+@click.option("--limit", type=ABOVE_0, help="Limit drawn in the pictures, sigma.")
 @click.option("--backend", type=BACKENDS, default="openvino", show_default=True)
 def evaluate(
     data: Path,
@@ -445,10 +507,11 @@ def evaluate(
       inspector evaluate data/grid --recipe grid --json grid.json --resize 256
       inspector evaluate data/cloth --recipe cloth --pictures out/cloth --overlap-px 0
     """
-    from inspector.backends.artifact import write_atomically
     from inspector.learning.evaluate import evaluate as measure
     from inspector.view import progress_bar
 
+    if json_file:
+        _refuse_unwritable(json_file)
     with progress_bar("images") as progress:
         evaluation = measure(
             data,
@@ -461,11 +524,11 @@ def evaluate(
             limit_sigma=limit,
             progress=progress,
         )
-    if json_file:
-        write_atomically(json_file, (json.dumps(evaluation.to_json(), indent=2) + "\n").encode())
     click.echo(evaluation.summary())
     if pictures:
         click.echo(f"pictures: {pictures / 'index.html'}")
+    if json_file:
+        _write_json(json_file, evaluation.to_json())
 
 
 def _site(config_file: Path) -> Site:

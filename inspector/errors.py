@@ -3,7 +3,7 @@
     InspectorError            exit code 1   anything below, never raised itself
     ├── ConfigError           2   config.toml or a command's arguments
     ├── CameraError           3   camera, producer, images played as a camera
-    ├── ArtefactError         4   recipe, ONNX, engine, manifest, limits
+    ├── ArtefactError         4   recipe, ONNX, engine, manifest, limits; a file that can't be written
     ├── BusError              5   sockets, keys, ports
     ├── DataError             6   images given to train, calibrate or evaluate
     ├── LineFault             7   a thread of a running line failed

@@ -42,7 +42,7 @@ class Snapshot:
     infer_p50_ms: float
     defects: int
     recent_defects: tuple[Defect, ...]
-    cpu_s: dict[str, float]  # by thread; "engine" is what the runtime's own threads took
+    cpu_s: dict[str, float]  # by thread; "engine" is what the libraries' own threads took
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--summary``: plain JSON types, non-finite numbers as null."""
@@ -144,7 +144,7 @@ class Tally:
             frames_per_s, tiles_per_s, m_per_s = self._rates()
             return Snapshot(
                 state=self.state,
-                seconds=self._ended_s - self._started_s if self._started_s is not None else 0.0,
+                seconds=0.0 if self._started_s is None else max(0.0, self._ended_s - self._started_s),
                 triggers=self._triggers,
                 frames=self._frames,
                 tiles=self._tiles,

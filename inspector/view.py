@@ -6,7 +6,7 @@ import math
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol, TextIO
 
 from rich.console import Console, Group
@@ -86,6 +86,7 @@ class LogLines:
         self._stream = stream
         self._next_s = 0.0
         self._told: set[str] = set()
+        self._failed = False
 
     def show(self, snapshot: Snapshot, now_s: float) -> None:
         """Write the defects that are new, and the counts when it is time again."""
@@ -98,8 +99,18 @@ class LogLines:
             self.say("line " + _logfmt(line_fields(snapshot)))
 
     def say(self, text: str) -> None:
-        """Write one line."""
-        print(text, file=self._stream, flush=True)
+        """Write one line. A full disk or a reader that is gone is told once: it is no reason to stop the line."""
+        try:
+            print(text, file=self._stream, flush=True)
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                with suppress(OSError):
+                    print(
+                        f"inspector: log lines can't be written ({error.strerror}); the line goes on",
+                        file=sys.stderr,
+                        flush=True,
+                    )
 
 
 class ProgressBar(Protocol):

@@ -74,9 +74,10 @@ def find_node(nodes: Any, name: str, aliases: Mapping[str, str]) -> Any | None:
 
 
 def reason(error: Exception) -> str:
-    """What a GenICam exception says, without where in the library it was thrown."""
-    text = str(error).split(" : ")[0].removeprefix("GenTL exception: ").strip()
-    return text.split(" (ID: ")[0] or type(error).__name__
+    """What a GenICam exception says, the producer's own words if it has some, without where it was thrown."""
+    text = str(error).split(" : ")[0].removeprefix("GenTL exception: ").strip().split(" (ID: ")[0]
+    general, _, own = text.partition(" (Message from the source: ")
+    return own.removesuffix(")") or general.rstrip(".") or type(error).__name__
 
 
 def _is_so_already(node: Any, value: Feature) -> bool:

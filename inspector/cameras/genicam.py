@@ -40,6 +40,7 @@ CLOCK_WINDOW = 256  # frames over which the camera's clock is compared with ours
 STAND_STILL_S = 1.0  # how long close waits for a read in another thread
 SIMULATED_VENDORS = ("SimCam", "Machine Vision Games Ltd.", "EMVA_D")
 IMAGES = (gentl.PAYLOADTYPE_INFO_IDS.PAYLOAD_TYPE_IMAGE, gentl.PAYLOADTYPE_INFO_IDS.PAYLOAD_TYPE_CHUNK_DATA)
+LOAD_FAILED = "Failed to load CTI file; "
 GONE = gentl.DEVICE_ACCESS_STATUS_LIST.DEVICE_ACCESS_STATUS_NOACCESS
 ACCESS_WORDS = {
     gentl.DEVICE_ACCESS_STATUS_LIST.DEVICE_ACCESS_STATUS_READWRITE: "free",
@@ -60,7 +61,8 @@ def open_genicam(line_id: str, camera: config.GenicamCamera, line: config.Line, 
 def list_cameras(producers: list[Path]) -> list[str]:
     """Return one row a camera of these producers and of those in GENICAM_GENTL64_PATH.
 
-    Raises CameraError when no producer is known. One that can't be loaded, or sees no camera, has a row.
+    One that can't be loaded, or sees no camera, has a row. Raises CameraError when no producer is known, or
+    none can be loaded.
     """
     found = [*producers, *_producers_of_environment()]
     if not found:
@@ -68,16 +70,25 @@ def list_cameras(producers: list[Path]) -> list[str]:
             "no producer is known; name one with --producer, or set GENICAM_GENTL64_PATH to the folder "
             "where the camera's vendor put its .cti"
         )
-    rows = []
-    for producer in dict.fromkeys(found):
+    rows, failures = [], []
+    producers = list(dict.fromkeys(found))
+    for producer in producers:
         try:
             with _harvester(producer) as harvester:
                 devices = [_row(device) for device in harvester.device_info_list]
         except CameraError as error:
+            failures.append(str(error))
             rows.append(str(error))
             continue
         rows += [f"{row}  {producer}" for row in devices] or [f"no camera is seen by {producer}"]
+    if len(failures) == len(producers):
+        raise CameraError("; ".join(failures))
     return rows
+
+
+def producer_path(camera: config.GenicamCamera, root: Path) -> Path:
+    """Where a line's producer lies."""
+    return root / os.path.expandvars(camera.producer)
 
 
 class GenicamCamera:
@@ -101,7 +112,7 @@ class GenicamCamera:
         self._headless: list[tuple[int, int]] = []  # block id, capture: incomplete before any encoder count
         self._clock = CameraClock()
         self._teardown = contextlib.ExitStack()
-        producer = root / os.path.expandvars(camera.producer)
+        producer = producer_path(camera, root)
         harvester = self._teardown.enter_context(_harvester(producer))
         try:
             self._acquirer = _create(harvester, producer, camera.serial)
@@ -349,7 +360,11 @@ def _harvester(producer: Path) -> Iterator[Harvester]:
         probe.open(str(producer))
         probe.close()
     except gentl.GenericException as error:
-        raise CameraError(f"{producer}: can't be loaded as a GenTL producer: {reason(error)}") from None
+        why = reason(error).removeprefix(LOAD_FAILED).removeprefix(f"{producer}: ")
+        raise CameraError(
+            f"{producer}: can't be loaded as a GenTL producer ({why}); "
+            "install the camera vendor's for this machine, and name its .cti"
+        ) from None
     harvester = Harvester()
     try:
         harvester.add_file(str(producer))
