@@ -38,7 +38,7 @@ class View(Protocol):
 def view_for(title: str, stream: TextIO | None = None) -> Iterator[View]:
     """A live view where a person looks on, log lines where a file or journal does."""
     stream = stream or sys.stdout
-    if not stream.isatty():
+    if not (stream and stream.isatty()):  # none: the line was started with its output closed
         yield LogLines(stream)
         return
     console = Console(file=stream)

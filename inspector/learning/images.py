@@ -101,7 +101,16 @@ class Cut:
 
 
 def open_data(root: Path) -> DataFolder:
-    """Find a DATA folder's images. Raises DataError where there is no folder or no image in it."""
+    """Find a DATA folder's images. Raises DataError where there is no folder, no image in it, or no reading it."""
+    try:
+        return _opened(root)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or root}: can't be read ({error.strerror}); give a folder that can"
+        ) from None
+
+
+def _opened(root: Path) -> DataFolder:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give a folder of good images or an MVTec-style tree")
     if (root / "train").is_dir() or (root / "test").is_dir():
