@@ -1,0 +1,891 @@
+"""Every command against what people, disks and cameras do to it: one sentence, the documented code, nothing lost.
+
+What the rooms themselves refuse is held in their own tests; here is what a person at a terminal is told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from inspector.cli import INTERRUPTED, main
+from inspector.errors import InspectorError
+from inspector.learning.calibrate import calibrate
+from tests.conftest import ROOT
+from tests.small_recipe import make_recipe, make_site, weave
+from tests.talking_line import PATIENCE_S, Listener, ask
+
+HEIGHT, WIDTH = 128, 256
+LIMITS = "calibration/line-1.stripes.toml"
+MODEL = "engines/stripes/model.onnx"
+MANIFEST = "engines/stripes/manifest.toml"
+RECIPE = "engines/stripes/recipe.toml"
+FOLDER = '{ kind = "folder", path = "frames" }'
+RUN = ("run", "--line", "1")
+CHECK = ("check", "--line", "1")
+TILES = ("tiles", "--line", "1", "--picture", "grid.png")
+BUILD = ("build-engine", "--recipe", "stripes", "--backend", "onnxruntime")
+TRAIN = ("train", "good", "--recipe", "new", "--tile-px", "64", "--region", "whole")
+CALIBRATE = ("calibrate", "good", "--recipe", "stripes", "--line", "1")
+EVALUATE = ("evaluate", "tree", "--recipe", "stripes", "--backend", "onnxruntime", "--overlap-px", "0")
+
+Spoil = Callable[[Path], Any]
+
+
+def save(file: Path, pixels: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(file), pixels)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plant that runs: engine, limits, frames to play, good images, and a tree of faults."""
+    folder = tmp_path_factory.mktemp("whole")
+    site = make_site(folder)
+    make_recipe(site, "stripes")
+    for number in range(8):
+        save(folder / f"good/{number}.png", weave(number, HEIGHT, WIDTH))
+    for number in range(10, 14):
+        save(folder / f"frames/{number}.png", weave(number, HEIGHT, WIDTH))
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[80:96, 150:166] = 255
+    for number in range(2):
+        pixels = weave(20 + number, HEIGHT, WIDTH)
+        save(folder / f"tree/test/good/{number}.png", pixels)
+        save(folder / f"tree/test/hole/{number}.png", np.where(mask > 0, 0, pixels))
+        save(folder / f"tree/ground_truth/hole/{number}_mask.png", mask)
+    calibrate(folder / "good", "stripes", "1", site)
+    return folder
+
+
+@pytest.fixture
+def plant(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, to be spoilt; commands start there, as a person's do."""
+    folder = tmp_path / "plant"
+    shutil.copytree(whole, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("INSPECTOR_CONFIG", raising=False)
+    return folder
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file, temporary ones too."""
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def invoke(*words: str) -> Result:
+    """In this process; what ends a command is never an exception that nobody took care of."""
+    result = CliRunner().invoke(main, words, prog_name="inspector")
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    return result
+
+
+def own_words(stderr: str) -> list[str]:
+    """Without what libpng says for itself inside OpenCV 4; it can't be told not to."""
+    return [line for line in stderr.splitlines() if not line.startswith("libpng error:")]
+
+
+def one_sentence(stderr: str) -> str:
+    (line,) = own_words(stderr)
+    assert line.startswith("inspector: ")
+    assert "Traceback" not in line
+    return line
+
+
+def refusal(plant: Path, code: int, *words: str) -> str:
+    """The sentence that a command ends with; not a file of the plant is another, fewer or more than before."""
+    before = contents(plant)
+    result = invoke(*words)
+    assert result.exit_code == code, result.output
+    assert contents(plant) == before
+    return one_sentence(result.stderr)
+
+
+def usage_error(*words: str) -> str:
+    """click's own, for arguments that can't be parsed."""
+    result = invoke(*words)
+    assert result.exit_code == 2
+    usage, _try, _, error = result.stderr.splitlines()
+    assert usage.startswith("Usage: inspector")
+    assert error.startswith("Error: ")
+    return error
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "inspector", *words]
+
+
+def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*words),
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*words: str, **environment: str) -> tuple[int, str, str]:
+    with start(*words, **environment) as process:
+        out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+def edit(old: str, new: str, file: str = "config.toml") -> Spoil:
+    def spoil(plant: Path) -> None:
+        text = (plant / file).read_text()
+        assert old in text
+        (plant / file).write_text(text.replace(old, new, 1))
+
+    return spoil
+
+
+def write(text: str | bytes, file: str = "config.toml") -> Spoil:
+    return lambda plant: (plant / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def remove(file: str) -> Spoil:
+    return lambda plant: (plant / file).unlink()
+
+
+def cut_short(file: str, size: int = 500) -> Spoil:
+    return lambda plant: (plant / file).write_bytes((plant / file).read_bytes()[:size])
+
+
+def flip_a_bit(file: str) -> Spoil:
+    def spoil(plant: Path) -> None:
+        data = bytearray((plant / file).read_bytes())
+        data[len(data) // 2] ^= 1
+        (plant / file).write_bytes(data)
+
+    return spoil
+
+
+def twice(new_id: str) -> Spoil:
+    """The one line of the plant once more, under this id."""
+
+    def spoil(plant: Path) -> None:
+        text = (plant / "config.toml").read_text()
+        again = text[text.index("[line.1]") :].replace("[line.1]", f"[line.{new_id}]")
+        (plant / "config.toml").write_text(text + again)
+
+    return spoil
+
+
+def replayed(frames_per_s: float) -> Spoil:
+    """Frames again and again, on sockets that a listener finds."""
+
+    def spoil(plant: Path) -> None:
+        edit('path = "frames"', f'path = "frames", loop = true, frames_per_s = {frames_per_s}')(plant)
+        for name in ("verdicts", "maps", "replay"):
+            edit(f'{name} = "tcp://127.0.0.1:*"', f'{name} = "ipc://{plant}/{name}"')(plant)
+
+    return spoil
+
+
+# -- the config -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (remove("config.toml"), "config.toml: no such file; name the plant's file with --config"),
+        (write("plant = \n"), "config.toml: not valid TOML: Invalid value (at line 1, column 9)"),
+        (write(b"\xff\xfe"), "it must be a UTF-8 text file"),
+        (write(""), "key 'plant' is missing in the top of the file"),
+        (write('plant = "x"\nline = 3\n'), "line: expected a table, got `int` (it is 3)"),
+        (write('plant = "x"\n[line]\n'), "there is no line '1'; the plant has: none"),
+        (
+            edit("mm_per_px", "mm_per_pix"),
+            "unknown key 'mm_per_pix' in [line.1.web]; did you mean 'mm_per_px'?",
+        ),
+        (edit('"stripes"', "3"), "line.1.recipe: expected `str`, got `int` (it is 3)"),
+        (
+            edit("mm_per_px = 0.2", "mm_per_px = -1"),
+            "line.1.web.mm_per_px: expected `float` > 0.0 (it is -1)",
+        ),
+        (edit("speed_m_min = 6", "speed_m_min = nan"), "line.1.web.speed_m_min: expected `float` > 0.0"),
+        (edit("m = 10000", "m = inf"), "line.1.web.encoder_counts_per_m: expected `float` <= 1"),
+        (edit("[line.1]", "[line.1]\nreject_distance_m = inf"), "line.1.reject_distance_m: expected `float`"),
+        (edit("[line.1]", "[line.1]\noverload = { deadline_ms = inf }"), "overload.deadline_ms: expected"),
+        (edit("[line.1]", "[line.1]\nlanes = { edges_mm = [0, nan, 20] }"), "line.1.lanes.edges_mm"),
+        (
+            edit('"tcp://127.0.0.1:*"', '"tcp://127.0.0.1:99999"'),
+            "there is no port 99999; the last one is 65535",
+        ),
+        (edit("overlap_mm = 0", "overlap_mm = 9"), "overlap_mm = 9 is more than half of size_mm = 12.8"),
+        (twice("1"), "line '1' stands there twice (at line 9, column 8); give each line an id of its own"),
+        (twice('"a b"'), "line.a b: an id is 1 to 32 letters, digits, '-' or '_'"),
+    ],
+)
+def test_a_config_that_can_not_be(plant: Path, spoil: Spoil, said: str) -> None:
+    spoil(plant)
+    sentence = refusal(plant, 2, *RUN)
+    assert sentence.startswith("inspector: ")
+    assert "config.toml: " in sentence
+    assert said in sentence
+    assert refusal(plant, 2, *CHECK) == sentence
+
+
+@pytest.mark.parametrize("words", [RUN, CHECK, TILES, CALIBRATE, ("events", "--line", "1")])
+def test_an_unknown_line_names_those_there_are(plant: Path, words: tuple[str, ...]) -> None:
+    twice("2")(plant)
+    sentence = refusal(plant, 2, *words, "--line", "9")
+    assert sentence.endswith("config.toml: there is no line '9'; the plant has: 1, 2")
+
+
+def test_two_lines_on_one_endpoint(plant: Path) -> None:
+    edit("tcp://127.0.0.1:*", "tcp://127.0.0.1:5999")(plant)
+    twice("2")(plant)
+    sentence = refusal(plant, 2, *RUN)
+    assert "line.2.bus.verdicts and line.1.bus.verdicts are both tcp://127.0.0.1:5999; each needs" in sentence
+
+
+# -- cameras ----------------------------------------------------------------------------------------------
+
+
+def genicam(producer: Path | str, serial: str = "SIM0001", **features: object) -> Spoil:
+    settings = {"Width": WIDTH, "Height": HEIGHT, **features}
+    table = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
+    camera = f'kind = "genicam", producer = "{producer}", serial = "{serial}", features = {{ {table} }}'
+    return edit(FOLDER, f"{{ {camera} }}")
+
+
+@pytest.mark.parametrize(
+    ("code", "settings", "said"),
+    [
+        (3, {"producer": "nowhere.cti"}, "nowhere.cti: no such producer; install the camera vendor's"),
+        (3, {"producer": "config.toml"}, "can't be loaded as a GenTL producer (invalid ELF header); install"),
+        (
+            3,
+            {"serial": "NOPE"},
+            "no camera with serial 'NOPE'; simcam.cti sees: SimCam SimLine SIM0001 (free)",
+        ),
+        (3, {"PixelFormat": "Mono7"}, "features.PixelFormat = 'Mono7' must be one of: Mono8, Mono10"),
+        (
+            3,
+            {"Height": 99_999},
+            "camera SIM0001: features.Height = 99999 must be from 1 to 16384 in steps of 1",
+        ),
+        (3, {"Hieght": 128}, "there is no feature 'Hieght'; did you mean Height"),
+        (
+            2,
+            {"PixelFormat": "RGB8"},
+            "camera SIM0001 delivers RGB8, which is colour, but recipe stripes looks at",
+        ),
+        (
+            2,
+            {"Height": 32},
+            "images of 256 x 32 px are smaller than a tile of 64 px square; use larger images",
+        ),
+    ],
+)
+def test_a_camera_that_can_not_be(
+    plant: Path, simcam: Path, code: int, settings: dict[str, Any], said: str
+) -> None:
+    genicam(**{"producer": simcam, **settings})(plant)
+    assert said in refusal(plant, code, *RUN)
+    assert said in refusal(plant, code, *TILES)
+    checked = invoke(*CHECK)
+    assert checked.exit_code == code
+    (failed,) = (row for row in checked.stdout.splitlines() if row.startswith("FAIL"))
+    assert said in failed
+    assert checked.stdout.endswith("NOT ready: mend what says FAIL\n")
+
+
+def test_no_camera_behind_the_producer(plant: Path, simcam: Path) -> None:
+    genicam(simcam)(plant)
+    code, _, err = finish(*RUN, SIMCAM_DEVICES="0")
+    assert code == 3
+    assert (
+        one_sentence(err) == "inspector: simcam.cti sees no camera; check power, cable and the link's address"
+    )
+
+
+def test_a_camera_that_another_line_has(plant: Path, simcam: Path) -> None:
+    """Another process runs another line of the plant with it, and goes on."""
+    genicam(simcam)(plant)
+    twice("2")(plant)
+    limits = (plant / LIMITS).read_text().replace('line = "1"', 'line = "2"')
+    (plant / "calibration/line-2.stripes.toml").write_text(limits)
+    with start("run", "--line", "2") as other:
+        assert other.stdout is not None
+        assert other.stdout.readline().startswith("line 2 ready")
+        sentence = refusal(plant, 3, *RUN)
+        assert sentence == (
+            "inspector: camera SIM0001 is taken: camera SIM0001 is in use by another process; "
+            "end the other program, or wait for its time-out"
+        )
+        assert "SIM0001 (taken by another program)" in invoke("cameras").stdout
+        assert other.poll() is None
+        other.terminate()
+        other.communicate(timeout=PATIENCE_S)
+    assert other.returncode == 0
+    assert invoke(*RUN, "--frames", "1").exit_code == 0
+
+
+def test_cameras_without_a_producer(plant: Path, monkeypatch: pytest.MonkeyPatch, simcam: Path) -> None:
+    monkeypatch.delenv("GENICAM_GENTL64_PATH", raising=False)
+    assert "no producer is known; name one with --producer" in refusal(plant, 3, "cameras")
+    assert "x.cti: no such producer; install" in refusal(plant, 3, "cameras", "--producer", "x.cti")
+    assert "none.toml: no such file" in refusal(plant, 2, "cameras", "--config", "none.toml")
+    listed = invoke("cameras", "--producer", "x.cti", "--producer", str(simcam))
+    assert listed.exit_code == 0
+    assert listed.stdout.startswith("x.cti: no such producer")
+    monkeypatch.setenv("VENDOR", str(simcam.parent))
+    genicam("$VENDOR/simcam.cti")(plant)
+    assert "SimCam SimLine SIM0001 (free)" in invoke("cameras").stdout
+
+
+def empty(folder: str) -> Spoil:
+    def spoil(plant: Path) -> None:
+        shutil.rmtree(plant / folder)
+        (plant / folder).mkdir()
+
+    return spoil
+
+
+def all_cut_short(plant: Path) -> None:
+    for file in (plant / "frames").iterdir():
+        cut_short(f"frames/{file.name}")(plant)
+
+
+def all_small(plant: Path) -> None:
+    for file in (plant / "frames").iterdir():
+        save(file, weave(1, 40, WIDTH))
+
+
+def colour(plant: Path) -> None:
+    edit('path = "frames"', 'path = "frames", pixel_format = "RGB8"')(plant)
+    for file in (plant / "frames").iterdir():
+        save(file, np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("code", "spoil", "said"),
+    [
+        (3, empty("frames"), "frames: there is no image to play in it (.png, .jpg"),
+        (
+            3,
+            lambda plant: shutil.rmtree(plant / "frames"),
+            "frames: can't be played (No such file or directory); ",
+        ),
+        (3, all_cut_short, "10.png: is damaged, cut short or no image; copy it again or take it away"),
+        (
+            2,
+            all_small,
+            "images of 256 x 40 px are smaller than a tile of 64 px square; use larger images, or",
+        ),
+        (
+            2,
+            colour,
+            "delivers RGB8, which is colour, but recipe stripes looks at grey; set another PixelFormat",
+        ),
+        (
+            2,
+            edit("size_mm = 12.8", "size_mm = 13"),
+            "recipe stripes was trained on 64 px; set size_mm = 12.8",
+        ),
+        (
+            2,
+            edit("[line.1]", '[line.1]\nregion = { kind = "fixed", left_mm = 1, right_mm = 6 }'),
+            "a region of 25 px is narrower than a tile of 64 px; widen it, or use a recipe with smaller tiles",
+        ),
+        (
+            2,
+            edit("[line.1]", '[line.1]\nregion = { kind = "fixed", left_mm = 1, right_mm = 60 }'),
+            "the region reaches to column 300, but frames are 256 px wide; set region.right_mm to fit",
+        ),
+    ],
+)
+def test_images_that_can_not_be_played(plant: Path, code: int, spoil: Spoil, said: str) -> None:
+    spoil(plant)
+    assert said in refusal(plant, code, *RUN)
+    assert said in refusal(plant, code, *TILES)
+    checked = invoke(*CHECK)
+    assert checked.exit_code == code
+    assert said in checked.stdout
+    assert "ready to run" not in checked.stdout
+
+
+def narrow(plant: Path) -> None:
+    save(plant / "frames/11.png", weave(11, 40, WIDTH))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "detail"),
+    [
+        (write(b"", "frames/11.png"), "11.png: is empty; copy it again or take it away"),
+        (cut_short("frames/11.png", 900), "11.png: is damaged, cut short or no image; copy it again or"),
+        (narrow, "the image is 256 x 40 px, less than 64 x 64 px"),
+    ],
+    ids=["empty", "cut short", "smaller than a tile"],
+)
+def test_a_broken_image_among_good_ones_is_named_and_counted(plant: Path, spoil: Spoil, detail: str) -> None:
+    replayed(5)(plant)
+    spoil(plant)
+    with (
+        Listener(f"ipc://{plant}/verdicts", hwm=0) as listener,
+        start(*RUN, "--frames", "4", "--summary", "s.json") as process,
+    ):
+        heard = {}
+        while len(heard) < 4:
+            verdict, _ = listener.next("verdict")
+            missed = {"want": "events", "kind": "verdict", "first": 1, "last": verdict["seq"] - 1}
+            if not heard and missed["last"]:
+                given, _ = ask(f"ipc://{plant}/replay", json.dumps(missed).encode())
+                heard |= {header["sequence"]: header for _, header in given}
+            heard[verdict["sequence"]] = verdict
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    assert not own_words(err)
+    assert [heard[n]["verdict"] for n in range(4)] == ["PASS", "NOT_INSPECTED", "PASS", "PASS"]
+    assert detail in heard[1]["detail"]
+    assert "4 triggers, 3 PASS, 0 FAIL, 1 NOT_INSPECTED" in out
+    assert json.loads((plant / "s.json").read_text())["reasons"] == {"frame_incomplete": 1}
+
+
+# -- the bus ----------------------------------------------------------------------------------------------
+
+
+def test_a_port_in_use(plant: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        edit("tcp://127.0.0.1:*", f"tcp://127.0.0.1:{port}")(plant)
+        sentence = refusal(plant, 5, *RUN)
+        checked = invoke(*CHECK)
+    said = (
+        f"line 1: bus.verdicts = tcp://127.0.0.1:{port} can't be bound (Address already in use); does another"
+    )
+    assert said in sentence
+    assert checked.exit_code == 5
+    assert f"FAIL  ports    {said}" in checked.stdout
+
+
+def test_a_line_that_runs_already_is_left_alone(plant: Path) -> None:
+    replayed(20)(plant)
+    with Listener(f"ipc://{plant}/verdicts") as listener, start(*RUN) as process:
+        listener.next("verdict")
+        sentence = refusal(plant, 5, *RUN)
+        assert sentence == f"inspector: line 1 runs already (process {process.pid}); end that one first"
+        assert f"FAIL  ports    line 1 runs already (process {process.pid})" in invoke(*CHECK).stdout
+        verdict, _ = listener.next("verdict")
+        assert verdict["verdict"] == "PASS"
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+
+
+def test_open_to_others_without_keys(plant: Path) -> None:
+    edit("tcp://127.0.0.1:*", "tcp://*:5999")(plant)
+    assert "needs keys; run `inspector keys FOLDER --client NAME` and set bus.keys" in refusal(plant, 5, *RUN)
+    edit('verdicts = "tcp://*', 'keys = "keys", verdicts = "tcp://*')(plant)
+    assert "server.key_secret: no usable key" in refusal(plant, 5, *RUN)
+    assert "client-events.key_secret: no usable key" in refusal(plant, 5, "events", "--line", "1")
+
+
+def test_keys_are_made_for_all_clients_or_for_none(plant: Path) -> None:
+    assert "client '../b': a name is" in refusal(
+        plant, 5, "keys", "keys", "--client", "a", "--client", "../b"
+    )
+    assert invoke("keys", "keys", "--client", "a").exit_code == 0
+    assert "client 'a' has a key already; delete it" in refusal(plant, 5, "keys", "keys", "--client", "a")
+    sentence = refusal(plant, 5, "keys", "config.toml/keys")
+    assert sentence.endswith("can't be written (Not a directory); free the disk or name another folder")
+
+
+# -- engines and limits -----------------------------------------------------------------------------------
+
+REBUILD = "run `inspector build-engine --recipe stripes --backend onnxruntime`"
+RETRAIN = "run `inspector train DATA --recipe stripes`"
+RECALIBRATE = "run `inspector calibrate DATA --recipe stripes --line 1`"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file", "said", "remedy"),
+    [
+        (remove(MANIFEST), MANIFEST, "no engine was built for onnxruntime on this machine", REBUILD),
+        (write("x", MANIFEST), MANIFEST, "not valid TOML", REBUILD),
+        (edit("precision", "precison", MANIFEST), MANIFEST, "unknown key `precison`", REBUILD),
+        (edit('recipe = "', 'recipe = "x', MANIFEST), MANIFEST, "belongs to recipe 'xstripes'", REBUILD),
+        (edit('version = "', 'version = "9', MANIFEST), MANIFEST, "another library version: 9", REBUILD),
+        (flip_a_bit(MODEL), MODEL, "not the graph that recipe.toml vouches for", RETRAIN),
+        (remove(MODEL), MODEL, "no such file; bring back the file", RETRAIN),
+        (flip_a_bit("engines/stripes/golden.png"), "golden.png", "not the file that manifest.toml", REBUILD),
+        (edit('name = "', 'name = "x', RECIPE), RECIPE, "this is recipe 'xstripes' in a folder", RETRAIN),
+        (remove(RECIPE), RECIPE, "no such file", RETRAIN),
+        (write("x", RECIPE), RECIPE, "can't be read (Expected '='", RETRAIN),
+        (remove(LIMITS), LIMITS, "no such file", RECALIBRATE),
+        (write("", LIMITS), LIMITS, "missing key `line`", RECALIBRATE),
+        (
+            edit("limit_sigma = ", "limit_sigma = nan # ", LIMITS),
+            LIMITS,
+            "limit_sigma = nan must be",
+            RECALIBRATE,
+        ),
+        (
+            edit('onnx_sha256 = "', f'onnx_sha256 = "{"a" * 64}" # ', LIMITS),
+            LIMITS,
+            "another train",
+            RECALIBRATE,
+        ),
+        (edit("mm_per_px = 0.2", "mm_per_px = 0.3", LIMITS), LIMITS, "calibrated at 0.3 mm/px", RECALIBRATE),
+    ],
+)
+def test_an_engine_or_limit_that_nobody_vouches_for(
+    plant: Path, spoil: Spoil, file: str, said: str, remedy: str
+) -> None:
+    spoil(plant)
+    sentence = refusal(plant, 4, *RUN)
+    assert f"{file}: " in sentence
+    assert said in sentence
+    assert remedy in sentence
+    checked = invoke(*CHECK)
+    assert checked.exit_code == 4
+    assert said in checked.stdout or file == RECIPE
+
+
+def test_a_plan_of_which_a_byte_changed(plant: Path) -> None:
+    assert invoke("build-engine", "--recipe", "stripes").exit_code == 0
+    edit('backend = "onnxruntime"', 'backend = "openvino"')(plant)
+    assert invoke(*RUN).exit_code == 0
+    (plan,) = (plant / "engines/stripes/plans").iterdir()
+    flip_a_bit(str(plan.relative_to(plant)))(plant)
+    sentence = refusal(plant, 4, *RUN)
+    assert f"{plan}: not the file that manifest.toml vouches for" in sentence
+    assert "run `inspector build-engine --recipe stripes --backend openvino`" in sentence
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("build-engine",), ("calibrate", "good", "--line", "1"), ("evaluate", "tree")],
+    ids=["build-engine", "calibrate", "evaluate"],
+)
+def test_a_recipe_that_is_not_there(plant: Path, words: tuple[str, ...]) -> None:
+    sentence = refusal(plant, 4, *words, "--recipe", "strips")
+    assert "engines/strips/recipe.toml: no such recipe (there are: stripes); run `inspector train" in sentence
+    assert "must be 1 to 64 letters, digits" in usage_error(*words, "--recipe", "../stripes")
+
+
+def test_a_graph_that_changed_is_not_built(plant: Path) -> None:
+    flip_a_bit(MODEL)(plant)
+    assert "not the graph that recipe.toml vouches for" in refusal(plant, 4, *BUILD)
+
+
+# -- images to learn from and to measure on ----------------------------------------------------------------
+
+
+def few(folder: str, count: int) -> Spoil:
+    def spoil(plant: Path) -> None:
+        for file in sorted((plant / folder).iterdir())[count:]:
+            file.unlink()
+
+    return spoil
+
+
+LONG = "a" * 300
+MASK = "tree/ground_truth/hole/1_mask.png"
+
+
+@pytest.mark.parametrize(
+    ("words", "spoil", "said"),
+    [
+        (
+            TRAIN,
+            lambda plant: shutil.rmtree(plant / "good"),
+            "good: no such folder; give a folder of good images",
+        ),
+        (TRAIN, empty("good"), "good: no images here (.png, .jpg"),
+        (
+            TRAIN,
+            few("good", 4),
+            "good: 4 good images are too few; training wants at least 5, better 20 or more",
+        ),
+        (
+            TRAIN,
+            cut_short("good/3.png"),
+            "good/3.png: not a readable image (damaged or cut short?); remove it or",
+        ),
+        (
+            CALIBRATE,
+            lambda plant: shutil.rmtree(plant / "good"),
+            "good: no such folder; give a folder of good",
+        ),
+        (
+            CALIBRATE,
+            few("good", 2),
+            "a limit for line 1 wants at least 50; give 5 images like these or 0.11 m of",
+        ),
+        (
+            CALIBRATE,
+            cut_short("good/3.png"),
+            "good/3.png: not a readable image (damaged or cut short?); remove",
+        ),
+        (
+            CALIBRATE,
+            edit("[line.1]", '[line.1]\nregion = { kind = "fixed", left_mm = 52, right_mm = 70 }'),
+            "good/0.png: 256 px wide, but the line's region reaches to column 350; take the image out, or set",
+        ),
+        (
+            ("calibrate", LONG, *CALIBRATE[2:]),
+            lambda plant: None,
+            ": can't be read (File name too long); give a",
+        ),
+        (EVALUATE, lambda plant: shutil.rmtree(plant / "tree"), "tree: no such folder; give a folder"),
+        (
+            ("evaluate", "good", *EVALUATE[2:]),
+            lambda plant: None,
+            "good: no test images; evaluate wants test/good and test/<fault> as MVTec AD has them",
+        ),
+        (
+            EVALUATE,
+            lambda plant: save(plant / MASK, np.zeros((100, WIDTH), np.uint8)),
+            "1_mask.png: the mask is 256x100 px but its image 256x128; draw it anew on the image, or take both out",
+        ),
+        (EVALUATE, remove("tree/test/hole/1.png"), "1_mask.png: a mask without an image; it must be called"),
+        (EVALUATE, cut_short("tree/test/hole/1.png"), "tree/test/hole/1.png: not a readable image"),
+    ],
+)
+def test_images_that_can_not_be_learnt_or_measured(
+    plant: Path, words: tuple[str, ...], spoil: Spoil, said: str
+) -> None:
+    spoil(plant)
+    assert said in refusal(plant, 6, *words)
+
+
+# -- full disks -------------------------------------------------------------------------------------------
+
+FULL = (
+    "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200));"
+    "from inspector.cli import main; main(prog_name='inspector')"
+)
+
+
+def on_a_full_disk(*words: str) -> tuple[int, str, str]:
+    """A process that may write no file beyond 200 bytes meets the same error as a disk without room."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *words], capture_output=True, text=True, timeout=30, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "file", "told"),
+    [
+        ((*RUN, "--summary", "shift.json"), "shift.json", "4 triggers, 4 PASS"),
+        (CALIBRATE, LIMITS, ""),
+        (TILES, "grid.png", ""),
+        ((*EVALUATE, "--json", "figures.json"), "figures.json", "image_auroc"),
+        ((*EVALUATE, "--pictures", "out"), "out/good-0.png", ""),
+        (BUILD, MANIFEST, ""),
+    ],
+    ids=["run", "calibrate", "tiles", "evaluate --json", "evaluate --pictures", "build-engine"],
+)
+def test_a_full_disk_costs_no_earlier_file(plant: Path, words: tuple[str, ...], file: str, told: str) -> None:
+    """And what there is to tell is told."""
+    if not (plant / file).exists():
+        (plant / file).parent.mkdir(exist_ok=True)
+        (plant / file).write_text("of an earlier run")
+    before = contents(plant)
+    code, out, err = on_a_full_disk(*words)
+    assert code == 4
+    assert one_sentence(err).endswith(
+        f"{file}: can't be written (File too large), what was there before is untouched; "
+        "free the disk or mend the path, then run it again"
+    )
+    assert told in out
+    assert contents(plant) == before
+
+
+def test_a_full_disk_leaves_no_half_of_a_key(plant: Path) -> None:
+    code, _, err = on_a_full_disk("keys", "keys")
+    assert code == 5
+    assert "can't be written (File too large); free the disk or name another folder" in one_sentence(err)
+    assert not list((plant / "keys").glob("*.key*"))
+    assert invoke("keys", "keys").exit_code == 0
+
+
+@pytest.mark.parametrize("words", [(*RUN, "--summary"), (*EVALUATE, "--json")], ids=["run", "evaluate"])
+def test_a_folder_that_can_not_be_written_is_found_out_before_the_work(
+    plant: Path, words: tuple[str, ...]
+) -> None:
+    for file, why in (
+        ("no/such/shift.json", "No such file or directory"),
+        ("config.toml/shift.json", "Not a directory"),
+        ("/proc/shift.json", "No such file or directory"),
+    ):
+        result = invoke(*words, file)
+        assert (result.exit_code, result.stdout) == (2, "")
+        said = f"inspector: {file}: can't be written there ({why}); make the folder, or name another file"
+        assert one_sentence(result.stderr) == said
+    assert not (plant / "no").exists()
+
+
+def test_a_log_that_can_not_be_written_does_not_stop_the_line(plant: Path) -> None:
+    replayed(20)(plant)
+    with Listener(f"ipc://{plant}/verdicts") as listener, Path("/dev/full").open("w") as full:
+        process = subprocess.Popen(
+            command(*RUN, "--summary", "s.json"), stdout=full, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(10):
+            verdict, _ = listener.next("verdict")
+            assert verdict["verdict"] == "PASS"
+        process.terminate()
+        _, err = process.communicate(timeout=PATIENCE_S)
+        assert last_state(listener) == "Halted"
+    log, report = err.splitlines()
+    assert log == "inspector: log lines can't be written (No space left on device); the line goes on"
+    assert report.startswith("inspector: output: No space left on device; free the disk")
+    assert process.returncode == 4
+    assert json.loads((plant / "s.json").read_text())["state"] == "Halted"
+
+
+def test_a_line_whose_output_is_closed_runs(plant: Path) -> None:
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command(*RUN, "--summary", "s.json")]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((plant / "s.json").read_text())["outcomes"]["PASS"] == 4
+
+
+# -- arguments --------------------------------------------------------------------------------------------
+
+
+def test_truth_is_the_looms_alone(plant: Path) -> None:
+    sentence = refusal(plant, 2, *RUN, "--truth")
+    assert sentence == (
+        "inspector: line 1: --truth needs a camera of kind 'loom'; only the loom knows its faults"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("rum",), "No such command 'rum'"),
+        (("run", "--lin", "1"), "No such option"),
+        (("run",), "Missing option '--line'."),
+        ((*RUN, "--frames", "0"), "'--frames': 0 is not in the range x>=1."),
+        ((*RUN, "--frames", "x"), "'--frames': 'x' is not a valid integer"),
+        ((*RUN, "--seconds", "nan"), "'--seconds': nan is not a finite number."),
+        ((*RUN, "--summary", "good"), "'--summary': File 'good' is a directory."),
+        (("events", "--line", "1", "--silence", "nan"), "'--silence': nan is not a finite number."),
+        (("events", "--line", "1", "--silence", "-1"), "'--silence': -1.0 is not in the range x>0.0."),
+        (("events", "--line", "1", "--kind", "verdct"), "'--kind': 'verdct' is not one of 'verdict', 'tile'"),
+        ((*CALIBRATE, "--false-alarms-per-100m", "inf"), "inf is not a finite number."),
+        ((*EVALUATE, "--limit", "nan"), "'--limit': nan is not a finite number."),
+        ((*BUILD, "--precision", "fp8"), "'--precision': 'fp8' is not one of 'auto', 'fp32'"),
+        ((*TRAIN[:2], "--recipe", "../x"), "'--recipe': '../x' must be 1 to 64 letters, digits"),
+        (("train", "config.toml", "--recipe", "x"), "Directory 'config.toml' is a file."),
+    ],
+)
+def test_arguments_that_can_not_be(plant: Path, words: tuple[str, ...], said: str) -> None:
+    before = contents(plant)
+    assert said in usage_error(*words)
+    assert contents(plant) == before
+
+
+def test_a_rate_of_false_alarms_that_can_not_be(plant: Path) -> None:
+    sentence = refusal(plant, 2, *CALIBRATE, "--false-alarms-per-100m", "1e6")
+    assert sentence.endswith(
+        "1e+06 false alarms per 100 m can't be had: line 1 has 31250 tiles there; give a number below that"
+    )
+
+
+# -- signals ----------------------------------------------------------------------------------------------
+
+
+def last_state(listener: Listener) -> str:
+    """The one after which a line says no more."""
+    while True:
+        state, _ = listener.next("state")
+        if state["state"] in ("Halted", "Error"):
+            return str(state["state"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_line_in_order(plant: Path, number: signal.Signals) -> None:
+    replayed(20)(plant)
+    with Listener(f"ipc://{plant}/verdicts") as listener, start(*RUN, "--summary", "s.json") as process:
+        listener.next("verdict")
+        sent_s = time.monotonic()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=PATIENCE_S)
+        took_s = time.monotonic() - sent_s
+        assert last_state(listener) == "Halted"
+    assert (process.returncode, err) == (0, "")
+    assert took_s < 2.0
+    assert re.search(r"^line 1: .* m in .* triggers, ", out, re.MULTILINE)
+    assert json.loads((plant / "s.json").read_text())["state"] == "Halted"
+
+
+@pytest.mark.parametrize(
+    ("words", "pipe"),
+    [
+        ((*TRAIN, "--weights", "pipe.safetensors"), "pipe.safetensors"),
+        ((*CALIBRATE, "--config", "pipe.toml"), "pipe.toml"),
+        (("events", "--line", "1", "--config", "pipe.toml"), "pipe.toml"),
+    ],
+    ids=["train", "calibrate", "events"],
+)
+def test_ctrl_c_ends_the_other_commands_with_130(plant: Path, words: tuple[str, ...], pipe: str) -> None:
+    """Each waits for a pipe that nobody writes to, so that the signal comes in its midst and not before."""
+    os.mkfifo(pipe)
+    before = contents(plant)
+    with start(*words) as process:
+        writer = opened_by(process, pipe)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE_S)
+        os.close(writer)
+    assert (process.returncode, out, err) == (INTERRUPTED, "", "inspector: interrupted\n")
+    assert contents(plant) == before
+
+
+def opened_by(process: subprocess.Popen[str], pipe: str) -> int:
+    """The pipe's other end, as soon as the process has opened its own."""
+    until_s = time.monotonic() + 3 * PATIENCE_S
+    while process.poll() is None and time.monotonic() < until_s:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # no reader yet
+            time.sleep(0.005)
+    raise AssertionError(f"nobody opened {pipe}: {process.communicate()}")
+
+
+# -- what a person looks up -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    for option in ("--help", "-h"):
+        result = invoke(name, option)
+        assert result.exit_code == 0
+        assert re.search(rf"^ +Examples?:\n +inspector {name}\b", result.stdout, re.MULTILINE)
+
+
+def test_the_exit_codes_of_readme_and_help_are_those_of_the_errors() -> None:
+    codes = {0, INTERRUPTED} | {error.exit_code for error in InspectorError.__subclasses__()}
+    assert len(codes) == 2 + len(InspectorError.__subclasses__())
+    table = re.findall(r"^\| (\d+) \| .+ \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {int(code) for code in table} == codes
+    for words in (
+        (),
+        *((name,) for name in ("run", "check", "train", "calibrate", "build-engine", "evaluate")),
+    ):
+        (told,) = re.findall(r"Exit codes: (.*?)\.\n", invoke(*words, "--help").stdout, re.DOTALL)
+        assert {int(code) for code in re.findall(r"\b(\d+) ", told)} == codes
