@@ -125,7 +125,6 @@ def main() -> None:
     \b
     A line, from nothing:
       inspector train good-frames/ --recipe denim
-      inspector build-engine --recipe denim
       inspector calibrate more-good-frames/ --recipe denim --line 3
       inspector check --line 3
       inspector run --line 3
@@ -367,7 +366,7 @@ def train(
     """Teach a recipe from good images alone: a folder of them, or an MVTec-style tree's train/good.
 
     Needs the extra: pip install "inspector-line[train]". Ctrl-C keeps what was learnt; the same command
-    goes on from there.
+    goes on from there. Ends with an engine for this machine's CPU, as build-engine makes it.
 
     \b
     Examples:
@@ -401,8 +400,9 @@ def train(
     training = learnt.training
     click.echo(
         f"recipe {recipe}: learnt from {len(training.learnt)} images, {len(training.validation)} held back, "
-        f"best after epoch {training.epochs}; now: inspector build-engine --recipe {recipe}"
+        f"best after epoch {training.epochs}"
     )
+    _build(config_file, recipe, "openvino", "auto")  # so that this machine can calibrate and evaluate at once
 
 
 @main.command(epilog=EXIT_CODES)
@@ -456,6 +456,10 @@ def build_engine(config_file: Path, recipe: str, backend: str, precision: str) -
       inspector build-engine --recipe denim --backend onnxruntime
       inspector build-engine --recipe denim --precision fp32
     """
+    _build(config_file, recipe, backend, precision)
+
+
+def _build(config_file: Path, recipe: str, backend: str, precision: str) -> None:
     from inspector import backends
 
     manifest = backends.build_engine(_site(config_file).engines / recipe, backend, precision, click.echo)

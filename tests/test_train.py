@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from inspector import config
-from inspector.backends import golden
+from inspector.backends import golden, open_backend
 from inspector.backends.artifact import load_recipe, sha256_of
 from inspector.cameras.loom import Loom
 from inspector.learning.images import Cut, ImageFile, cut_tiles, read_image
@@ -104,6 +104,7 @@ def test_training_leaves_a_whole_recipe(plant: Path, weights: list[Path]) -> Non
     kept = golden.golden_tiles(folder, recipe, "")
     assert len(np.unique(kept, axis=0)) == golden.COUNT
     assert all((tile == own).all((1, 2)).any() for tile in kept), "golden tiles are held-back tiles"
+    open_backend(folder, "openvino").close()
 
 
 def test_from_good_images_to_a_limit_and_to_figures(plant: Path) -> None:
@@ -138,7 +139,7 @@ def test_interrupted_training_goes_on_and_ends_the_same(plant: Path, weights: li
     engine = plant / "engines" / "again"
     first = inspector(plant, *training("again", weights, "--epochs", "1"))
     assert first.returncode == 0, first.stderr
-    before = {file.name: file.read_bytes() for file in engine.iterdir()}
+    before = {file: file.read_bytes() for file in engine.rglob("*") if file.is_file()}
 
     anew = training("again", weights, "--overwrite")
     checkpoint = engine / "training" / "checkpoint.safetensors"
@@ -151,7 +152,7 @@ def test_interrupted_training_goes_on_and_ends_the_same(plant: Path, weights: li
         running.send_signal(signal.SIGINT)
         said, complaint = running.communicate(timeout=50)
     assert (running.returncode, said, complaint) == (130, "", "inspector: interrupted\n")
-    assert {name: (engine / name).read_bytes() for name in before} == before
+    assert {file: file.read_bytes() for file in before} == before
     with safe_open(checkpoint, "pt") as stored:
         standing = json.loads(stored.metadata()["inspector"])["standing"]
     assert 1 <= standing["epoch"] < EPOCHS
