@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +131,20 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "inspector", *words]
 
 
-def start(*words: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*words),
+@contextmanager
+def start(*words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        # What is started in a script's background, these tests too, ignores Ctrl-C and hands that on.
+        ["env", "--default-signal=INT", *command(*words)],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # one that has ended is left alone; none outlives a test that failed
 
 
 def finish(*words: str, **environment: str) -> tuple[int, str, str]:
@@ -850,8 +857,8 @@ def test_ctrl_c_ends_the_other_commands_with_130(plant: Path, words: tuple[str, 
     with start(*words) as process:
         writer = opened_by(process, pipe)
         process.send_signal(signal.SIGINT)
+        os.close(writer)  # the signal may have come just before the wait; the wait ends here at the latest
         out, err = process.communicate(timeout=PATIENCE_S)
-        os.close(writer)
     assert (process.returncode, out, err) == (INTERRUPTED, "", "inspector: interrupted\n")
     assert contents(plant) == before
 
