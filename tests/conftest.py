@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from hypothesis import settings
 
 from tests.virtual_camera import SIMCAM
+
+# A job in a script's background inherits an ignored SIGINT, and would hand it on to the processes of tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("house", derandomize=True, database=None)  # the same examples every time
 settings.load_profile("house")
