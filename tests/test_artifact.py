@@ -22,6 +22,7 @@ from inspector.backends.artifact import (
     write_recipe,
 )
 from inspector.errors import ArtefactError
+from tests.conftest import ROOT
 from tests.graphs import write_tiny_recipe
 
 ENGINE = BuiltEngine(
@@ -47,10 +48,14 @@ def test_a_recipe_is_read_back_as_written(folder: Path) -> None:
     recipe = write_tiny_recipe(folder)
     assert load_recipe(folder) == recipe
     strange = {'a "quoted" näme\\with.dots/0.png': "3" * 64, "del\x7f.png": "4" * 64}
-    training = msgspec.structs.replace(recipe.training, learnt=strange, mm_per_px=0.1, seed=0)
+    training = msgspec.structs.replace(recipe.training, learnt=strange, mm_per_px=0.1, resize=256, seed=0)
     write_recipe(folder, msgspec.structs.replace(recipe, training=training))
     assert load_recipe(folder).training == training
     assert load_recipe(folder).learnt_sha256 == {"3" * 64, "4" * 64}
+
+
+def test_a_recipe_from_before_resize_was_written_down_loads() -> None:
+    assert load_recipe(ROOT / "engines/demo").training.resize is None
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(1, (48, 48)), (3, (48, 48, 3))])

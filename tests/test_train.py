@@ -137,8 +137,9 @@ def test_from_good_images_to_a_limit_and_to_figures(plant: Path) -> None:
 def test_interrupted_training_goes_on_and_ends_the_same(plant: Path, weights: list[Path]) -> None:
     """Ctrl-C: exit 130, the recipe before stays as it was, and the same command ends as one never interrupted."""
     engine = plant / "engines" / "again"
-    first = inspector(plant, *training("again", weights, "--epochs", "1"))
+    first = inspector(plant, *training("again", weights, "--epochs", "1", "--resize", "64"))
     assert first.returncode == 0, first.stderr
+    assert load_recipe(engine).training.resize == 64
     before = {file: file.read_bytes() for file in engine.rglob("*") if file.is_file()}
 
     anew = training("again", weights, "--overwrite")
@@ -161,6 +162,7 @@ def test_interrupted_training_goes_on_and_ends_the_same(plant: Path, weights: li
     assert resumed.returncode == 0, resumed.stderr
     one, other = load_recipe(plant / "engines" / "cloth"), load_recipe(engine)
     assert (one.onnx_sha256, one.training.epochs) == (other.onnx_sha256, other.training.epochs)
+    assert (one.training.resize, other.training.resize) == (None, None)
     assert not checkpoint.parent.exists()
 
 

@@ -54,6 +54,7 @@ class Training(Document, frozen=True, kw_only=True):
     weights_sha256: dict[str, Sha256] = {}  # of the teachers' weight files
     versions: dict[str, str] = {}  # of the libraries that trained and exported
     mm_per_px: float | None = None  # of the images, if known
+    resize: int | None = None  # whole images were squeezed to that square, px; None: native, or not told
 
 
 class Recipe(Document, frozen=True, kw_only=True):

@@ -137,6 +137,7 @@ def train(
             weights_sha256=hashes,
             versions={library: importlib.metadata.version(library) for library in ("torch", "onnx", "numpy")},
             mm_per_px=mm_per_px,
+            resize=resize,
         ),
     )
     # The recipe comes last: it vouches for the graph, and without it there is no recipe.
