@@ -478,54 +478,66 @@ def _build(config_file: Path, recipe: str, backend: str, precision: str) -> None
     "--resize", type=click.IntRange(min=32), help="Squeeze whole images to this many pixels square."
 )
 @click.option(
-    "--overlap-px", type=click.IntRange(min=0), default=32, show_default=True, help="Of native tiles."
+    "--line", "line_id", help="Id of the line whose limit and geometry hold; calibrated for this recipe."
+)
+@click.option(
+    "--overlap-px", type=click.IntRange(min=0), help="Of neighbouring tiles. Default: the line's, else 32."
 )
 @click.option(
     "--region",
     type=click.Choice(["whole", "auto"]),
-    default="whole",
-    show_default=True,
-    help="auto leaves out background and selvedge.",
+    help="auto leaves out background and selvedge. Default: the line's, else whole.",
 )
 @click.option(
-    "--pictures", type=click.Path(path_type=Path, file_okay=False), help="Image, truth, map, outline."
+    "--pictures",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write a report there, index.html, with a picture of every image.",
 )
-@click.option("--limit", type=ABOVE_0, help="Limit drawn in the pictures, sigma.")
-@click.option("--backend", type=BACKENDS, default="openvino", show_default=True)
+@click.option("--limit", type=ABOVE_0, help="A limit by hand, sigma; instead of the line's.")
+@click.option("--backend", type=BACKENDS, help="Default: the line's, else openvino.")
 def evaluate(
     data: Path,
     config_file: Path,
     recipe: str,
     json_file: Path | None,
     resize: int | None,
-    overlap_px: int,
-    region: Literal["whole", "auto"],
+    line_id: str | None,
+    overlap_px: int | None,
+    region: Literal["whole", "auto"] | None,
     pictures: Path | None,
     limit: float | None,
-    backend: str,
+    backend: str | None,
 ) -> None:
     """Measure a recipe on images with known faults: an MVTec-style tree (test/, ground_truth/).
 
+    False alarms and escapes are told at a limit: that of a calibrated --line, or one given by --limit.
+    Test images never set one.
+
     \b
     Examples:
-      inspector evaluate data/grid --recipe grid --json grid.json --resize 256
-      inspector evaluate data/cloth --recipe cloth --pictures out/cloth --overlap-px 0
+      inspector evaluate data/denim --recipe denim --line 3 --json denim.json --pictures out/denim
+      inspector evaluate data/grid --recipe grid --resize 256
     """
     from inspector.learning.evaluate import evaluate as measure
+    from inspector.learning.operating import line_under_test
     from inspector.view import progress_bar
 
     if json_file:
         _refuse_unwritable(json_file)
+    site = _site(config_file)
+    line = line_under_test(site, line_id, recipe) if line_id is not None else None
     with progress_bar("images") as progress:
         evaluation = measure(
             data,
-            _site(config_file).engines / recipe,
+            site.engines / recipe,
             backend=backend,
             resize=resize,
             overlap_px=overlap_px,
             region=region,
             pictures=pictures,
             limit_sigma=limit,
+            line=line,
+            warn=_tell,
             progress=progress,
         )
     click.echo(evaluation.summary())

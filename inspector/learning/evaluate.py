@@ -1,162 +1,61 @@
 """Evaluate: what a recipe's engine finds in an MVTec-style tree, in figures and in pictures.
 
 One score per image (its highest tile), one per tile, and one per pixel (cells drawn out bilinearly, the
-highest where tiles overlap). Nothing here is fitted to the test images.
+highest where tiles overlap). Nothing here is fitted to the test images, and no limit comes from them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
+from inspector import __version__
 from inspector.backends import open_backend
 from inspector.backends.artifact import Recipe, load_recipe
-from inspector.errors import DataError
-from inspector.interfaces import Backend
-from inspector.learning.images import (
-    GOOD,
-    SUFFIXES,
-    Cut,
-    DataFolder,
-    ImageFile,
-    Mask,
-    canvas,
-    canvas_mask,
-    open_data,
-    read_mask,
-)
-from inspector.learning.metrics import PixelFigures, auroc
-from inspector.learning.pictures import Shown, draw, write_page, write_picture
-from inspector.learning.report import Evaluation, ImageScore
-from inspector.learning.scoring import Scored, read_for, score_image, warm_up
-from inspector.records import F32, U8, Grid, Region
-from inspector.tiling import find_region
+from inspector.errors import ConfigError, DataError
+from inspector.interfaces import EngineInfo
+from inspector.learning import bootstrap
+from inspector.learning.collect import Collected
+from inspector.learning.images import GOOD, SUFFIXES, Cut, DataFolder, ImageFile, open_data
+from inspector.learning.operating import LineUnderTest, Peaks, Web, at_limit, operating_points, web_of
+from inspector.learning.page import Report, write_page
+from inspector.learning.pictures import Shown, draw, picture_name, write_picture
+from inspector.learning.report import Evaluation, FaultScore
+from inspector.learning.scoring import warm_up
+from inspector.learning.seeing import Look, Seen, above_on_canvas, on_canvas
+from inspector.records import U8, Grid, Region
+from inspector.tiling import find_region, grid_for, region_finder
+from inspector.tiling.region import whole_frame
+
+OVERLAP_PX = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """One image, gone through."""
+class _Limit:
+    """What the pictures draw, and whether figures may be held against it."""
 
-    file: ImageFile
-    pixels: U8  # [H, W] or [H, W, 3], resized where asked for
-    truth: Mask | None  # [H, W]; None: faulty, but no mask says where
-    scored: Scored | None  # None: no web to look at
-
-    @property
-    def name(self) -> str:
-        """Kind and file, as in the tree."""
-        return f"{self.file.kind}/{self.file.path.name}"
-
-
-class _Look:
-    """An engine and how it looks at images."""
-
-    def __init__(self, engine: Backend, recipe: Recipe, cut: Cut) -> None:
-        self.cut = cut
-        self.grid = Grid(recipe.tile_px, recipe.margin_px, cut.overlap_px, recipe.px_per_cell)
-        self._engine = engine
-        self._channels = recipe.channels
-
-    def at(self, file: ImageFile) -> _Seen:
-        """Read an image and its mask, and score it."""
-        image = read_for(file, self._channels)
-        truth = self._truth(file, (image.pixels.shape[0], image.pixels.shape[1]))
-        pixels = canvas(image.pixels, self.cut)
-        height, width = pixels.shape[:2]
-        region = Region(0, width, 0, height) if self.cut.region == "whole" else find_region(pixels)
-        scored = None
-        if region is not None:
-            scored = score_image(self._engine, self.grid, file.path, pixels, region)
-        return _Seen(file, pixels, truth, scored)
-
-    def _truth(self, file: ImageFile, shape: tuple[int, int]) -> Mask | None:
-        if file.kind == GOOD:
-            return canvas_mask(np.zeros(shape, np.bool_), self.cut)
-        if file.mask is None:
-            return None
-        mask = canvas_mask(read_mask(file, shape), self.cut)
-        return mask if mask.any() else None
-
-
-class _Results:
-    """What is kept of the images gone through."""
-
-    def __init__(self, grid: Grid, pictures: Path | None, limit_sigma: float | None) -> None:
-        self.pixels = PixelFigures()
-        self.images: list[ImageScore] = []
-        self.tile_scores: list[F32] = []
-        self.tile_faulty: list[Mask] = []
-        self.shown: list[Shown] = []
-        self.seconds = 0.0
-        self.masks = 0
-        self.without_mask = 0
-        self.without_web = 0
-        self.faults_outside = 0
-        self._grid = grid
-        self._pictures = pictures
-        self._limit_sigma = limit_sigma
-
-    def add(self, seen: _Seen) -> None:
-        """Count an image, and draw it where pictures are wanted."""
-        scored = seen.scored
-        if scored is None:
-            self.without_web += 1
-            return
-        score = float(scored.tile_scores.max())
-        self.images.append(ImageScore(seen.name, seen.file.kind, score, len(scored.tile_scores)))
-        self.seconds += scored.seconds
-        height, width = seen.pixels.shape[:2]
-        inside = _slices(scored.region)
-        judged, scores = np.zeros((height, width), np.bool_), np.zeros((height, width), np.float32)
-        judged[inside], scores[inside] = True, scored.pixel_scores(self._grid.px_per_cell)
-        if seen.truth is None:
-            self.without_mask += 1
-        else:
-            self.masks += seen.file.kind != GOOD
-            self.pixels.add(scores, seen.truth, judged)
-            self.faults_outside += _faults_outside(seen.truth, judged)
-            self.tile_scores.append(scored.tile_scores)
-            self.tile_faulty.append(_faulty_tiles(seen.truth[inside], scored, self._grid.tile_px))
-        if self._pictures is not None:
-            file = f"{seen.file.kind}-{seen.file.path.stem}.png"
-            picture = draw(seen.pixels, scores, judged, seen.truth, self._limit_sigma)
-            write_picture(self._pictures / file, picture)
-            self.shown.append(Shown(file, seen.name, score))
-
-
-def _slices(region: Region) -> tuple[slice, slice]:
-    return slice(region.top_px, region.bottom_px), slice(region.left_px, region.right_px)
-
-
-def _faulty_tiles(truth: Mask, scored: Scored, tile_px: int) -> Mask:
-    """Which tiles have a pixel of the mask: bool [N]. ``truth`` is the region's."""
-    tiles = (truth[row : row + tile_px, column : column + tile_px] for row, column in scored.origins_px)
-    return np.array([tile.any() for tile in tiles], np.bool_)
-
-
-def _faults_outside(truth: Mask, judged: Mask) -> int:
-    """How many 8-connected pieces of the mask no judged pixel touches."""
-    count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
-    touched = np.unique(labels[truth & judged])
-    return int(count - 1 - len(touched))
+    sigma: float | None
+    source: str
+    binding: bool  # set by calibration or by a person
 
 
 def evaluate(
     data: Path,
     recipe_dir: Path,
     *,
-    backend: str = "openvino",
+    backend: str | None = None,
     resize: int | None = None,
-    overlap_px: int = 32,
-    region: Literal["whole", "auto"] = "whole",
+    overlap_px: int | None = None,
+    region: Literal["whole", "auto"] | None = None,
     pictures: Path | None = None,
     limit_sigma: float | None = None,
+    line: LineUnderTest | None = None,
+    warn: Callable[[str], None] = lambda sentence: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Score the test images of an MVTec-style tree.
@@ -164,18 +63,22 @@ def evaluate(
     Args:
         data: the tree: test/good, test/<fault>, ground_truth/<fault>.
         recipe_dir: engines/NAME, with an engine built for ``backend``.
-        backend: "openvino", "onnxruntime" or "tensorrt".
+        backend: "openvino", "onnxruntime" or "tensorrt"; None: the line's, without a line "openvino".
         resize: squeeze whole images to a square of that many pixels first; None: native resolution.
-        overlap_px: of neighbouring tiles.
-        region: "auto" leaves out background and selvedge.
+        overlap_px: of neighbouring tiles; None: the line's, without a line 32.
+        region: "auto" leaves out background and selvedge; None: the line's, without a line "whole".
         pictures: folder to write a picture of every image and an index.html to.
-        limit_sigma: limit drawn in the pictures; None: the highest tile of the tree's own train/good
-            images that the students never learnt from, where there are any.
+        limit_sigma: a limit given by hand, instead of the line's; None without a line: the pictures show the
+            highest tile of the tree's own train/good images that the students never learnt from, where there
+            are any, and no figure is held against it.
+        line: whose limit, grid, region, mm per pixel and tiles per metre hold; its limit must be this recipe's.
+        warn: told a sentence about what is probably a mistake, before the work.
         progress: told how many images are done, and of how many.
 
     Raises:
         DataError: images or masks can't be used; the message names them.
         ArtefactError: recipe or engine are missing, don't fit, or score NaN; pictures can't be written.
+        ConfigError: the line's grid doesn't fit the recipe, or images are to be squeezed for a line.
     """
     tree = open_data(data)
     if not tree.test:
@@ -184,80 +87,160 @@ def evaluate(
         )
     _refuse_stray_masks(tree)
     recipe = load_recipe(recipe_dir)
-    if overlap_px % recipe.px_per_cell:
-        raise DataError(
-            f"an overlap of {overlap_px} px is no multiple of the recipe's cell, {recipe.px_per_cell} px"
+    if line is not None and resize is not None:
+        raise ConfigError(
+            f"--resize {resize} with --line {line.line_id}: a line sees pixels as they are and its limit holds for "
+            "these; leave one of the two out"
         )
-    cut = Cut(recipe.tile_px, recipe.margin_px, overlap_px, resize, region)
-    engine = open_backend(recipe_dir, backend, 0)
+    mistake = _resize_warning(recipe, resize)
+    if mistake is not None:
+        warn(mistake)
+    backend = backend or (line.line.engine.backend if line else "openvino")
+    engine = open_backend(recipe_dir, backend, line.line.engine.threads if line else 0)
     try:
+        if overlap_px is None:
+            overlap_px = grid_for(line.line, engine.info).overlap_px if line else OVERLAP_PX
+        if overlap_px % recipe.px_per_cell:
+            raise DataError(
+                f"an overlap of {overlap_px} px is no multiple of the recipe's cell, {recipe.px_per_cell} px"
+            )
+        cut = Cut(recipe.tile_px, recipe.margin_px, overlap_px, resize)
+        look = Look(engine, recipe, cut, *_region(region, line))
+        web = web_of(line, engine.info) if line else None
         warm_up(engine)
-        look = _Look(engine, recipe, cut)
-        if pictures is not None and limit_sigma is None:
-            limit_sigma = _highest_unlearnt(tree.good, recipe, look)
-        results = _Results(look.grid, pictures, limit_sigma)
+        limit = _limit(limit_sigma, line, tree, look, drawn=pictures is not None)
+        collected = Collected(look.grid)
+        shown: list[Shown] = []
         for done, file in enumerate(tree.test):
             progress(done, len(tree.test))
-            results.add(look.at(file))
+            seen = look.at(file)
+            peaks = collected.add(seen)
+            if pictures is not None and peaks is not None:
+                shown.append(_draw(pictures, seen, peaks, look.grid, limit.sigma, shown))
         progress(len(tree.test), len(tree.test))
-        precision = engine.info.precision
+        evaluation = _evaluation(data, recipe, engine.info, look, collected, limit, line, web, mistake)
     finally:
         engine.close()
-    evaluation = _evaluation(data, recipe, backend, precision, cut, limit_sigma, results)
     if pictures is not None:
-        write_page(pictures / "index.html", evaluation.data, evaluation.summary(), results.shown)
+        write_page(pictures / "index.html", Report(evaluation, collected.peaks, collected.curves(), shown))
     return evaluation
+
+
+def _resize_warning(recipe: Recipe, resize: int | None) -> str | None:
+    trained = recipe.training.resize
+    if trained == resize:
+        return None
+    if trained is None:
+        return (
+            f"recipe {recipe.name} learnt from images at native resolution as far as its recipe.toml tells, but "
+            f"--resize {resize} squeezes these: leave it out, unless the recipe is older than that entry"
+        )
+    now = "are taken at native resolution" if resize is None else f"are squeezed to {resize} px"
+    return (
+        f"recipe {recipe.name} learnt from whole images squeezed to {trained} px square, but these {now}: "
+        f"give --resize {trained}"
+    )
+
+
+def _region(asked: str | None, line: LineUnderTest | None) -> tuple[str, Callable[[U8], Region | None]]:
+    """What the region is called, and the function that finds it."""
+    if asked is None and line is not None:
+        return line.line.region.kind, region_finder(line.line)
+    return ("auto", find_region) if asked == "auto" else ("whole", whole_frame)
+
+
+def _limit(
+    by_hand: float | None, line: LineUnderTest | None, tree: DataFolder, look: Look, *, drawn: bool
+) -> _Limit:
+    if by_hand is not None:
+        return _Limit(by_hand, "given by hand", binding=True)
+    if line is not None:
+        moved = line.limits.set_by_hand
+        source = f"line {line.line_id}, " + (f"set by hand: {moved}" if moved else "calibrated")
+        return _Limit(line.limits.limit_sigma, source, binding=True)
+    highest = _highest_unlearnt(tree.good, look) if drawn else None
+    if highest is None:
+        return _Limit(None, "none", binding=False)
+    source = "for the pictures alone: the highest good tile of train/good that the students never learnt from"
+    return _Limit(highest, source, binding=False)
+
+
+def _draw(
+    folder: Path, seen: Seen, peaks: Peaks, grid: Grid, limit_sigma: float | None, before: Sequence[Shown]
+) -> Shown:
+    assert seen.scored is not None, "only what was looked at is drawn"
+    judged, scores = on_canvas(seen, seen.scored, grid.px_per_cell)
+    above = None
+    if limit_sigma is not None:
+        above = above_on_canvas(seen, seen.scored, grid.px_per_cell, limit_sigma)
+    file = picture_name(seen.file.kind, seen.file.path.stem, {one.file for one in before})
+    write_picture(folder / file, draw(seen.pixels, scores, judged, seen.truth, above, limit_sigma))
+    return Shown(file, peaks, None if above is None else float(above[judged].mean()))
 
 
 def _evaluation(
     data: Path,
     recipe: Recipe,
-    backend: str,
-    precision: str,
-    cut: Cut,
-    limit_sigma: float | None,
-    results: _Results,
+    engine: EngineInfo,
+    look: Look,
+    collected: Collected,
+    limit: _Limit,
+    line: LineUnderTest | None,
+    web: Web | None,
+    mistake: str | None,
 ) -> Evaluation:
-    kinds = Counter(one.kind for one in results.images)
-    good = [one.score for one in results.images if one.kind == GOOD]
-    by_kind = {
-        kind: auroc(
-            good + (faulty := [one.score for one in results.images if one.kind == kind]),
-            [False] * len(good) + [True] * len(faulty),
-        )
-        for kind in sorted(kinds)
-        if kind != GOOD
-    }
-    tile_faulty = np.concatenate(results.tile_faulty) if results.tile_faulty else np.zeros(0, np.bool_)
-    tile_scores = np.concatenate(results.tile_scores) if results.tile_scores else np.zeros(0, np.float32)
-    tiles = sum(one.tiles for one in results.images)
+    figures = collected.figures()
+    tiles = sum(one.tiles for one in collected.scores)
+    held_against = limit.sigma if limit.binding and collected.peaks else None
     return Evaluation(
         recipe=recipe.name,
         onnx_sha256=recipe.onnx_sha256,
-        backend=backend,
-        precision=precision,
+        backend=engine.backend,
+        backend_version=engine.version,
+        precision=engine.precision,
+        inspector=__version__,
+        date_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         data=data.resolve().name,
-        resize=cut.resize,
-        overlap_px=cut.overlap_px,
-        region=cut.region,
-        image_auroc=auroc(
-            [one.score for one in results.images], [one.kind != GOOD for one in results.images]
-        ),
-        tile_auroc=auroc(tile_scores, tile_faulty) if results.masks else None,
-        pixel_auroc=results.pixels.auroc() if results.masks else None,
-        aupro=results.pixels.aupro() if results.masks else None,
-        image_auroc_by_kind=by_kind,
-        images=len(results.images),
-        images_by_kind=dict(sorted(kinds.items())),
-        images_without_mask=results.without_mask,
-        images_without_web=results.without_web,
+        resize=look.cut.resize,
+        trained_resize=recipe.training.resize,
+        overlap_px=look.cut.overlap_px,
+        region=look.region,
+        line=line.line_id if line else None,
+        mm_per_px=web.mm_per_px if web else None,
+        tiles_per_100m=web.tiles_per_100m if web else None,
+        image_auroc=figures.image_auroc,
+        image_auroc_ci95=figures.image_auroc_ci95,
+        tile_auroc=figures.tile_auroc,
+        tile_auroc_ci95=figures.tile_auroc_ci95,
+        pixel_auroc=figures.pixel_auroc,
+        pixel_auroc_ci95=figures.pixel_auroc_ci95,
+        aupro=figures.aupro,
+        aupro_ci95=figures.aupro_ci95,
+        bootstrap_resamples=bootstrap.RESAMPLES,
+        bootstrap_seed=bootstrap.SEED,
+        image_auroc_by_kind=figures.image_auroc_by_kind,
+        images=len(collected.scores),
+        images_by_kind=collected.kinds,
+        images_learnt=collected.learnt,
+        images_without_mask=collected.without_mask,
+        images_without_web=collected.without_web,
         tiles=tiles,
-        tiles_faulty=int(tile_faulty.sum()),
-        faults=results.pixels.faults,
-        faults_outside_region=results.faults_outside,
-        tiles_per_second=tiles / results.seconds if results.seconds else 0.0,
-        limit_sigma=limit_sigma,
-        scores=tuple(results.images),
+        tiles_faulty=collected.tiles_faulty,
+        faults=collected.pixels.faults,
+        faults_outside_region=collected.faults_outside,
+        tiles_per_second=tiles / collected.seconds if collected.seconds else 0.0,
+        limit_sigma=limit.sigma,
+        limit_source=limit.source,
+        at_limit=at_limit(collected.peaks, held_against, web) if held_against is not None else None,
+        evaluation_operating_points=operating_points(collected.peaks, web) if web else None,
+        tolerance_px=recipe.px_per_cell,
+        warnings=() if mistake is None else (mistake,),
+        scores=tuple(collected.scores),
+        fault_scores=tuple(
+            FaultScore(one.image, one.kind, fault.extent_px, fault.area_px, fault.peak_sigma)
+            for one in collected.peaks
+            for fault in one.faults
+        ),
     )
 
 
@@ -277,11 +260,11 @@ def _refuse_stray_masks(tree: DataFolder) -> None:
         )
 
 
-def _highest_unlearnt(good: Sequence[ImageFile], recipe: Recipe, look: _Look) -> float | None:
+def _highest_unlearnt(good: Sequence[ImageFile], look: Look) -> float | None:
     """The highest tile of the good images that the students never learnt from; None where there are none."""
     highest = None
     for file in good:
-        if read_for(file, recipe.channels).sha256 in recipe.learnt_sha256:
+        if look.read(file)[1]:
             continue
         scored = look.at(file).scored
         if scored is not None:

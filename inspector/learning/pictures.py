@@ -1,10 +1,10 @@
-"""Pictures for eyes: image, truth, heat map and what exceeds the limit, side by side; a page of all."""
+"""Pictures for eyes: image, truth, heat map and what exceeds the limit, side by side."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ import numpy as np
 
 from inspector.backends.artifact import write_atomically
 from inspector.learning.images import Mask
+from inspector.learning.operating import Peaks
 from inspector.records import F32, U8
 
 WIDEST_PANEL_PX, HIGHEST_PANEL_PX = 2048, 640  # a page of a hundred pictures must still load
@@ -20,33 +21,19 @@ TRUTH_RGB, FOUND_RGB = (0, 200, 80), (255, 40, 40)
 CAPTION_PX = 22
 GAP_PX = 6
 
-PAGE = """<!doctype html>
-<meta charset="utf-8">
-<title>{title}</title>
-<style>
-body {{ font: 14px sans-serif; margin: 1em; background: #fff; color: #222 }}
-figure {{ margin: 0 0 1.2em }}
-img {{ max-width: 100%; display: block }}
-</style>
-<h1>{title}</h1>
-<pre>{summary}</pre>
-{figures}
-"""
-FIGURE = (
-    '<figure><figcaption>{caption}</figcaption><img loading="lazy" src="{file}" alt="{caption}"></figure>'
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One picture on the page."""
 
     file: str  # name in the pictures folder
-    name: str  # of the image, as kind/file
-    score: float  # sigma
+    peaks: Peaks  # of the image
+    above: float | None  # share of the judged pixels above the limit; None without one
 
 
-def draw(pixels: U8, scores: F32, judged: Mask, truth: Mask | None, limit_sigma: float | None) -> U8:
+def draw(
+    pixels: U8, scores: F32, judged: Mask, truth: Mask | None, above: Mask | None, limit_sigma: float | None
+) -> U8:
     """Four panels: image, truth outlined, heat map, what exceeds the limit outlined.
 
     Wide images are stacked, others stand side by side. The heat map's colours run from 0 to twice the
@@ -57,6 +44,7 @@ def draw(pixels: U8, scores: F32, judged: Mask, truth: Mask | None, limit_sigma:
         scores: float32 [H, W], sigma.
         judged: bool [H, W].
         truth: bool [H, W], or None where there is no mask.
+        above: bool [H, W], what exceeds the limit; None without one.
         limit_sigma: the limit, or None for none.
 
     Returns:
@@ -69,33 +57,28 @@ def draw(pixels: U8, scores: F32, judged: Mask, truth: Mask | None, limit_sigma:
     top = 2 * limit_sigma if limit_sigma else TOP_WITHOUT_LIMIT_SIGMA
     heat = _heat(np.where(judged, scores, 0), top)
     heat[~judged] //= 3
-    exceeds = judged & (scores > limit_sigma) if limit_sigma else np.zeros_like(judged)
     panels = {
         "image": image,
         "truth" if truth is not None else "no truth": _outlined(image, truth, size, TRUTH_RGB),
         f"score, 0 to {top:.1f} sigma": _resized(heat, size),
         f"above {limit_sigma:.1f} sigma" if limit_sigma else "no limit": _outlined(
-            image, exceeds, size, FOUND_RGB
+            image, above, size, FOUND_RGB
         ),
     }
     captioned = [_captioned(caption, panel) for caption, panel in panels.items()]
     return _joined(captioned, axis=0 if width > 2 * height else 1)
 
 
+def picture_name(kind: str, stem: str, taken: Collection[str]) -> str:
+    """Name an image's picture: <kind>-<stem>.png, numbered where a picture of this page has that name already."""
+    names = (f"{kind}-{stem}{more}.png" for more in chain([""], (f"-{number}" for number in count(2))))
+    return next(name for name in names if name not in taken)
+
+
 def write_picture(file: Path, picture: U8) -> None:
     """Write uint8 [h, w, 3] RGB as PNG. Raises ArtefactError when the disk won't take it."""
     _, data = cv2.imencode(".png", picture[..., ::-1])
     write_atomically(file, data.tobytes())
-
-
-def write_page(file: Path, title: str, summary: str, shown: Sequence[Shown]) -> None:
-    """Write the page of all pictures, highest score first. Raises ArtefactError when the disk won't take it."""
-    figures = [
-        FIGURE.format(file=html.escape(one.file), caption=html.escape(f"{one.score:.1f} sigma  {one.name}"))
-        for one in sorted(shown, key=lambda one: -one.score)
-    ]
-    page = PAGE.format(title=html.escape(title), summary=html.escape(summary), figures="\n".join(figures))
-    write_atomically(file, page.encode())
 
 
 def _resized(picture: U8, size: tuple[int, int]) -> U8:

@@ -45,6 +45,11 @@ class Scored:
         drawn = cv2.resize(self.cells, size, interpolation=cv2.INTER_LINEAR)
         return np.asarray(drawn[: self.region.height_px, : self.region.width_px], np.float32)
 
+    def pixel_cells(self, px_per_cell: int) -> F32:
+        """The cells as squares of pixels, each at its own score: float32 [region height, region width]."""
+        drawn = self.cells.repeat(px_per_cell, axis=0).repeat(px_per_cell, axis=1)
+        return drawn[: self.region.height_px, : self.region.width_px]
+
 
 def read_for(file: ImageFile, channels: int) -> Image:
     """Read one image of a recipe's channels. Raises DataError."""
