@@ -37,6 +37,7 @@ thead th { border-bottom: 1.5px solid #8a929c; vertical-align: bottom }
 thead th { max-width: 11em }
 td.n, th.n { text-align: right } td.n { white-space: nowrap }
 td svg { vertical-align: -1px }
+.wide { overflow-x: auto }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: .8rem; margin: 1.1rem 0 }
 .card { border: 1px solid #d5dae0; border-radius: 6px; padding: .7rem .9rem }
 .card b { display: block; font-size: 1.75rem; line-height: 1.2; font-variant-numeric: tabular-nums }

@@ -80,7 +80,7 @@ def histogram(groups: Sequence[Group], limit_sigma: float | None, items: str) ->
     logarithmic = max(int(one.max()) for one in counts) > LOG_FROM
     width, height = HISTOGRAM_PX, 14 + (LABEL_PX + PANE_PX) * len(groups) + 36
     left, right, bottom = 52.0, width - 14.0, 0.0
-    parts = []
+    parts, labels = [], []
     for place, (group, one) in enumerate(zip(groups, counts, strict=True)):
         top = 14.0 + (LABEL_PX + PANE_PX) * place + LABEL_PX
         bottom = top + PANE_PX
@@ -94,7 +94,7 @@ def histogram(groups: Sequence[Group], limit_sigma: float | None, items: str) ->
                 parts.append(_text(left - 6, at + 4, f"{tick:g}", "end"))
         parts += _bars(frame, one, edges, group.colour, logarithmic)
         parts.append(_line(left, bottom, right, bottom, TEXT_COLOUR))
-        parts.append(
+        labels.append(
             _text(right, top - 4, f"{len(group.scores)} {group.name}", "end", group.colour, bold=True)
         )
     for tick in _ticks(edges[0], edges[-1], 8):
@@ -104,6 +104,7 @@ def histogram(groups: Sequence[Group], limit_sigma: float | None, items: str) ->
         at = frame.x(limit_sigma)
         parts.append(_line(at, 12, at, bottom, LIMIT_COLOUR, 1.4, "5 3"))
         parts.append(_text(at + 4, 10, f"limit {limit_sigma:.2f}", "start", LIMIT_COLOUR, bold=True))
+    parts += labels  # over the limit's line
     over = "score, sigma" + (f"; the last bin holds all from {edges[-2]:.3g} on" if beyond else "")
     parts.append(_text((left + right) / 2, bottom + 32, over, "middle"))
     scale = ", log scale" if logarithmic else ""
@@ -251,7 +252,7 @@ def _text(
     bold: bool = False,
     turned: bool = False,
 ) -> str:
-    weight = ' font-weight="600"' if bold else ""
+    weight = ' font-weight="600" paint-order="stroke" stroke="#fff" stroke-width="3"' if bold else ""
     turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
     where = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f'<text {where} fill="{colour}"{weight}{turn}>{html.escape(said)}</text>'
