@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ import torch
 from inspector.backends import golden
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
 from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.learning.augment import relit
 from inspector.learning.distill import Course, Progress, distill, look
 from inspector.learning.export import Shape, build_graph, to_onnx
 from inspector.learning.images import PX_PER_CELL, Cut, Image, cut_tiles, open_data, read_images
@@ -99,6 +100,9 @@ def train(
     cut = Cut(tile_px, margin_px, resize=resize, region="whole" if resize else region)
     images = read_images(open_data(data).good, channels)
     held = hold_back(images, cut, seed, data)
+    if pair != "paper":  # which learns as it was published
+        relit_tiles = np.concatenate([held.learnt_tiles, relit(held.learnt_tiles, seed)])
+        held = replace(held, learnt_tiles=relit_tiles)
     depth = held.learnt[0].channels
     hashes: dict[str, str] = {}
     if teachers is None:
