@@ -6,6 +6,7 @@ and the plain one is a different and much smaller network. This module knows not
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inspector.learning.networks import BasicBlock, EfficientNet
-from inspector.learning.teachers import Layer, pair_specs
+from inspector.learning.teachers import Layer, pair_layers
 
 WIDTH = 24  # channels of the plain student at stride 4; doubled at 8 and at 16
 
@@ -52,6 +53,15 @@ class PlainStudent(nn.Module):
             seen[int(stride)] = x
         return [head(seen[layer.stride]) for layer, head in zip(self.layers, self.heads, strict=True)]
 
+    def only(self, layers: Sequence[Layer]) -> PlainStudent:
+        """Return a copy that answers for these of its layers, without the heads and stages of the others."""
+        kept = copy.deepcopy(self)
+        kept.heads = nn.ModuleList(kept.heads[self.layers.index(layer)] for layer in layers)
+        kept.layers = tuple(layers)
+        deepest = max(layer.stride for layer in layers)
+        kept.stages = nn.ModuleDict({s: stage for s, stage in kept.stages.items() if int(s) <= deepest})
+        return kept
+
 
 class ReducedResNet(nn.Module):
     """MixedTeacher's reduced student: ResNet18's conv1, one block a stage, layer1 with stride 2."""
@@ -84,16 +94,22 @@ class PaperStudents(nn.Module):
         return [*self.resnet(x), *self.efficientnet(x)]
 
 
-def build_students(pair: str, channels: int, seed: int) -> nn.Module:
+def build_students(pair: str, channels: int, seed: int, *, learning: bool = False) -> nn.Module:
     """Return the untrained students of a pair; the same seed gives the same weights.
 
-    ``forward`` takes pixels as a teacher does and returns one map for each of the pair's layers, in order.
+    ``forward`` takes pixels as a teacher does and returns one map for each of the pair's layers, in order;
+    with ``learning``, of those that are learnt besides, too.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if pair == "paper":
             return PaperStudents(channels)
-        return PlainStudent([layer for spec in pair_specs(pair) for layer in spec.layers()], channels)
+        return PlainStudent(pair_layers(pair, learning=learning), channels)
+
+
+def judged_only(pair: str, students: nn.Module) -> nn.Module:
+    """Trained students without what they only learnt besides; what a graph holds."""
+    return students.only(pair_layers(pair)) if isinstance(students, PlainStudent) else students
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:

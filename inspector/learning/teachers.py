@@ -61,13 +61,19 @@ class TeacherSpec:
     """One teacher of a pair."""
 
     network: str
-    strides: tuple[int, ...]  # taps
+    strides: tuple[int, ...]  # taps that are judged
+    aids: tuple[int, ...] = ()  # taps that students learn besides, and that no graph holds
     pooled: bool = False  # average 2x2 after the tap, as the paper does with ResNet's layers
 
-    def layers(self) -> tuple[Layer, ...]:
+    def taps(self, *, learning: bool = False) -> tuple[int, ...]:
+        """Strides that are judged, and learnt besides where asked for, rising."""
+        return tuple(sorted(self.strides + (self.aids if learning else ())))
+
+    def layers(self, *, learning: bool = False) -> tuple[Layer, ...]:
         """What student and teacher are compared on, in rising stride."""
         channels = NETWORKS[self.network].channels
-        return tuple(Layer(self.network, s * (2 if self.pooled else 1), channels[s]) for s in self.strides)
+        factor = 2 if self.pooled else 1
+        return tuple(Layer(self.network, s * factor, channels[s]) for s in self.taps(learning=learning))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +130,11 @@ NETWORKS = {
 }
 
 PAIRS = {
-    "plain": (TeacherSpec("efficientnet_lite0", (8,)), TeacherSpec("mobilenet_v2", (16,))),
+    # A student that learns the aids too sees more of the web in the two layers that count (docs/ablation.md).
+    "plain": (
+        TeacherSpec("efficientnet_lite0", (8,), aids=(4, 16)),
+        TeacherSpec("mobilenet_v2", (16,), aids=(4, 8)),
+    ),
     "paper": (TeacherSpec("resnet18", (4, 8), pooled=True), TeacherSpec("efficientnet_b0", (16, 32))),
 }
 
@@ -200,8 +210,13 @@ def pair_specs(pair: str) -> tuple[TeacherSpec, ...]:
     return PAIRS[pair]
 
 
+def pair_layers(pair: str, *, learning: bool = False) -> list[Layer]:
+    """Return what a pair's students and teachers are compared on, teacher by teacher."""
+    return [layer for spec in pair_specs(pair) for layer in spec.layers(learning=learning)]
+
+
 def load_teachers(
-    pair: str, channels: int, files: Sequence[Path] = ()
+    pair: str, channels: int, files: Sequence[Path] = (), *, learning: bool = False
 ) -> tuple[list[Teacher], dict[str, str]]:
     """Return a pair's teachers with their weights in, and the SHA-256 of each network's weight file.
 
@@ -209,6 +224,7 @@ def load_teachers(
         pair: "plain" or "paper".
         channels: 1 or 3.
         files: weight files; each goes to the network whose keys it has. What isn't given is fetched.
+        learning: with the taps that students learn besides.
 
     Raises:
         ArtefactError: a file is missing, foreign, not vouched for, or can't be fetched.
@@ -217,7 +233,7 @@ def load_teachers(
     given = {file: read_weights(file) for file in files}
     teachers, hashes, used = [], {}, set()
     for spec in specs:
-        trunk = build_trunk(spec.network, spec.strides)
+        trunk = build_trunk(spec.network, spec.taps(learning=learning))
         fitting = [file for file, (state, _) in given.items() if _fits(trunk, spec.network, state)]
         file = fitting[0] if fitting else fetch_weights(spec.network)
         state, digest = given[file] if file in given else read_weights(file)
@@ -232,12 +248,17 @@ def load_teachers(
     return teachers, hashes
 
 
-def random_teachers(pair: str, channels: int, seed: int) -> list[Teacher]:
+def random_teachers(pair: str, channels: int, seed: int, *, learning: bool = False) -> list[Teacher]:
     """Return a pair's teachers with seeded random weights: for tests and timing, they know nothing."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return [
-            Teacher(build_trunk(spec.network, spec.strides), NETWORKS[spec.network], channels, spec.pooled)
+            Teacher(
+                build_trunk(spec.network, spec.taps(learning=learning)),
+                NETWORKS[spec.network],
+                channels,
+                spec.pooled,
+            )
             for spec in pair_specs(pair)
         ]
 

@@ -24,13 +24,13 @@ from inspector.learning.augment import relit
 from inspector.learning.distill import Course, Progress, distill, look
 from inspector.learning.export import Shape, build_graph, to_onnx
 from inspector.learning.images import PX_PER_CELL, Cut, Image, cut_tiles, open_data, read_images
-from inspector.learning.students import build_students
+from inspector.learning.students import build_students, judged_only
 from inspector.learning.teachers import Teacher, load_teachers, pair_specs
 from inspector.records import U8
 
 FEWEST_IMAGES = 5  # different ones: four to learn from and one to hold back is the least that means anything
 FEWEST_TILES = 4  # to learn from, and to hold back
-MOST_TILES = 512  # learnt from; more teach little and fill memory (0.3 MB each)
+MOST_TILES = 320  # learnt from; more teach little and fill memory (2 MB each, with its relit copy)
 MOST_VALIDATION = 160
 VALIDATION_SHARE = 0.2  # of the images
 
@@ -62,7 +62,6 @@ def train(
     mm_per_px: float | None = None,
     overwrite: bool = False,
     progress: Progress,
-    teachers: list[Teacher] | None = None,
 ) -> Recipe:
     """Train a recipe and write ``engines/NAME/{recipe.toml, model.onnx, golden.png}``.
 
@@ -84,7 +83,6 @@ def train(
         mm_per_px: of the images, for the record.
         overwrite: replace a recipe of that name.
         progress: told how far it is.
-        teachers: instead of the pair's own, for tests; layers must be the pair's.
 
     Raises:
         DataError: images can't be used, or are too few.
@@ -104,11 +102,9 @@ def train(
         relit_tiles = np.concatenate([held.learnt_tiles, relit(held.learnt_tiles, seed)])
         held = replace(held, learnt_tiles=relit_tiles)
     depth = held.learnt[0].channels
-    hashes: dict[str, str] = {}
-    if teachers is None:
-        teachers, hashes = load_teachers(pair, depth, weights)
+    teachers, hashes = load_teachers(pair, depth, weights, learning=True)
     epochs = epochs or default_epochs(pair, len(held.learnt_tiles))
-    students = build_students(pair, depth, seed)
+    students = build_students(pair, depth, seed, learning=True)
     course = Course(epochs, seed, _identity(pair, teachers, held))
     checkpoints = folder / "training"
     standing = distill(
@@ -120,7 +116,9 @@ def train(
         progress,
     )
     shape = Shape(tile_px, margin_px, depth)
-    model = to_onnx(build_graph(teachers, students, held.validation_tiles, shape))
+    judged, _ = load_teachers(pair, depth, weights)
+    graph = build_graph(judged, judged_only(pair, students), held.validation_tiles, shape)
+    model = to_onnx(graph)
     recipe = Recipe(
         schema=SCHEMA,
         name=name,
