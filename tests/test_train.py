@@ -76,7 +76,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         torch.manual_seed(0)
         for spec in PAIRS["plain"]:
             files.append(folder / f"{spec.network}.safetensors")
-            save_file(build_trunk(spec.network, spec.strides).state_dict(), files[-1])
+            save_file(build_trunk(spec.network, spec.taps(learning=True)).state_dict(), files[-1])
     return files
 
 
