@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from demo import ensure_engine
 
 from inspector import backends, config
 from inspector.cameras.loom import Loom
@@ -147,6 +148,8 @@ def main() -> None:
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    if given.recipe == "demo" and ensure_engine():
+        raise SystemExit(1)
     rows: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
         rig, batch = make_rig(Path(folder), given.recipe)

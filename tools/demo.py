@@ -29,10 +29,9 @@ def main() -> int:
     """Run the demo; the exit code is the line's."""
     arguments = sys.argv[1:]
     inspector = [sys.executable, "-m", "inspector"]
-    if not _engine_is_good():
-        built = subprocess.run([*inspector, "build-engine", "--recipe", RECIPE], cwd=ROOT, check=False)
-        if built.returncode:
-            return built.returncode
+    code = ensure_engine()
+    if code:
+        return code
     with tempfile.TemporaryDirectory(prefix="inspector-demo-") as folder:
         feed = Path(folder) / "web.feed"
         environment = os.environ | {"SIMCAM_FEED": str(feed)}
@@ -53,13 +52,14 @@ def main() -> int:
             loom.wait()
 
 
-def _engine_is_good() -> bool:
-    """Whether the demo recipe's engine was built for this machine, by these versions."""
+def ensure_engine() -> int:
+    """Build the demo recipe's engine unless it was built for this machine, by these versions; an exit code."""
     try:
         backends.open_backend(ROOT / "engines" / RECIPE, "openvino", 0).close()
     except InspectorError:
-        return False
-    return True
+        command = [sys.executable, "-m", "inspector", "build-engine", "--recipe", RECIPE]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+    return 0
 
 
 def _wait(line: subprocess.Popen[bytes]) -> int:

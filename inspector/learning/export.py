@@ -1,7 +1,8 @@
 """From trained students to one ONNX graph: uint8 tiles in, score map and tile score out.
 
     tiles ─▶ teachers ─┐
-        └──▶ students ─┴▶ distance a layer ─▶ cells ─▶ blur ─▶ sigma a layer ─▶ sum ─▶ sigma ─▶ map, score
+       ├───▶ students ─┴▶ distance a layer ─▶ cells ─▶ blur ─▶ sigma a layer ─▶ sum ─▶ sigma ─┐
+       └───▶ brightness beyond good web's ────────────────────────────────────────────────────┴▶ map, score
 
 Every constant comes from validation tiles of good web and is the same for every tile: a tile's score depends
 on that tile alone. A layer's mean and deviation are those of the tile's middle; towards a side they grow as
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from inspector.errors import ArtefactError
 from inspector.learning.distill import LOOK, as_pixels, distances
 from inspector.learning.images import PX_PER_CELL
+from inspector.learning.light import Light
 from inspector.learning.teachers import Teacher
 from inspector.records import U8
 
@@ -184,24 +186,31 @@ def _spread(zone: Tensor, cells: int) -> Tensor:
 class InspectionGraph(nn.Module):
     """The whole of a recipe: what becomes model.onnx."""
 
-    def __init__(self, disagreement: Disagreement, scoring: Scoring) -> None:
+    def __init__(self, disagreement: Disagreement, scoring: Scoring, light: Light) -> None:
         super().__init__()
         self.disagreement = disagreement
         self.scoring = scoring
+        self.light = light
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [N, S, S] or [N, S, S, 3] to map float32 [N, cells, cells] and score float32 [N], in sigma."""
         pixels = tiles.float()  # before any permute: TensorRT refuses to transpose uint8
         pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
-        sigma = self.scoring(*self.disagreement(pixels))
+        sigma = self.scoring(*self.disagreement(pixels)) + self.light(pixels)
         # Some runtimes' maximum loses a NaN; the sum never does. It weighs nothing otherwise.
         return sigma, sigma.amax((1, 2)) + 0.0 * sigma.sum((1, 2))
 
 
 def build_graph(
-    teachers: Sequence[Teacher], students: nn.Module, validation: U8, shape: Shape
+    teachers: Sequence[Teacher],
+    students: nn.Module,
+    validation: U8,
+    shape: Shape,
+    learnt: Sequence[U8] = (),
 ) -> InspectionGraph:
     """Put the graph together and set its constants from good validation tiles, uint8 [N, S, S(, 3)].
+
+    The range of brightness is that of these and of ``learnt``, further good tiles of that shape.
 
     Raises ArtefactError where a weight or constant is no finite number: a runtime's ReLU may turn a NaN
     inside into 0, so it must not get in; and where every tile looks exactly alike to a layer.
@@ -218,7 +227,8 @@ def build_graph(
     fused = scoring.fused(maps, sides)
     scoring.sum_mean.copy_(fused.mean())
     scoring.sum_deviation.copy_(fused.std())
-    graph = InspectionGraph(disagreement, scoring).eval()
+    light = Light.of([validation, *learnt], shape.margin_px)
+    graph = InspectionGraph(disagreement, scoring, light).eval()
     for name, value in graph.state_dict().items():
         if not torch.isfinite(value).all() or (
             name.endswith("deviation") and (value <= 0).any() and "more" not in name

@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -98,18 +98,18 @@ def train(
     cut = Cut(tile_px, margin_px, resize=resize, region="whole" if resize else region)
     images = read_images(open_data(data).good, channels)
     held = hold_back(images, cut, seed, data)
+    lesson = held.learnt_tiles
     if pair != "paper":  # which learns as it was published
-        relit_tiles = np.concatenate([held.learnt_tiles, relit(held.learnt_tiles, seed)])
-        held = replace(held, learnt_tiles=relit_tiles)
+        lesson = np.concatenate([lesson, relit(lesson, seed)])
     depth = held.learnt[0].channels
     teachers, hashes = load_teachers(pair, depth, weights, learning=True)
-    epochs = epochs or default_epochs(pair, len(held.learnt_tiles))
+    epochs = epochs or default_epochs(pair, len(lesson))
     students = build_students(pair, depth, seed, learning=True)
-    course = Course(epochs, seed, _identity(pair, teachers, held))
+    course = Course(epochs, seed, _identity(pair, teachers, [lesson, held.validation_tiles]))
     checkpoints = folder / "training"
     standing = distill(
         students,
-        look(teachers, held.learnt_tiles, progress),
+        look(teachers, lesson, progress),
         look(teachers, held.validation_tiles, progress),
         course,
         checkpoints,
@@ -117,7 +117,9 @@ def train(
     )
     shape = Shape(tile_px, margin_px, depth)
     judged, _ = load_teachers(pair, depth, weights)
-    graph = build_graph(judged, judged_only(pair, students), held.validation_tiles, shape)
+    graph = build_graph(
+        judged, judged_only(pair, students), held.validation_tiles, shape, [held.learnt_tiles]
+    )
     model = to_onnx(graph)
     recipe = Recipe(
         schema=SCHEMA,
@@ -210,13 +212,13 @@ def _check(tile_px: int, margin_px: int, pair: str, epochs: int | None) -> None:
         raise ConfigError(f"epochs = {epochs}: give at least 1, or leave it out")
 
 
-def _identity(pair: str, teachers: Sequence[Teacher], held: Held) -> str:
+def _identity(pair: str, teachers: Sequence[Teacher], lessons: Sequence[U8]) -> str:
     """What a checkpoint belongs to: pair, teachers' weights, tiles, torch's version."""
     digest = hashlib.sha256(f"{pair} {torch.__version__}".encode())
     for teacher in teachers:
         for value in teacher.state_dict().values():
             digest.update(value.numpy().tobytes())
-    for tiles in (held.learnt_tiles, held.validation_tiles):
+    for tiles in lessons:
         digest.update(repr(tiles.shape).encode())
         digest.update(tiles.tobytes())
     return digest.hexdigest()

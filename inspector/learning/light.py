@@ -1,0 +1,68 @@
+"""Brightness that good web never shows: background behind its end, a failed lamp, a stain wider than a tile.
+
+Students and teachers agree on much that is blank, so disagreement alone says little of it. Here a cell's
+brightness, averaged over WINDOW_PX, adds to its score what lies beyond the darkest and the brightest that
+good tiles showed; within that range it adds nothing. This module knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inspector.learning.images import PX_PER_CELL
+from inspector.records import U8
+
+WINDOW_CELLS = 5  # 20 px: wider than a yarn, so that single ones average out
+GREYS_BEYOND = 10.0  # what is still taken for good web beyond the range seen
+SHARE_BEYOND = 0.15  # the same, of that range, where it is more
+GREYS_PER_SIGMA = 1.0
+
+
+class Light(nn.Module):
+    """Adds sigma where a cell is darker or brighter than good web.
+
+    Args:
+        darkest: grey of a window, 0 to 255, below which it counts.
+        brightest: above which it counts.
+        margin_px: of a tile.
+    """
+
+    darkest: Tensor
+    brightest: Tensor
+
+    def __init__(self, darkest: float, brightest: float, margin_px: int) -> None:
+        super().__init__()
+        self.register_buffer("darkest", torch.tensor(darkest))
+        self.register_buffer("brightest", torch.tensor(brightest))
+        self._margin = margin_px // PX_PER_CELL
+
+    @classmethod
+    def of(cls, good: Sequence[U8], margin_px: int) -> Light:
+        """Take the range from good tiles, uint8 [N, S, S(, 3)] each; at least one tile in all."""
+        measuring = cls(0.0, 255.0, margin_px)
+        ends = []
+        for tiles in good:
+            for tile in tiles:  # one at a time: memory
+                pixels = torch.from_numpy(tile).float()
+                seen = measuring.greys((pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1))[None])
+                ends.append((float(seen.min()), float(seen.max())))
+        darkest, brightest = min(low for low, _ in ends), max(high for _, high in ends)
+        beyond = max(GREYS_BEYOND, SHARE_BEYOND * (brightest - darkest))
+        return cls(darkest - beyond, brightest + beyond, margin_px)
+
+    def greys(self, pixels: Tensor) -> Tensor:
+        """Pixels float32 [N, channels, S, S] on 0..255 to the mean grey around each judged cell, [N, c, c]."""
+        cells = F.avg_pool2d(pixels.mean(1, keepdim=True), PX_PER_CELL)
+        windows = F.avg_pool2d(cells, WINDOW_CELLS, 1, WINDOW_CELLS // 2, count_include_pad=False)
+        inner = slice(self._margin, windows.shape[-1] - self._margin)
+        return windows[:, 0, inner, inner]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Sigma to add, [N, c, c]: 0 within the range of good web."""
+        greys = self.greys(pixels)
+        beyond = (self.darkest - greys).clamp(min=0) + (greys - self.brightest).clamp(min=0)
+        return beyond / GREYS_PER_SIGMA
