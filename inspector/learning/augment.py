@@ -2,7 +2,7 @@
 
 Students learn a second copy of every tile with its brightness, contrast, sharpness and evenness of light
 changed, so that a lamp that ages or a web that runs nearer to the lens is not taken for a fault. The teachers
-look at the changed tile, so nothing is learnt that they would not say. Whether it pays: docs/ablation.md.
+look at the changed tile, so nothing is learnt that they would not say.
 This module knows nothing of networks.
 """
 

@@ -130,7 +130,7 @@ NETWORKS = {
 }
 
 PAIRS = {
-    # A student that learns the aids too sees more of the web in the two layers that count (docs/ablation.md).
+    # A student that learns the aids too sees more of the web in the two layers that count.
     "plain": (
         TeacherSpec("efficientnet_lite0", (8,), aids=(4, 16)),
         TeacherSpec("mobilenet_v2", (16,), aids=(4, 8)),
