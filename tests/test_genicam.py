@@ -62,7 +62,8 @@ def opened(simcam: Path) -> Iterator[Open]:
     def open_one(**settings: Any) -> GenicamCamera:
         features = settings.pop("features", {})
         if "producer" not in settings:
-            settings = {"producer": str(simcam), "serial": "SIM0001", **settings}
+            # Buffers for a machine that stands still for a while: else the camera really loses frames.
+            settings = {"producer": str(simcam), "serial": "SIM0001", "buffers": 256, **settings}
             features = {"AcquisitionLineRate": 1e5, **features}
         cameras.append(open_line(features=features, **settings))
         return cameras[-1]

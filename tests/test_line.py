@@ -43,7 +43,7 @@ recipe = "stripes"
 web = {{ width_mm = {width_mm}, mm_per_px = 0.2, encoder_counts_per_m = 10000, speed_m_min = 60, {web} }}
 tiles = {{ size_mm = 12.8, overlap_mm = 3.2 }}
 engine = {{ backend = "onnxruntime", threads = 1 }}
-overload = {{ deadline_ms = {deadline_ms}, frames = {waiting} }}
+overload = {{ deadline_ms = {deadline_ms}, frames = {waiting}, verdicts = 65536 }}
 {more}
 [line.3.camera]
 {camera}
@@ -99,7 +99,10 @@ Plant = Callable[..., Site]
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Plant:
-    """Makes a plant with a calibrated line 3 in front of the camera that it is given."""
+    """Makes a plant with a calibrated line 3 in front of the camera that it is given.
+
+    Hundreds of triggers a second: room for the verdicts of a machine that stands still for a while.
+    """
 
     def make(
         camera: str,
@@ -144,7 +147,7 @@ def cloth(simcam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
         monkeypatch.setenv("SIMCAM_CTRL", str(tmp_path / "ctrl"))
         wanted = {"Width": width, "Height": height, "AcquisitionLineRate": 20_000.0, **features}
         table = ", ".join(f"{name} = {value}" for name, value in wanted.items())
-        return f'kind = "genicam"\nproducer = "{simcam}"\nserial = "SIM0001"\nfeatures = {{ {table} }}'
+        return f'kind = "genicam"\nproducer = "{simcam}"\nserial = "SIM0001"\nbuffers = 256\nfeatures = {{ {table} }}'
 
     return show
 
