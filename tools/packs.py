@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from real_cloth import ROOT, inspector
+
 SQUEEZED = ("--resize", "256")
 # pack -> how to train, how to evaluate, whether its masks say where, marks (image or tile, pixel, AUPRO; %)
 PACKS: dict[str, tuple[tuple[str, ...], tuple[str, ...], bool, tuple[float, ...]]] = {
@@ -27,14 +27,6 @@ PACKS: dict[str, tuple[tuple[str, ...], tuple[str, ...], bool, tuple[float, ...]
     "aitex_fabric02": ((), ("--region", "auto", "--overlap-px", "0"), True, (88.0, 98.5, 94.0)),
 }
 FIGURES = ("image_auroc", "pixel_auroc", "aupro")
-
-
-def inspector(work: Path, *arguments: str | Path) -> None:
-    """Run one of our commands in the work folder, as a person would."""
-    print("\n$ inspector", *arguments, flush=True)
-    command = [sys.executable, "-m", "inspector", *map(str, arguments)]
-    if subprocess.run(command, cwd=work, check=False).returncode:
-        raise SystemExit(1)
 
 
 def row(pack: str, seconds: float, found: dict[str, Any]) -> str:
