@@ -19,8 +19,8 @@ lint: $(DEV) $(CTI)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(RUN) $(CTI)              ## engine against whole line, latency, CPU by stage, memory, start-up
-	$(PY) tools/bench_line.py
+bench: $(RUN) $(CTI)              ## engine against whole line, latency, CPU by stage, start-up, memory over 10 minutes
+	$(PY) tools/bench_line.py --soak-minutes 10
 
 bench-engine: $(RUN)              ## tiles/s of every backend and precision, interleaved
 	$(PY) tools/bench_engine.py --recipe demo
