@@ -49,7 +49,7 @@ def view_for(title: str, stream: TextIO | None = None) -> Iterator[View]:
 @contextmanager
 def _no_echo() -> Iterator[None]:
     """Keys, and the terminal's own ^C, would move the cursor from where the panel is drawn again."""
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):  # none: started with its input closed
         yield
         return
     keyboard = sys.stdin.fileno()

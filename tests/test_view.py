@@ -134,6 +134,18 @@ def test_the_live_view_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
         os.close(theirs)
 
 
+def test_a_terminal_without_a_keyboard_gets_its_live_view(tmp_path: Path) -> None:
+    code = "from inspector.view import view_for\nwith view_for('line 1') as view:\n    view.say('READY')\n"
+    ours, theirs = pty.openpty()
+    command = ["sh", "-c", 'exec "$0" -c "$1" <&-', sys.executable, code]
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, text=True) as process:
+        read_until(ours, b"READY")
+        _, complaint = process.communicate(timeout=10)
+    os.close(ours)
+    os.close(theirs)
+    assert (process.returncode, complaint) == (0, "")
+
+
 def read_until(terminal: int, words: bytes) -> None:
     text, until_s = b"", time.monotonic() + 10
     while words not in text:

@@ -3,7 +3,7 @@
     python tools/make_demo_engine.py [--keep FOLDER]
 
 Weaves good web with seeds that no demo line uses, then runs the same commands a plant would: train,
-calibrate (on web the students never saw), build-engine. Takes a few minutes. The result, recipe and limits,
+calibrate (on web the students never saw). Takes a few minutes. The result, recipe and limits,
 is committed; the plans are bound to a machine and are not.
 """
 
@@ -49,7 +49,7 @@ def main() -> int:
         weave(data / "calibrate", CALIBRATE_SEEDS)
         inspector = [sys.executable, "-m", "inspector"]
         recipe = ["--recipe", RECIPE]
-        commands = [["train", str(data / "train"), *recipe, "--overwrite"], ["build-engine", *recipe]]
+        commands = [["train", str(data / "train"), *recipe, "--overwrite"]]  # builds the engine too
         commands += [
             ["calibrate", str(data / "calibrate"), *recipe, "--line", line] for line in ("1", "2", "3")
         ]

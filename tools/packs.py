@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from real_cloth import ROOT, inspector
+from real_cloth import inspector, outside_repository
 
 SQUEEZED = ("--resize", "256")
 # pack -> how to train, how to evaluate, whether its masks say where, marks (image or tile, pixel, AUPRO; %)
@@ -60,9 +60,7 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="write the Markdown there too")
     parser.add_argument("--only", nargs="+", choices=PACKS, default=list(PACKS))
     given = parser.parse_args()
-    work = given.work.resolve()
-    if work.is_relative_to(ROOT):
-        raise SystemExit(f"{work} lies in the repository, where what is learnt from packs may not get")
+    work = outside_repository(given.work)
     work.mkdir(parents=True, exist_ok=True)
     (work / "config.toml").write_text('plant = "packs"\n[line]\n')
     lines = [

@@ -222,6 +222,16 @@ def write_for_camera(shots: Sequence[Shot], folder: Path) -> None:
 # -- the line ------------------------------------------------------------------------------------------
 
 
+def outside_repository(folder: Path) -> Path:
+    """The folder, where neither packs nor what was learnt from them can get into git."""
+    work = folder.resolve()
+    if work.is_relative_to(ROOT):
+        raise SystemExit(
+            f"{work} lies in the repository, where recipes learnt from packs may not get; choose another"
+        )
+    return work
+
+
 def inspector(work: Path, *arguments: str | Path) -> None:
     """Run one of our commands in the work folder, as a person would."""
     print("\n$ inspector", *arguments, flush=True)
@@ -441,8 +451,9 @@ def learn(work: Path, web: Web, again: bool) -> dict[int, float]:
     """Train (unless it was done before), build, calibrate; return the limit for each rate of false alarms."""
     recipe = ["--recipe", web.line]
     if again or not (work / "engines" / web.line / "recipe.toml").exists():
-        inspector(work, "train", web.train, *recipe, "--overwrite")
-    inspector(work, "build-engine", *recipe)
+        inspector(work, "train", web.train, *recipe, "--overwrite")  # builds the engine too
+    else:
+        inspector(work, "build-engine", *recipe)
     limits = {}
     for rate in RATES:
         asked = ["--false-alarms-per-100m", str(rate)]
@@ -463,11 +474,7 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="write the Markdown there too")
     parser.add_argument("--again", action="store_true", help="train anew though there is a recipe")
     given = parser.parse_args()
-    work = given.work.resolve()
-    if work.is_relative_to(ROOT):
-        raise SystemExit(
-            f"{work} lies in the repository, where recipes learnt from packs may not get; choose another"
-        )
+    work = outside_repository(given.work)
     work.mkdir(parents=True, exist_ok=True)
     data = given.data.resolve()
     cloth = Web("cloth", test_shots(data), data, data, 5641)
