@@ -3,8 +3,8 @@
     python tools/real_cloth.py --data ../shared/data/aitex_fabric02 --work /tmp/cloth
         [--conveyor ../shared/data/conveyor_frames_a] [--table results.md] [--again]
 
-Learns a recipe from a pack's good frames with the commands a plant would use (train, build-engine,
-calibrate), plays the pack's test frames in name order through tools/simcam and `inspector run`, hears
+Learns a recipe from a pack's good frames with the commands a plant would use (train, which builds
+the engine, calibrate), plays the pack's test frames in name order through tools/simcam and `inspector run`, hears
 the verdicts on the bus as any pyzmq program would, and lays each beside the pack's mask. Then the same
 with the frames of a rig on which web begins and ends. Prints a Markdown table of every frame.
 
