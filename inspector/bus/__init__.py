@@ -2,6 +2,7 @@
 
     publisher.py ── verdicts XPUB, maps XPUB, replay ROUTER ──▶ subscriber.py, gateways, anybody's ten lines
          wire.py      the messages            security.py      CURVE keys off loopback
+         lock.py      one line runs once
 
 What this package does not know: cameras, tiles' pixels, engines.
 """

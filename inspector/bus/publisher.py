@@ -12,21 +12,17 @@ stalled subscriber misses shows as a hole in seq, and replay has it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import math
-import os
-import tempfile
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import zmq
 
 from inspector.bus import evidence, security, wire
+from inspector.bus.lock import hold_line
 from inspector.bus.wire import Clock, State, StateHeader
 from inspector.config import Site
 from inspector.errors import BusError
@@ -90,7 +86,7 @@ class Publisher:
         }
         self._last_verdict: dict[int, list[bytes]] = {}
         self._all_tiles_until_s = -math.inf  # monotonic
-        self._lock = _lock(site.file, line_id)
+        self._lock = hold_line(site.file, line_id)
         self._context = zmq.Context()
         try:
             guard = security.guard_for(self._context, line.bus, site.root, line_id)
@@ -308,28 +304,3 @@ class AllTiles(msgspec.Struct, frozen=True, tag_field="want", tag="tiles"):
     """The maps of all tiles, not only of those above the limit, for this long."""
 
     seconds: Annotated[float, msgspec.Meta(ge=0, le=60)]
-
-
-def _lock(config_file: Path, line_id: str) -> IO[str]:
-    """Hold the line's lock, so that one line runs once. Raises BusError."""
-    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    plant = hashlib.sha256(str(config_file).encode()).hexdigest()[:12]
-    path = folder / f"inspector-{plant}-line-{line_id}.lock"
-    try:
-        file = path.open("a+")
-    except OSError as error:
-        raise BusError(
-            f"{path}: can't be opened ({error.strerror}); set XDG_RUNTIME_DIR to a folder of yours"
-        ) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        file.close()
-        raise BusError(f"line {line_id} runs already (process {holder}); end that one first") from None
-    with contextlib.suppress(OSError):  # the number is a help for the message above, no more
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-    return file
