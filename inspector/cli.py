@@ -346,7 +346,7 @@ def keys(folder: Path, clients: tuple[str, ...]) -> None:
 )
 @click.option("--tile-px", type=click.IntRange(32, 1024), default=256, show_default=True)
 @click.option("--margin-px", type=click.IntRange(0, 256), default=32, show_default=True)
-@click.option("--epochs", type=click.IntRange(min=1), help="Default: by the number of tiles.")
+@click.option("--epochs", type=click.IntRange(min=1), help="At most. Default: by the number of tiles.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a recipe of that name.")
 def train(
@@ -402,6 +402,8 @@ def train(
         f"recipe {recipe}: learnt from {len(training.learnt)} images, {len(training.validation)} held back, "
         f"best after epoch {training.epochs}"
     )
+    if training.stopped_early:
+        click.echo(f"stopped early {training.stopped_early}")
     _build(config_file, recipe, "openvino", "auto")  # so that this machine can calibrate and evaluate at once
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from inspector.errors import ArtefactError, ConfigError
-from inspector.learning.distill import Course, Lesson, Standing, distill, look
+from inspector.learning import distill as distillation
+from inspector.learning.distill import GAIN, LOW_RATE_SHARE, Course, Lesson, Standing, distill, look, stalled
 from inspector.learning.networks import EfficientNet, MobileNetV2, ResNet18
 from inspector.learning.students import build_students, judged_only
 from inspector.learning.teachers import (
@@ -88,6 +90,53 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(
     assert len(notes) == 1 + EPOCHS - interrupted_after
     assert same(whole, resumed)
     assert (after.losses, after.validation) == (standing.losses, standing.validation)
+
+
+def test_a_training_ends_when_validation_gains_no_more_but_never_while_the_rate_is_high() -> None:
+    course = Course(40, 0, "test", patience=4)
+    low = math.ceil(LOW_RATE_SHARE * course.epochs)
+    flat = [1.0] * course.epochs
+    ends = [done for done in range(course.epochs) if stalled(flat[:done], course)]
+    assert ends[0] == low + course.patience
+    said = stalled(flat[: ends[0]], course)
+    assert said == "after 30 of 40 epochs: 4 without a gain of 0.5% on validation tiles"
+    late = [*flat[:29], *[0.9] * 11]  # the 30th epoch gains: patience begins anew
+    assert next(done for done in range(40) if stalled(late[:done], course)) == 30 + course.patience
+    creeping = [(1 - GAIN / 10) ** epoch for epoch in range(40)]
+    assert stalled(creeping[: ends[0]], course)
+    falling = [(1 - GAIN) ** epoch for epoch in range(40)]
+    assert not any(stalled(falling[:done], course) for done in range(40))
+    assert not stalled(flat, course), "all its epochs are done"
+    assert not any(stalled(flat[:done], Course(40, 0, "test")) for done in range(40))
+
+
+@pytest.mark.parametrize("interrupted_after", [3, 9])
+def test_a_training_that_ends_early_ends_the_same_after_an_interruption(
+    lessons: tuple[Lesson, Lesson], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted_after: int
+) -> None:
+    """Interrupted before it ended, and after it had, with the last checkpoint written."""
+    monkeypatch.setattr(distillation, "GAIN", 0.9)  # so that nothing is a gain
+    course = Course(12, 0, "early", patience=1)
+
+    def interrupt(done: int, total: int, note: str = "") -> None:
+        if done == interrupted_after:
+            raise KeyboardInterrupt
+
+    whole, resumed = build_students("plain", 1, 0), build_students("plain", 1, 0)
+    notes: list[str] = []
+    standing = distill(
+        whole, *lessons, course, tmp_path / "whole", lambda done, total, note="": notes.append(note)
+    )
+    assert standing.epoch == 9
+    assert standing.stopped.startswith("after 9 of 12 epochs: 1 without a gain")
+    assert notes[-1].endswith(f"stopped early {standing.stopped}")
+    with pytest.raises(KeyboardInterrupt):
+        distill(resumed, *lessons, course, tmp_path / "broken", interrupt)
+    resumed = build_students("plain", 1, 0)
+    after = distill(resumed, *lessons, course, tmp_path / "broken", silent)
+    assert (after.stopped, after.best_epoch) == (standing.stopped, standing.best_epoch)
+    assert after.validation == standing.validation
+    assert same(whole, resumed)
 
 
 def test_a_foreign_or_damaged_checkpoint_counts_for_nothing(

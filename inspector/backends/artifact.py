@@ -50,7 +50,8 @@ class Training(Document, frozen=True, kw_only=True):
     learnt: dict[str, Sha256]  # images the students learnt from: path in the folder -> sha256 of the file
     validation: dict[str, Sha256]  # images held back, that constants and the best epoch come from
     seed: int
-    epochs: int
+    epochs: int  # that the students went through: the best one on validation images is the last
+    stopped_early: str = ""  # why the training ended before all its epochs, in words; empty: it didn't
     weights_sha256: dict[str, Sha256] = {}  # of the teachers' weight files
     versions: dict[str, str] = {}  # of the libraries that trained and exported
     mm_per_px: float | None = None  # of the images, if known

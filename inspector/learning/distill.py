@@ -4,7 +4,8 @@ Loss of a layer: half the squared difference of channel-L2-normalised features, 
 (MixedTeacher, eq. 1; 0 = same direction, 1 = orthogonal). The teachers look once, their features stay in
 memory as float16. After every epoch the students' loss on validation tiles is taken, the best epoch is kept,
 and a checkpoint written, so that an interrupted training goes on where it was and ends with the same
-students. This module knows nothing of images, recipes or ONNX.
+students. A training ends early when validation gains no more; while the rate is high that says nothing, so
+only epochs count in which it is below half of its peak. This module knows nothing of images, recipes or ONNX.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -31,6 +33,9 @@ from inspector.records import U8
 
 BATCH = 8
 PEAK_RATE = 4e-3
+WARM_SHARE = 0.3  # of the epochs, until the rate is at its peak; from there it falls as a cosine does
+LOW_RATE_SHARE = WARM_SHARE + (1 - WARM_SHARE) / 2  # of the epochs, until it has fallen to half of its peak
+GAIN = 0.005  # of the lowest validation loss: less is none
 LOOK = 8  # tiles at a time where nothing is learnt
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -49,6 +54,7 @@ class Course:
     epochs: int
     seed: int
     identity: str  # of tiles, teachers and students: a checkpoint of another is not taken up
+    patience: int | None = None  # epochs at a low rate without a gain, after which it ends; None: never early
 
 
 @dataclass
@@ -61,6 +67,7 @@ class Standing:
     losses: list[float] = field(default_factory=list)  # training, a value an epoch
     validation: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    stopped: str = ""  # why it ended early, in words; empty: it didn't
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,27 @@ def residuals(students: nn.Module, lesson: Lesson) -> list[Tensor]:
     return [torch.cat(layer).clone() for layer in zip(*found, strict=True)]
 
 
+def stalled(validation: Sequence[float], course: Course) -> str:
+    """Say in a few words why a training should end early; empty where it should go on.
+
+    Args:
+        validation: loss on validation tiles, a value an epoch done.
+        course: with its patience.
+    """
+    done = len(validation)
+    if course.patience is None or not done < course.epochs:
+        return ""
+    since = done - course.patience
+    if since < max(1, math.ceil(LOW_RATE_SHARE * course.epochs)):
+        return ""
+    if min(validation[since:]) < (1 - GAIN) * min(validation[:since]):
+        return ""
+    return (
+        f"after {done} of {course.epochs} epochs: {course.patience} without a gain of {GAIN:.1%} on "
+        "validation tiles"
+    )
+
+
 def distill(
     students: nn.Module,
     training: Lesson,
@@ -128,7 +156,7 @@ def distill(
         students: untrained, seeded.
         training: at least 2 tiles.
         validation: tiles of other images.
-        course: epochs, seed, identity.
+        course: epochs, seed, identity, patience.
         folder: where the checkpoint is kept; one of the same course is taken up.
         progress: told each epoch with its losses.
 
@@ -140,7 +168,7 @@ def distill(
     standing = pupil.take_up(folder / CHECKPOINT)
     if standing.epoch:
         progress(standing.epoch, course.epochs, f"goes on after epoch {standing.epoch}")
-    while standing.epoch < course.epochs:
+    while standing.epoch < course.epochs and not standing.stopped:
         began = time.monotonic()
         standing.losses.append(pupil.epoch(training, standing.epoch))
         loss = sum(float(layer.mean()) for layer in residuals(students, validation))
@@ -149,12 +177,12 @@ def distill(
         if loss < standing.best_loss:
             standing.best_loss, standing.best_epoch = loss, standing.epoch
             pupil.keep_best()
+        standing.stopped = stalled(standing.validation, course)
         standing.seconds += time.monotonic() - began
         pupil.write(folder / CHECKPOINT, standing)
         left = standing.seconds / standing.epoch * (course.epochs - standing.epoch)
-        progress(
-            standing.epoch, course.epochs, f"loss {standing.losses[-1]:.3f} {loss:.3f}, {left:.0f} s left"
-        )
+        ahead = f"stopped early {standing.stopped}" if standing.stopped else f"{left:.0f} s left"
+        progress(standing.epoch, course.epochs, f"loss {standing.losses[-1]:.3f} {loss:.3f}, {ahead}")
     students.load_state_dict(pupil.best)
     students.eval()
     return standing
@@ -170,7 +198,11 @@ class _Pupil:
         self.best = copy.deepcopy(students.state_dict())
         self.optimiser = torch.optim.AdamW(students.parameters(), PEAK_RATE, weight_decay=1e-4)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, PEAK_RATE, epochs=course.epochs, steps_per_epoch=batches
+            self.optimiser,
+            PEAK_RATE,
+            epochs=course.epochs,
+            steps_per_epoch=batches,
+            pct_start=WARM_SHARE,
         )
 
     def keep_best(self) -> None:

@@ -78,7 +78,7 @@ def train(
         resize: squeeze whole images to this many pixels squared first (None: native resolution).
         region: "auto" leaves out background and selvedge; whole images that are resized are never cut.
         channels: 1 or 3; None: what the images have.
-        epochs: None: chosen by the number of tiles.
+        epochs: at most so many; None: chosen by the number of tiles.
         seed: of students, order and split.
         mm_per_px: of the images, for the record.
         overwrite: replace a recipe of that name.
@@ -105,7 +105,8 @@ def train(
     teachers, hashes = load_teachers(pair, depth, weights, learning=True)
     epochs = epochs or default_epochs(pair, len(lesson))
     students = build_students(pair, depth, seed, learning=True)
-    course = Course(epochs, seed, _identity(pair, teachers, [lesson, held.validation_tiles]))
+    identity = _identity(pair, teachers, [lesson, held.validation_tiles])
+    course = Course(epochs, seed, identity, patience_for(pair, epochs))
     checkpoints = folder / "training"
     standing = distill(
         students,
@@ -138,6 +139,7 @@ def train(
             validation=_listed(held.validation, data),
             seed=seed,
             epochs=standing.best_epoch,
+            stopped_early=standing.stopped,
             weights_sha256=hashes,
             versions={library: importlib.metadata.version(library) for library in ("torch", "onnx", "numpy")},
             mm_per_px=mm_per_px,
@@ -155,6 +157,11 @@ def train(
 def default_epochs(pair: str, tiles: int) -> int:
     """The paper's 100 for its pair; for the plain pair some 6000 tiles looked at in all, a minute or two."""
     return 100 if pair == "paper" else min(100, max(12, 6000 // tiles))
+
+
+def patience_for(pair: str, epochs: int) -> int | None:
+    """Epochs without a gain that end a training: a tenth, at least 3. The paper's pair learns as published."""
+    return None if pair == "paper" else max(3, round(epochs / 10))
 
 
 def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
