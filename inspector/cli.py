@@ -128,6 +128,10 @@ def main() -> None:
       inspector calibrate more-good-frames/ --recipe denim --line 3
       inspector check --line 3
       inspector run --line 3
+
+    \b
+    The first two in one, from the camera itself:
+      inspector teach --line 3 --recipe denim
     """
 
 
@@ -405,6 +409,69 @@ def train(
     if training.stopped_early:
         click.echo(f"stopped early {training.stopped_early}")
     _build(config_file, recipe, "openvino", "auto")  # so that this machine can calibrate and evaluate at once
+
+
+@main.command(epilog=EXIT_CODES)
+@CONFIG
+@LINE
+@RECIPE
+@click.option("--metres", type=ABOVE_0, default=20.0, show_default=True, help="Of good web to record.")
+@click.option(
+    "--false-alarms-per-100m",
+    type=ABOVE_0,
+    default=1.0,
+    show_default=True,
+    help="How many tiles of good web may be called faulty.",
+)
+@click.option(
+    "--weights",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A teacher's weight file; may repeat. What is not given is fetched.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: by the number of tiles.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a recipe of that name, and the line's limit for it.")
+@click.option("--keep-frames", is_flag=True, help="Keep the recorded frames in out/teach/.")
+def teach(
+    config_file: Path,
+    line_id: str,
+    recipe: str,
+    metres: float,
+    false_alarms_per_100m: float,
+    weights: tuple[Path, ...],
+    epochs: int | None,
+    seed: int,
+    overwrite: bool,
+    keep_frames: bool,
+) -> None:
+    """Make a recipe and a limit from good web that the line's camera sees now; nobody has to watch.
+
+    Records, leaves out frames that stand out, trains, builds the engine, calibrates and tests itself. The
+    line must not run meanwhile. Needs the extra: pip install "inspector-line[train]". Until the very end
+    nothing of the plant changes; Ctrl-C leaves all as it was.
+
+    \b
+    Examples:
+      inspector teach --line 3 --recipe denim
+      inspector teach --line 3 --recipe denim --metres 50 --overwrite
+    """
+    from inspector.learning.teach import Asked
+    from inspector.learning.teach import teach as teach_line
+    from inspector.view import Steps
+
+    asked = Asked(
+        line_id,
+        recipe,
+        metres,
+        false_alarms_per_100m=false_alarms_per_100m,
+        overwrite=overwrite,
+        keep_frames=keep_frames,
+        weights=weights,
+        epochs=epochs,
+        seed=seed,
+    )
+    click.echo(teach_line(_site(config_file), asked, Steps()).text())
 
 
 @main.command(epilog=EXIT_CODES)

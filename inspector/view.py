@@ -6,7 +6,7 @@ import math
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol, TextIO
 
 from rich.console import Console, Group
@@ -138,6 +138,18 @@ def progress_bar(what: str) -> Iterator[ProgressBar]:
             bars.update(task, completed=done, total=total, note=note)
 
         yield progress
+
+
+class Steps:
+    """What a person sees of work that has steps: lines that stay, and a bar where somebody looks on."""
+
+    def say(self, text: str) -> None:
+        """Print some lines at once: whoever reads a log in the morning wants to know how far it came."""
+        print(text, flush=True)
+
+    def bar(self, what: str) -> AbstractContextManager[ProgressBar]:
+        """Show how far a step is."""
+        return progress_bar(what)
 
 
 def panel(snapshot: Snapshot, title: str) -> Panel:

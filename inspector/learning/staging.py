@@ -1,0 +1,261 @@
+"""Where a recipe is taught before it is one: beside the plant's own files, and put in their place at the end.
+
+    engines/.teach-NAME/            laid out as a plant: what is written into it is at home there at once
+        engines/NAME/               recipe, graph, engine
+        calibration/                limits
+        before/                     there only while the new takes the place of the old: what was there
+    out/teach/NAME/.recording/      frames
+    out/teach/NAME/left-out/        pictures of frames that were left out; they stay with the recipe
+
+Whatever ends a teaching, the plant's recipe and limits are then both the old ones or both the new ones. Errors
+and signals are seen to at once; what a kill or a power cut left is found by the next teaching of that name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from inspector.backends.artifact import write_atomically
+from inspector.config import Site
+from inspector.errors import ArtefactError
+from inspector.limits import limits_file
+
+OWN_FILES = ("recipe.toml", "model.onnx", "golden.png", "manifest.toml", "plans", "training")
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Staging:
+    """The staging place of one recipe and line, claimed by this process. Made by ``claimed``."""
+
+    def __init__(self, site: Site, line_id: str, recipe: str) -> None:
+        self._site = site
+        self._recipe = recipe
+        self.folder = site.engines / f".teach-{recipe}"
+        self.pictures = site.root / "out" / "teach" / recipe
+        self.recording = self.pictures / ".recording"
+        self.left_out = self.pictures / "left-out"
+        self.target = site.engines / recipe
+        self.limits_target = limits_file(site, line_id, recipe)
+        self._before = self.folder / "before"
+        self.pictures_stay = False  # where somebody was told to look at them
+
+    @property
+    def site(self) -> Site:
+        """The plant as it is while it is taught: the same lines, engines and limits in the staging place."""
+        return Site(file=self.folder / self._site.file.name, plant=self._site.plant)
+
+    @property
+    def engine_dir(self) -> Path:
+        """Where the recipe grows."""
+        return self.site.engines / self._recipe
+
+    def put_in_place(self, limits: bytes) -> None:
+        """Give recipe and limits their names. What was there before is kept until both are there.
+
+        Files in an old recipe's folder that no command wrote, such as a notice, go over to the new one.
+        Raises ArtefactError; the old ones are then back.
+        """
+        with deferred_signals():
+            try:
+                self._swap(limits)
+            except OSError as error:
+                self._roll_back()
+                raise ArtefactError(
+                    f"{error.filename or self.target}: can't be put in place ({error.strerror}), what was there "
+                    "before is untouched; free the disk or mend the path, then run it again"
+                ) from None
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _swap(self, limits: bytes) -> None:
+        if self.target.exists():
+            self._take_over_strange_files()
+        self._before.mkdir()
+        if self.limits_target.exists():
+            write_atomically(self._before / "limits.toml", self.limits_target.read_bytes())
+        _sync(self.folder)
+        if self.target.exists():
+            self.target.rename(self._before / self._recipe)
+        self.engine_dir.rename(self.target)
+        write_atomically(self.limits_target, limits)
+        _sync(self._site.engines)
+        self._before.rename(self.folder / "done")  # from here on nothing is rolled back
+
+    def _take_over_strange_files(self) -> None:
+        for old in self.target.iterdir():
+            if old.name in OWN_FILES or old.name.startswith("."):
+                continue
+            new = self.engine_dir / old.name
+            shutil.copytree(old, new) if old.is_dir() else shutil.copy2(old, new)
+
+    def _roll_back(self) -> bool:
+        """Put back what was there before an unfinished swap; True where there was one."""
+        if not self._before.is_dir():
+            return False
+        old_recipe, old_limits = self._before / self._recipe, self._before / "limits.toml"
+        if not self.engine_dir.exists():  # the new recipe has its name already, so the limits may have theirs
+            if old_limits.exists():  # limits first: this may itself be broken off, and is then begun again
+                write_atomically(self.limits_target, old_limits.read_bytes())
+            else:
+                self.limits_target.unlink(missing_ok=True)
+            self.target.rename(self.engine_dir)
+        if old_recipe.exists():
+            old_recipe.rename(self.target)
+        _sync(self._site.engines)
+        shutil.rmtree(self._before)
+        return True
+
+    def keep_frames(self) -> Path | None:
+        """Give the recorded frames a place of their own; None where there are none."""
+        if not self.recording.is_dir() or not any(self.recording.rglob("*.png")):
+            return None
+        kept = self.pictures / f"frames-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        self.recording.rename(kept)
+        return kept
+
+    def clear(self) -> float:
+        """Remove all that is staged; return the megabytes it took."""
+        self._roll_back()
+        megabytes = 0.0
+        for folder in (self.recording, self.folder, *([] if self.pictures_stay else [self.left_out])):
+            if folder.is_dir():
+                megabytes += sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
+                shutil.rmtree(folder)
+        return megabytes
+
+    def remove_empty_folders(self) -> None:
+        """Leave no folder that this teaching alone has made."""
+        for folder in (self.pictures, self.pictures.parent, self.pictures.parents[1], self._site.engines):
+            with contextlib.suppress(OSError):  # not empty, or never made
+                folder.rmdir()
+
+    def recover(self) -> str | None:
+        """See to what an earlier teaching left that could not see to it itself; say what, or None."""
+        left = [f for f in (self.recording, self.folder) if f.is_dir() and any(f.iterdir())]
+        if not left:
+            return None
+        rolled_back = self._roll_back()
+        for half in self.limits_target.parent.glob(f".{self.limits_target.name}.*.tmp"):
+            half.unlink()
+        megabytes = self.clear()
+        words = (
+            f"removed what an earlier teaching of {self._recipe} left when it was killed ({megabytes:.0f} MB)"
+        )
+        return words + (", and put back the recipe and limits of before" if rolled_back else "")
+
+
+@contextmanager
+def claimed(
+    site: Site, line_id: str, recipe: str, *, keep_frames: bool, say: Callable[[str], None]
+) -> Iterator[Staging]:
+    """Claim a recipe's staging place, clean; clear it whatever happens.
+
+    Args:
+        site: the plant.
+        line_id: the line.
+        recipe: name of the recipe to be.
+        keep_frames: recorded frames stay, in a folder of their own.
+        say: told what an earlier teaching left, and where frames are kept.
+
+    Raises ArtefactError when another process teaches that recipe, or the place can't be made.
+    """
+    staging = Staging(site, line_id, recipe)
+    lock = _lock(staging)
+    try:
+        with signals_end():
+            with deferred_signals():
+                left = staging.recover()
+            if left is not None:
+                say(left)
+            staging.folder.mkdir(parents=True, exist_ok=True)
+            yield staging
+    finally:
+        with deferred_signals():
+            kept = staging.keep_frames() if keep_frames else None
+            staging.clear()
+            Path(lock.name).unlink(missing_ok=True)
+            lock.close()
+            staging.remove_empty_folders()
+        if kept is not None:
+            say(f"recorded frames: {kept}")
+
+
+@contextmanager
+def signals_end() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the block as Ctrl-C does: with KeyboardInterrupt."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with _handled(interrupt):
+        yield
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """What ends a process waits until the block is done, where it has no more to say."""
+    with _handled(lambda *_: None):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[..., None]) -> Iterator[None]:
+    """Handle what ends a process; what it was told to ignore (nohup, a script's background) stays ignored."""
+    before = {number: signal.getsignal(number) for number in ENDINGS}
+    taken = [number for number, old in before.items() if old is not signal.SIG_IGN]
+    try:
+        for number in taken:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, before[number])
+
+
+def _lock(staging: Staging) -> IO[str]:
+    """Hold the recipe's name against another teaching. Raises ArtefactError."""
+    file = staging.folder.with_name(f"{staging.folder.name}.lock")
+    while True:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = file.open("a+")
+        except OSError as error:
+            raise ArtefactError(
+                f"{file}: can't be written ({error.strerror}); free the disk or mend the path, then run it again"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise ArtefactError(
+                f"{staging.target}: this recipe is being taught already; wait for that, or choose another --recipe"
+            ) from None
+        if _is_still(file, lock):
+            return lock
+        lock.close()  # another teaching ended just now and took its file away: this lock holds nothing
+
+
+def _is_still(file: Path, lock: IO[str]) -> bool:
+    """Whether a name still stands for the opened file."""
+    try:
+        return os.path.samestat(file.stat(), os.fstat(lock.fileno()))
+    except OSError:
+        return False
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
