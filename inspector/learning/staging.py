@@ -170,24 +170,20 @@ def claimed(
     Raises ArtefactError when another process teaches that recipe, or the place can't be made.
     """
     staging = Staging(site, line_id, recipe)
-    lock = _lock(staging)
-    try:
-        with signals_end():
+    with signals_end(), _locked(staging):
+        try:
             with deferred_signals():
                 left = staging.recover()
             if left is not None:
                 say(left)
             staging.folder.mkdir(parents=True, exist_ok=True)
             yield staging
-    finally:
-        with deferred_signals():
-            kept = staging.keep_frames() if keep_frames else None
-            staging.clear()
-            Path(lock.name).unlink(missing_ok=True)
-            lock.close()
-            staging.remove_empty_folders()
-        if kept is not None:
-            say(f"recorded frames: {kept}")
+        finally:
+            with deferred_signals():
+                kept = staging.keep_frames() if keep_frames else None
+                staging.clear()
+            if kept is not None:
+                say(f"recorded frames: {kept.relative_to(site.root)}")
 
 
 @contextmanager
@@ -222,8 +218,20 @@ def _handled(handler: Callable[..., None]) -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+@contextmanager
+def _locked(staging: Staging) -> Iterator[None]:
+    """Hold the recipe's name against another teaching; leave no trace of it. Raises ArtefactError."""
+    lock = _lock(staging)
+    try:
+        yield
+    finally:
+        with deferred_signals():
+            Path(lock.name).unlink(missing_ok=True)
+            lock.close()
+            staging.remove_empty_folders()
+
+
 def _lock(staging: Staging) -> IO[str]:
-    """Hold the recipe's name against another teaching. Raises ArtefactError."""
     file = staging.folder.with_name(f"{staging.folder.name}.lock")
     while True:
         try:

@@ -17,7 +17,7 @@ class Taught:
     line_id: str
     recipe: str
     named: str  # the recipe that the line's config names
-    config: Path
+    config: str  # the file's name
     metres: float  # recorded
     frames: dict[str, int]  # what they were for -> how many
     limits: Limits
@@ -25,7 +25,7 @@ class Taught:
     golden_tiles: int
     seconds: dict[str, float]  # a step
     left_out: int  # pictures to look at
-    pictures: Path
+    pictures: Path  # of these, from the plant's folder on
     others: tuple[str, ...]  # lines whose limits belong to the training before
 
     def text(self) -> str:

@@ -150,13 +150,14 @@ class _Teaching:
             self._refuse_many(len(left) + len(suspects), len(recording.frames))
             golden_tiles, proof = self._prove(backend, grid, shares.proof, needs, limits.limit_sigma)
         others = self._lines_with_limits()
+        _refuse_existing(self._site, self._asked)  # somebody else may have trained one meanwhile
         self._staging.put_in_place(to_toml(limits).encode())
         self._staging.pictures_stay = True
         return Taught(
             line_id=self._asked.line_id,
             recipe=self._asked.recipe,
             named=self._line.recipe,
-            config=self._site.file,
+            config=self._site.file.name,
             metres=recording.metres,
             frames={
                 "learnt from": len(shares.learn),
@@ -168,7 +169,7 @@ class _Teaching:
             golden_tiles=golden_tiles,
             seconds=self._seconds,
             left_out=self._left_out,
-            pictures=self._staging.left_out,
+            pictures=self._staging.left_out.relative_to(self._site.root),
             others=others,
         )
 
@@ -230,8 +231,10 @@ class _Teaching:
             self._onlooker.say(one.text(self._picture(one)))
 
     def _picture(self, one: LeftOut) -> Path:
+        """Write a picture; return where, from the plant's folder on."""
         self._left_out += 1
-        return show(one, read_image(ImageFile(one.frame.file, GOOD)).pixels, self._staging.left_out)
+        file = show(one, read_image(ImageFile(one.frame.file, GOOD)).pixels, self._staging.left_out)
+        return file.relative_to(self._site.root)
 
     def _refuse_many(self, left: int, of: int) -> None:
         if left <= MOST_LEFT_OUT * of:

@@ -1,0 +1,21 @@
+"""Teachers' weights without a download: random, seeded, for both networks of the plain pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from inspector.learning.teachers import PAIRS, build_trunk
+
+
+def write_random_weights(folder: Path) -> list[Path]:
+    """Files for --weights; a teacher that knows nothing still disagrees with its student about a hole."""
+    files = []
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for spec in PAIRS["plain"]:
+            files.append(folder / f"{spec.network}.safetensors")
+            save_file(build_trunk(spec.network, spec.taps(learning=True)).state_dict(), files[-1])
+    return files

@@ -1,0 +1,353 @@
+"""`inspector teach` as a line engineer uses it: from the camera to a limit, and undone whatever ends it.
+
+The teachers' weights are random and given by --weights: what is held here is the order of things and what is
+left on disk, not how well faults are found.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import pytest
+from click.testing import CliRunner
+
+from inspector import config
+from inspector.backends import open_backend
+from inspector.backends.artifact import load_recipe
+from inspector.bus.lock import hold_line
+from inspector.cameras.loom import Loom
+from inspector.cli import INTERRUPTED, main
+from inspector.limits import load_limits
+from tests.random_weights import write_random_weights
+from tests.virtual_camera import FeedWriter
+
+SIDE = 128
+METRES = "0.8"
+PATIENCE_S = 50.0
+LOOM = f'kind = "loom", width_px = {SIDE}, height_px = {SIDE}, seed = 5, as_fast_as_possible = true'
+HOLES = 'faults = { per_m = 3.0, kinds = ["hole"] }'
+PLANT = """\
+plant = "small"
+[line.1]
+recipe = "other"
+camera = { CAMERA }
+web = { width_mm = 25.6, mm_per_px = 0.2, encoder_counts_per_m = 10000, speed_m_min = 0.6 }
+tiles = { size_mm = 12.8, overlap_mm = 0 }
+engine = { threads = 1 }
+bus = { verdicts = "tcp://127.0.0.1:*", maps = "tcp://127.0.0.1:*", replay = "tcp://127.0.0.1:*" }
+"""
+# What is started in a script's background, these tests too, ignores Ctrl-C and hands that on.
+START = ["env", "--default-signal=INT", sys.executable]
+# Two threads that share their cores with others wait for each other, tenfold.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+# Its training is that of the recipe there is: what is held is the end.
+BEFORE_THE_SWAP = """
+import shutil, signal
+from inspector.learning import train
+from inspector.learning.staging import Staging
+train.train = lambda data, name, engines, **_: shutil.copytree("engines/cloth", engines / name)
+def wait(staging, limits):
+    print("about to put it in place", flush=True)
+    signal.pause()
+Staging.put_in_place = wait
+from inspector.cli import main
+main(prog_name="inspector")
+"""
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_random_weights(tmp_path_factory.mktemp("weights"))
+
+
+def make_plant(folder: Path, camera: str = f"{LOOM}, {HOLES}") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.toml").write_text(PLANT.replace("CAMERA", camera))
+    return folder
+
+
+def teaching(weights: list[Path], *more: str, metres: str = METRES) -> list[str]:
+    given = [word for file in weights for word in ("--weights", str(file))]
+    return ["teach", "--line", "1", "--recipe", "cloth", "--metres", metres, "--epochs", "2", *given, *more]
+
+
+@contextmanager
+def start(plant: Path, *words: str, code: str = "", **environment: str) -> Iterator[subprocess.Popen[str]]:
+    program = ["-c", code] if code else ["-m", "inspector"]
+    with subprocess.Popen(
+        [*START, *program, *words],
+        cwd=plant,
+        env=ENVIRONMENT | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # one that has ended is left alone; none outlives a test that failed
+
+
+def finish(plant: Path, *words: str, **environment: str) -> str:
+    """What a command that goes well says."""
+    with start(plant, *words, **environment) as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, err) == (0, ""), out + err
+    return out
+
+
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    """Every file and every folder."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def wait_for(process: subprocess.Popen[str], there: Callable[[], object]) -> None:
+    until_s = time.monotonic() + PATIENCE_S
+    while not there() and process.poll() is None and time.monotonic() < until_s:
+        time.sleep(0.005)
+    assert there(), process.communicate()
+
+
+def interrupt(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    process.send_signal(number)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, err) == (INTERRUPTED, "inspector: interrupted\n")
+
+
+def refusal(plant: Path, code: int, *words: str) -> str:
+    """The one sentence that a command ends with; the plant is as it was."""
+    before = contents(plant)
+    result = CliRunner().invoke(main, [*words, "--config", str(plant / "config.toml")])
+    assert result.exit_code == code, result.output
+    assert contents(plant) == before
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("inspector: ")
+
+
+# -- a teaching that goes well, after one that was killed ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory, weights: list[Path]) -> tuple[Path, str]:
+    """A plant whose first teaching was killed while it trained, and what the second one said."""
+    plant = make_plant(tmp_path_factory.mktemp("plant"))
+    staging = plant / "engines/.teach-cloth"
+    with start(plant, *teaching(weights, "--epochs", "500")) as process:
+        wait_for(process, (staging / "engines/cloth/training/checkpoint.safetensors").exists)
+        process.kill()
+        process.communicate()
+    assert staging.exists(), "nobody could clear it away"
+    return plant, finish(plant, *teaching(weights))
+
+
+def test_what_a_killed_teaching_left_is_removed_and_said(taught: tuple[Path, str]) -> None:
+    plant, said = taught
+    assert said.startswith("removed what an earlier teaching of cloth left when it was killed (")
+    assert sorted(path.name for path in (plant / "engines").iterdir()) == ["cloth"]
+    assert sorted(path.name for path in (plant / "out/teach/cloth").iterdir()) == ["left-out"]
+
+
+def test_recipe_and_limit_are_such_as_a_line_takes(taught: tuple[Path, str]) -> None:
+    plant, said = taught
+    site = config.load(plant / "config.toml")
+    limits = load_limits(site, "1", "cloth")
+    open_backend(site.engines / "cloth", "openvino").close()
+    assert f"limit {limits.limit_sigma:.2f} sigma for line 1 and recipe cloth" in said
+    assert limits.provenance.images_left_out == 0, "no frame serves both training and limit"
+    assert re.fullmatch(r"0\.82 m that `inspector teach` recorded on \d{4}-\d\d-\d\d", limits.provenance.data)
+    recipe = load_recipe(site.engines / "cloth")
+    assert recipe.training.data == "taught-on-line-1"
+    assert recipe.training.mm_per_px == 0.2
+    with start(plant, "run", "--line", "1", "--frames", "6") as process:
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert "line-1.other.toml: no such file" in err, "config.toml is left to the person"
+    config_file = plant / "config.toml"
+    text = config_file.read_text()
+    try:
+        config_file.write_text(text.replace('"other"', '"cloth"'))
+        assert "6 triggers" in finish(plant, "run", "--line", "1", "--frames", "6")
+    finally:
+        config_file.write_text(text)
+
+
+def test_frames_with_holes_are_left_out_and_shown(taught: tuple[Path, str]) -> None:
+    plant, said = taught
+    loom = Loom(SIDE, 0.2, "plain", 5, config.FaultMix(per_m=3.0, kinds=("hole",)), 25.6)
+    holes_m = [fault.y_m for fault in loom.truth(0.0, 0.8)]
+    asked = re.findall(r"^  (\d\.\d\d) m: darkest spot, .*; is this good\? (\S+)$", said, re.MULTILINE)
+    assert holes_m
+    assert asked
+    for place, picture in asked:
+        begin_m = float(picture.rpartition("/")[2].removesuffix("m.png"))
+        assert any(begin_m - 0.01 <= hole_m < begin_m + 0.0256 for hole_m in holes_m), place
+        pixels = cv2.imread(str(plant / picture))
+        assert (pixels == (40, 40, 255)).all(axis=2).sum() > 50, "an outline in red"
+    assert f"look at the {len(list((plant / 'out/teach/cloth/left-out').iterdir()))} pictures in" in said
+
+
+def test_the_end_says_what_is_known_and_what_is_next(taught: tuple[Path, str]) -> None:
+    _, said = taught
+    lines = said.splitlines()
+    assert re.search(r"^recorded 0\.82 m: 32 frames, none lost; 32 kept, \d MB$", said, re.MULTILINE)
+    assert re.search(
+        r"^took \d+ s: recording \d+, training \d+, engine \d+, limit \d+, self-test \d+$", said, re.MULTILINE
+    )
+    assert "self-test: 8 golden tiles score as recorded" in lines
+    kept_back = re.search(r"seen: (\d+) of (\d+) tiles above the limit in (\d\.\d\d) m", said)
+    assert kept_back is not None
+    assert int(kept_back[2]) == 4 * round(float(kept_back[3]) / 0.0256)
+    for kind in (
+        "dark spot",
+        "bright spot",
+        "missing thread along",
+        "missing thread across",
+        "hole",
+        "soft stain",
+    ):
+        assert re.search(rf"^  {kind} +(\d/8 +){{4}}(none of these|\d(\.\d)? mm)$", said, re.MULTILINE)
+    assert "not your plant's faults" in said
+    assert "not known: whether the recorded web was good." in said
+    steps = [line.partition(". ")[2] for line in lines if re.match(r"  \d\. ", line)]
+    assert steps[-3:] == [
+        'set recipe = "cloth" in [line.1] of config.toml',
+        "inspector check --line 1",
+        "inspector run --line 1",
+    ]
+
+
+# -- what ends one early -----------------------------------------------------------------------------------
+
+
+def test_sigint_while_recording_undoes_it(tmp_path: Path, weights: list[Path]) -> None:
+    plant = make_plant(tmp_path / "plant", LOOM.replace("true", "false"))
+    before = contents(plant)
+    with start(plant, *teaching(weights)) as process:
+        wait_for(process, lambda: list(plant.glob("out/teach/cloth/.recording/*.png")))
+        interrupt(process, signal.SIGINT)
+    assert contents(plant) == before
+
+
+def test_sigterm_while_training_undoes_it_but_for_frames_to_be_kept(
+    tmp_path: Path, weights: list[Path]
+) -> None:
+    plant = make_plant(tmp_path / "plant")
+    with start(plant, *teaching(weights, "--epochs", "500", "--keep-frames")) as process:
+        checkpoint = plant / "engines/.teach-cloth/engines/cloth/training/checkpoint.safetensors"
+        wait_for(process, checkpoint.exists)
+        interrupt(process, signal.SIGTERM)
+    (kept,) = (plant / "out/teach/cloth").iterdir()
+    assert kept.name.startswith("frames-")
+    assert len(list(kept.rglob("*.png"))) == 32
+    assert sorted(path.name for path in plant.iterdir()) == ["config.toml", "out"]
+
+
+def test_sigint_just_before_the_swap_leaves_the_old_recipe(
+    taught: tuple[Path, str], weights: list[Path]
+) -> None:
+    plant, _ = taught
+    kept = ("config.toml", "engines", "calibration")
+    before = {name: contents(plant / name) for name in kept}
+    with start(plant, *teaching(weights, "--overwrite"), code=BEFORE_THE_SWAP) as process:
+        assert process.stdout is not None
+        assert any(line == "about to put it in place\n" for line in process.stdout)
+        assert (plant / "engines/.teach-cloth/engines/cloth/manifest.toml").exists()
+        interrupt(process, signal.SIGINT)
+    assert {name: contents(plant / name) for name in kept} == before
+
+
+def test_a_full_disk_while_recording_undoes_it(tmp_path: Path, weights: list[Path]) -> None:
+    plant = make_plant(tmp_path / "plant")
+    before = contents(plant)
+    full = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200));"
+        "from inspector.cli import main; main(prog_name='inspector')"
+    )
+    with start(plant, *teaching(weights), code=full) as process:
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 4
+    said = "m.png: can't be written (File too large); free the disk or mend the path, then run it again\n"
+    assert err.endswith(said)
+    assert contents(plant) == before
+
+
+# -- what is refused ---------------------------------------------------------------------------------------
+
+
+def test_a_recipe_or_a_limit_of_that_name_is_replaced_only_when_asked(
+    taught: tuple[Path, str], tmp_path: Path, weights: list[Path]
+) -> None:
+    plant, _ = taught
+    said = "already; choose another --recipe, or replace it by --overwrite"
+    assert f"recipe.toml: there is a recipe of that name {said}" in refusal(plant, 4, *teaching(weights))
+    other = make_plant(tmp_path / "plant")
+    (other / "calibration").mkdir()
+    (other / "calibration/line-1.cloth.toml").write_text("by hand")
+    assert f"line-1.cloth.toml: there is a limit of that name {said}" in refusal(other, 4, *teaching(weights))
+
+
+def test_too_few_metres_are_refused_before_the_recording(tmp_path: Path, weights: list[Path]) -> None:
+    plant = make_plant(tmp_path / "plant")
+    assert refusal(plant, 2, *teaching(weights, metres="0.3")) == (
+        "--metres 0.3: that is 12 frames of line 1; teaching wants 27: 10 to learn from, 13 for the limit, "
+        "4 to prove both on; give --metres 0.7 or more"
+    )
+
+
+def test_a_line_that_runs_is_left_alone(tmp_path: Path, weights: list[Path]) -> None:
+    plant = make_plant(tmp_path / "plant")
+    lock = hold_line(plant.resolve() / "config.toml", "1")
+    try:
+        said = refusal(plant, 5, *teaching(weights))
+    finally:
+        lock.close()
+    assert said == f"line 1 runs already (process {os.getpid()}); end that one first"
+
+
+@pytest.mark.parametrize(
+    ("edits", "said"),
+    [
+        ({"size_mm = 12.8": "size_mm = 13"}, "size_mm = 13 is 65 px, but the networks want a multiple of 16"),
+        ({f"height_px = {SIDE}": "height_px = 80"}, "frames of 80 rows are too short for a seamless web"),
+    ],
+)
+def test_a_line_whose_tiles_can_not_be_taught(
+    tmp_path: Path, weights: list[Path], edits: dict[str, str], said: str
+) -> None:
+    plant = make_plant(tmp_path / "plant")
+    text = (plant / "config.toml").read_text()
+    for old, new in edits.items():
+        assert old in text
+        text = text.replace(old, new)
+    (plant / "config.toml").write_text(text)
+    assert said in refusal(plant, 2, *teaching(weights))
+
+
+# -- another camera ----------------------------------------------------------------------------------------
+
+
+def test_the_virtual_genicam_camera_is_taught_on_by_its_encoder(
+    tmp_path: Path, simcam: Path, weights: list[Path]
+) -> None:
+    features = f"Width = {SIDE}, Height = {SIDE}, AcquisitionLineRate = 20000.0, EncoderDivider = 2"
+    camera = (
+        f'kind = "genicam", producer = "{simcam}", serial = "SIM0001", buffers = 256, encoder = "chunk", '
+        f"features = {{ {features} }}"
+    )
+    plant = make_plant(tmp_path / "plant", camera)
+    feed = FeedWriter(tmp_path / "feed", SIDE, ring_rows=8192)
+    feed.write(Loom(SIDE, 0.2, "plain", 3, config.FaultMix(per_m=0.0)).rows(8000), timeout_s=1)
+    said = finish(plant, *teaching(weights), SIMCAM_FEED=str(tmp_path / "feed"))
+    assert said.startswith("line 1: SimCam SimLine SIM0001, 128x128 Mono8; 4 tiles a frame\n")
+    assert re.search(r"^recorded 0\.8\d m: 3\d frames", said, re.MULTILINE)
+    assert "no encoder" not in said
+    assert "recipe cloth is taught; it and its limit for line 1 are in place" in said
+    assert (plant / "calibration/line-1.cloth.toml").exists()
