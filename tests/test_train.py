@@ -34,6 +34,7 @@ SIDE = 256
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 TILES = ("--tile-px", "64", "--margin-px", "32", "--region", "whole")
 EPOCHS = 4
+ONE_SIZE = "take out what differs, or let --resize bring all images to one size"
 
 
 def inspector(folder: Path, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -181,7 +182,8 @@ def colour(folder: Path) -> None:
 
 
 def small(folder: Path) -> None:
-    assert cv2.imwrite(str(folder / "3.png"), np.full((SIDE, 60), 90, np.uint8))
+    pixels = cv2.imread(str(folder / "3.png"), cv2.IMREAD_GRAYSCALE)
+    assert cv2.imwrite(str(folder / "3.png"), pixels[:, :60])
 
 
 def broken(folder: Path) -> None:
@@ -197,7 +199,7 @@ def few(folder: Path) -> None:
     ("spoil", "sentence"),
     [
         (colour, "3.png: a colour image, but 0.png is grey; don't mix the two, convert them first"),
-        (small, "3.png: 60x256 px is smaller than a tile of 64 px; leave it out or use --resize 64"),
+        (small, f"3.png: 60 px wide, but the median of all images is 256 px wide; {ONE_SIZE}"),
         (broken, "3.png: not a readable image (damaged or cut short?); remove it or copy it again"),
         (few, "3 good images are too few; training wants at least 5, better 20 or more"),
     ],

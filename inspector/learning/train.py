@@ -20,6 +20,7 @@ import torch
 from inspector.backends import golden
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
 from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
 from inspector.learning.distill import Course, Progress, distill, look
 from inspector.learning.export import Shape, build_graph, to_onnx
@@ -85,7 +86,7 @@ def train(
         progress: told how far it is.
 
     Raises:
-        DataError: images can't be used, or are too few.
+        DataError: images can't be used, are not alike, or are too few.
         ArtefactError: weights are missing or foreign, a recipe of that name exists, or the disk is full.
         ConfigError: arguments don't fit each other.
     """
@@ -97,6 +98,7 @@ def train(
     _check(tile_px, margin_px, pair, epochs)
     cut = Cut(tile_px, margin_px, resize=resize, region="whole" if resize else region)
     images = read_images(open_data(data).good, channels)
+    refuse_unlike(images, squeezed=resize is not None)
     held = hold_back(images, cut, seed, data)
     lesson = held.learnt_tiles
     if pair != "paper":  # which learns as it was published
@@ -173,9 +175,9 @@ def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
     distinct = list({image.sha256: image for image in images}.values())
     if len(distinct) < FEWEST_IMAGES:
         same = f" ({len(images)}, but only {len(distinct)} different)" if len(distinct) < len(images) else ""
+        count = f"1 good image{same} is" if len(distinct) == 1 else f"{len(distinct)} good images{same} are"
         raise DataError(
-            f"{data}: {len(distinct)} good images{same} are too few; training wants at least {FEWEST_IMAGES}, "
-            "better 20 or more"
+            f"{data}: {count} too few; training wants at least {FEWEST_IMAGES}, better 20 or more"
         )
     rng = np.random.default_rng((seed, len(distinct)))
     order = [distinct[at] for at in rng.permutation(len(distinct))]
