@@ -31,7 +31,7 @@ from tests.random_weights import write_random_weights
 from tests.virtual_camera import FeedWriter
 
 SIDE = 128
-METRES = "0.8"
+METRES = "1"
 PATIENCE_S = 50.0
 LOOM = f'kind = "loom", width_px = {SIDE}, height_px = {SIDE}, seed = 5, as_fast_as_possible = true'
 HOLES = 'faults = { per_m = 3.0, kinds = ["hole"] }'
@@ -77,7 +77,7 @@ def make_plant(folder: Path, camera: str = f"{LOOM}, {HOLES}") -> Path:
 
 def teaching(weights: list[Path], *more: str, metres: str = METRES) -> list[str]:
     given = [word for file in weights for word in ("--weights", str(file))]
-    return ["teach", "--line", "1", "--recipe", "cloth", "--metres", metres, "--epochs", "2", *given, *more]
+    return ["teach", "--line", "1", "--recipe", "cloth", "--metres", metres, "--epochs", "1", *given, *more]
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def test_recipe_and_limit_are_such_as_a_line_takes(taught: tuple[Path, str]) -> 
     open_backend(site.engines / "cloth", "openvino").close()
     assert f"limit {limits.limit_sigma:.2f} sigma for line 1 and recipe cloth" in said
     assert limits.provenance.images_left_out == 0, "no frame serves both training and limit"
-    assert re.fullmatch(r"0\.82 m that `inspector teach` recorded on \d{4}-\d\d-\d\d", limits.provenance.data)
+    assert re.fullmatch(r"1\.02 m that `inspector teach` recorded on \d{4}-\d\d-\d\d", limits.provenance.data)
     recipe = load_recipe(site.engines / "cloth")
     assert recipe.training.data == "taught-on-line-1"
     assert recipe.training.mm_per_px == 0.2
@@ -182,8 +182,8 @@ def test_recipe_and_limit_are_such_as_a_line_takes(taught: tuple[Path, str]) -> 
 def test_frames_with_holes_are_left_out_and_shown(taught: tuple[Path, str]) -> None:
     plant, said = taught
     loom = Loom(SIDE, 0.2, "plain", 5, config.FaultMix(per_m=3.0, kinds=("hole",)), 25.6)
-    holes_m = [fault.y_m for fault in loom.truth(0.0, 0.8)]
-    asked = re.findall(r"^  (\d\.\d\d) m: darkest spot, .*; is this good\? (\S+)$", said, re.MULTILINE)
+    holes_m = [fault.y_m for fault in loom.truth(0.0, 1.0)]
+    asked = re.findall(r"^  (\d\.\d\d) m: a spot .* greys darker than the web, .*; is this good\? (\S+)$", said, re.MULTILINE)
     assert holes_m
     assert asked
     for place, picture in asked:
@@ -197,9 +197,9 @@ def test_frames_with_holes_are_left_out_and_shown(taught: tuple[Path, str]) -> N
 def test_the_end_says_what_is_known_and_what_is_next(taught: tuple[Path, str]) -> None:
     _, said = taught
     lines = said.splitlines()
-    assert re.search(r"^recorded 0\.82 m: 32 frames, none lost; 32 kept, \d MB$", said, re.MULTILINE)
+    assert re.search(r"^recorded 1\.02 m: 40 frames, none lost; 40 kept, \d MB$", said, re.MULTILINE)
     assert re.search(
-        r"^took \d+ s: recording \d+, training \d+, engine \d+, limit \d+, self-test \d+$", said, re.MULTILINE
+        r"^took \d+ s: recording \d+, training \d+, engine \d+, second look \d+, limit \d+, self-test \d+$", said, re.MULTILINE
     )
     assert "self-test: 8 golden tiles score as recorded" in lines
     kept_back = re.search(r"seen: (\d+) of (\d+) tiles above the limit in (\d\.\d\d) m", said)
@@ -246,7 +246,7 @@ def test_sigterm_while_training_undoes_it_but_for_frames_to_be_kept(
         interrupt(process, signal.SIGTERM)
     (kept,) = (plant / "out/teach/cloth").iterdir()
     assert kept.name.startswith("frames-")
-    assert len(list(kept.rglob("*.png"))) == 32
+    assert len(list(kept.rglob("*.png"))) == 40
     assert sorted(path.name for path in plant.iterdir()) == ["config.toml", "out"]
 
 
@@ -297,8 +297,8 @@ def test_a_recipe_or_a_limit_of_that_name_is_replaced_only_when_asked(
 def test_too_few_metres_are_refused_before_the_recording(tmp_path: Path, weights: list[Path]) -> None:
     plant = make_plant(tmp_path / "plant")
     assert refusal(plant, 2, *teaching(weights, metres="0.3")) == (
-        "--metres 0.3: that is 12 frames of line 1; teaching wants 27: 10 to learn from, 13 for the limit, "
-        "4 to prove both on; give --metres 0.7 or more"
+        "--metres 0.3: that is 12 frames of line 1; teaching wants 32: 10 to learn from, 17 for the limit, "
+        "5 to prove both on; give --metres 0.9 or more"
     )
 
 
@@ -347,7 +347,7 @@ def test_the_virtual_genicam_camera_is_taught_on_by_its_encoder(
     feed.write(Loom(SIDE, 0.2, "plain", 3, config.FaultMix(per_m=0.0)).rows(8000), timeout_s=1)
     said = finish(plant, *teaching(weights), SIMCAM_FEED=str(tmp_path / "feed"))
     assert said.startswith("line 1: SimCam SimLine SIM0001, 128x128 Mono8; 4 tiles a frame\n")
-    assert re.search(r"^recorded 0\.8\d m: 3\d frames", said, re.MULTILINE)
+    assert re.search(r"^recorded 1\.0\d m: 4\d frames", said, re.MULTILINE)
     assert "no encoder" not in said
     assert "recipe cloth is taught; it and its limit for line 1 are in place" in said
     assert (plant / "calibration/line-1.cloth.toml").exists()

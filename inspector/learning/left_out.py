@@ -55,7 +55,7 @@ def show(left: LeftOut, pixels: U8, folder: Path) -> Path:
 
 
 def _words(standout: Standout) -> str:
-    return f"{standout.why} ({standout.deviations:.0f} deviations)"
+    return f"{standout.why} ({standout.deviations:.0f} robust deviations)"
 
 
 def _outline(left: LeftOut, size: tuple[int, int]) -> Box:

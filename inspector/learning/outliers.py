@@ -52,7 +52,7 @@ class Standout:
 class _Figure:
     """One statistic of every frame."""
 
-    name: str
+    words: str  # {} is the value
     told: F64  # [N] as a person reads it
     values: F64  # [N] as they are compared: logarithms where only ratios mean something
     least: float  # a deviation below this is noise, in units of ``values``
@@ -90,7 +90,8 @@ def standouts(looks: Sequence[Look]) -> list[Standout | None]:
             found.append(None)
             continue
         figure = figures[worst]
-        words = f"{figure.name} {figure.told[frame]:.3g}, the others {np.median(figure.told):.3g}"
+        value = figure.words.format(f"{figure.told[frame]:.3g}")
+        words = f"{value}, in the others {np.median(figure.told):.3g}"
         found.append(Standout(float(scores[worst, frame, 0]), words, places[worst][frame]))
     return found
 
@@ -118,14 +119,12 @@ def _figures(looks: Sequence[Look]) -> tuple[list[_Figure], list[Places]]:
     )
     (dark, dark_at), (bright, bright_at) = _spots(looks)
     figures = [
-        _Figure("mean grey", means, means, 1.5),
-        _Figure("contrast", contrasts, np.log(contrasts + 1), 0.03),
-        _Figure("sharpness", sharpness, np.log(sharpness + 0.1), 0.04),
-        _Figure("share clipped", clipped, clipped, 0.001, one_sided=True),
-        _Figure("darkest spot, greys below the web around", dark, np.log(dark + 1), 0.08, one_sided=True),
-        _Figure(
-            "brightest spot, greys above the web around", bright, np.log(bright + 1), 0.08, one_sided=True
-        ),
+        _Figure("mean grey {}", means, means, 1.5),
+        _Figure("contrast {}", contrasts, np.log(contrasts + 1), 0.03),
+        _Figure("sharpness {}", sharpness, np.log(sharpness + 0.1), 0.04),
+        _Figure("clipped share {}", clipped, clipped, 0.001, one_sided=True),
+        _Figure("a spot {} greys darker than the web", dark, np.log(dark + 1), 0.08, one_sided=True),
+        _Figure("a spot {} greys brighter than the web", bright, np.log(bright + 1), 0.08, one_sided=True),
     ]
     nowhere: Places = [None] * len(looks)
     return figures, [nowhere, nowhere, nowhere, nowhere, dark_at, bright_at]

@@ -53,6 +53,11 @@ class Proof:
         return "\n".join(lines)
 
     @property
+    def finds_little(self) -> bool:
+        """Whether fewer than half of the kinds are found every time even at the largest size."""
+        return 2 * sum(row.found[-1] == TRIES for row in self.rows) < len(self.rows)
+
+    @property
     def caption(self) -> str:
         """What stands over the table."""
         return (
@@ -112,7 +117,7 @@ def prove(
         above = int((scored.map_peaks > limit_sigma).sum())
         alarms += above
         if above:
-            why = f"kept back, and {scored.map_peaks.max():.1f} sigma: above the new limit"
+            why = f"kept back, {scored.map_peaks.max():.1f} sigma, above the new limit"
             alarmed.append(LeftOut(frame, why, highest_px(scored, grid)))
         if len(webs) < MOST_DRAWN_ON:
             webs.append(_web(pixels, frame.region))

@@ -27,6 +27,7 @@ FEWEST_TO_LEARN = 10  # frames: the looks of good web, and some to hold back for
 FEWEST_TO_PROVE = 2
 LEARN_SHARE = 0.5  # of short web, at most
 PROOF_SHARE = 0.2  # of what is not learnt from
+MOST_LEFT_OUT = 0.2  # of the frames may be odd; more are no exception but the web's, or the light's, nature
 MOST_LIMIT_TILES = 8000  # minutes to score; more hardly move a limit
 FULL_TO_PROVE = 40  # frames
 
@@ -42,10 +43,19 @@ class Needs:
     most_for_limit: int
 
     @property
+    def fewest_to_begin_with(self) -> int:
+        """Frames for a limit before any is found to be odd: that comes out only after the training."""
+        return math.ceil(self.fewest_for_limit / (1 - MOST_LEFT_OUT))
+
+    @property
+    def fewest_to_prove(self) -> int:
+        """Frames to be kept back beside so few."""
+        return max(FEWEST_TO_PROVE, math.ceil(self.fewest_to_begin_with * PROOF_SHARE / (1 - PROOF_SHARE)))
+
+    @property
     def fewest(self) -> int:
         """Frames below which nothing comes of it."""
-        proof = max(FEWEST_TO_PROVE, math.ceil(self.fewest_for_limit * PROOF_SHARE / (1 - PROOF_SHARE)))
-        return FEWEST_TO_LEARN + self.fewest_for_limit + proof
+        return FEWEST_TO_LEARN + self.fewest_to_begin_with + self.fewest_to_prove
 
     @property
     def most(self) -> int:
@@ -113,9 +123,10 @@ def needs_of(
 def share_out(frames: Sequence[T], needs: Needs) -> Shares[T]:
     """Share frames out, at least ``needs.fewest`` of them."""
     count = len(frames)
-    most = max(FEWEST_TO_LEARN, min(int(LEARN_SHARE * count), count - needs.fewest_for_limit))
+    spare = count - needs.fewest_to_begin_with - needs.fewest_to_prove
+    most = max(FEWEST_TO_LEARN, min(int(LEARN_SHARE * count), spare))
     learn, rest = _apart(range(count), min(needs.enough_to_learn, most))
-    proof, limit = _apart(rest, max(FEWEST_TO_PROVE, round(PROOF_SHARE * len(rest))))
+    proof, limit = _apart(rest, max(FEWEST_TO_PROVE, int(PROOF_SHARE * len(rest))))
     return Shares(*(tuple(frames[at] for at in part) for part in (learn, limit, proof)))
 
 

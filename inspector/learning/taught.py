@@ -9,6 +9,11 @@ from inspector.learning.calibrate import summary
 from inspector.learning.proof import Proof
 from inspector.limits import Limits
 
+FINDS_LITTLE = (
+    "WARNING: this recipe finds little. Most often the recorded web bore faults, and the limit stands above them;\n"
+    "see how high its highest good image is, look at the pictures, and teach again on good web"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Taught:
@@ -42,6 +47,7 @@ class Taught:
                 "",
                 self.proof.caption,
                 self.proof.table(),
+                *([FINDS_LITTLE] if self.proof.finds_little else []),
                 "",
                 self._not_known(),
                 "next:",

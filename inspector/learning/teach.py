@@ -34,7 +34,8 @@ from inspector.learning.images import GOOD, ImageFile, read_image
 from inspector.learning.left_out import LeftOut, show, sort_out
 from inspector.learning.proof import Proof, check_golden, highest_px, prove, score_frame
 from inspector.learning.record import Progress, Recorded, Recording, Wanted, record, write_frame
-from inspector.learning.shares import Needs, Shares, needs_of, share_out
+from inspector.learning.second_look import SecondLook, look_again
+from inspector.learning.shares import MOST_LEFT_OUT, Needs, Shares, needs_of, share_out
 from inspector.learning.staging import Staging, claimed
 from inspector.learning.taught import Taught
 from inspector.learning.teachable import (
@@ -46,10 +47,8 @@ from inspector.learning.teachable import (
     usual_width,
 )
 from inspector.limits import Limits, limits_file, to_toml
-from inspector.records import Grid
+from inspector.records import Grid, Region
 from inspector.tiling import region_finder
-
-MOST_LEFT_OUT = 0.2  # of the frames; more are no exception but the web's, or the light's, nature
 
 
 class Onlooker(Protocol):
@@ -131,7 +130,7 @@ class _Teaching:
                 f"line {self._asked.line_id}: {recording.text()}; show the camera web, then teach again"
             )
         kept, left = sort_out(recording.frames)
-        self._show(left)
+        self._show(left, "that stand out; they count neither for training nor for the limit")
         self._refuse_many(len(left), len(recording.frames))
         needs = self._needs(training, info, grid, usual_width(kept))
         if len(kept) < needs.fewest:
@@ -140,15 +139,25 @@ class _Teaching:
                 f"{fewest_words(needs)}; teach again with --metres {needs.metres(needs.fewest + len(left)):g} or more"
             )
         shares = self._lay_out(share_out(kept, needs))
-        self._train(training, shares.learn, info, grid)
+        learnt = self._train(training, shares.learn, info, grid)
         with self._step("engine"):
             build_engine(self._staging.engine_dir, self._line.engine.backend)
-        limits = self._calibrate(shares.limit, recording.metres)
         backend = open_backend(self._staging.engine_dir, self._line.engine.backend, self._line.engine.threads)
         with closing(backend):
-            suspects = self._suspects(limits, shares.limit, backend, grid)
-            self._refuse_many(len(left) + len(suspects), len(recording.frames))
+            again = self._look_again(backend, grid, learnt, shares.limit)
+            left += again.left
+            self._refuse_many(len(left), len(recording.frames))
+            if len(again.kept) < needs.fewest_for_limit:
+                raise DataError(
+                    f"line {self._asked.line_id}: {len(again.kept)} frames remain for the limit, which wants "
+                    f"{needs.fewest_for_limit}; teach again on more --metres"
+                )
+            limits = self._calibrate(again.kept, recording.metres)
+            suspects = self._suspects(limits, again.kept, backend, grid)
+            left += suspects
+            self._refuse_many(len(left), len(recording.frames))
             golden_tiles, proof = self._prove(backend, grid, shares.proof, needs, limits.limit_sigma)
+        self._refuse_blind(proof, limits)
         others = self._lines_with_limits()
         _refuse_existing(self._site, self._asked)  # somebody else may have trained one meanwhile
         self._staging.put_in_place(to_toml(limits).encode())
@@ -161,8 +170,9 @@ class _Teaching:
             metres=recording.metres,
             frames={
                 "learnt from": len(shares.learn),
-                "for the limit": len(shares.limit),
+                "for the limit": len(again.kept) - len(suspects),
                 "kept back": len(shares.proof),
+                "not counted": len(left),
             },
             limits=limits,
             proof=proof,
@@ -223,10 +233,10 @@ class _Teaching:
 
     # -- what was recorded ---------------------------------------------------------------------------
 
-    def _show(self, left: Sequence[LeftOut]) -> None:
+    def _show(self, left: Sequence[LeftOut], what: str) -> None:
         """Picture and line of every frame that a person should look at."""
         if left:
-            self._onlooker.say(f"{len(left)} frames stand out and are left out:")
+            self._onlooker.say(f"frames {what}: {len(left)}")
         for one in left:
             self._onlooker.say(one.text(self._picture(one)))
 
@@ -262,10 +272,12 @@ class _Teaching:
 
     # -- learning ------------------------------------------------------------------------------------
 
-    def _train(self, training: ModuleType, learn: Sequence[Recorded], info: CameraInfo, grid: Grid) -> None:
+    def _train(
+        self, training: ModuleType, learn: Sequence[Recorded], info: CameraInfo, grid: Grid
+    ) -> list[Recorded]:
+        """Train; return the frames as they were learnt."""
         if self._line.region.kind == "fixed":
-            for frame in learn:
-                _cut_to_region(frame)
+            learn = [_cut_to_region(frame) for frame in learn]
         with self._step("training") as progress:
             training.train(
                 self._lesson_folder,
@@ -282,6 +294,20 @@ class _Teaching:
                 progress=progress,
             )
         self._onlooker.say(f"trained on {len(learn)} frames in {self._seconds['training']:.0f} s")
+        return list(learn)
+
+    def _look_again(
+        self, backend: Backend, grid: Grid, learnt: Sequence[Recorded], limit: Sequence[Recorded]
+    ) -> SecondLook:
+        """Frames for the limit, without those that the engine finds odd; odd ones among the learnt are shown."""
+        with self._step("second look") as progress:
+            lessons = look_again(backend, grid, learnt, "learnt from, and still", progress)
+            limits = look_again(backend, grid, limit, "after training", progress)
+        left = (*lessons.left, *limits.left)
+        self._show(left, "far above the others after training; none of them counts for the limit")
+        for one in limits.left:
+            _moved(one.frame, self._staging.recording / "left-out")
+        return SecondLook(limits.kept, left)
 
     def _calibrate(self, frames: Sequence[Recorded], metres: float) -> Limits:
         with self._step("limit") as progress:
@@ -308,9 +334,9 @@ class _Teaching:
         for frame in frames:
             if frame.file.name in named:
                 _, scored = score_frame(backend, grid, frame)
-                why = f"{scored.map_peaks.max():.1f} sigma, far above all others when the limit was set"
+                why = f"{scored.map_peaks.max():.1f} sigma when the limit was set"
                 suspects.append(LeftOut(frame, why, highest_px(scored, grid)))
-        self._show(suspects)
+        self._show(suspects, "that the others don't explain; they don't count for the limit")
         return suspects
 
     def _prove(
@@ -321,11 +347,18 @@ class _Teaching:
             proof = prove(
                 backend, grid, frames, needs.frame_m, self._line.web.mm_per_px, limit_sigma, progress
             )
-        if proof.alarmed:
-            self._onlooker.say(f"{len(proof.alarmed)} of {len(frames)} frames kept back give alarms:")
-        for one in proof.alarmed:
-            self._onlooker.say(one.text(self._picture(one)))
+        self._show(proof.alarmed, f"with alarms, of {len(frames)} kept back")
         return golden_tiles, proof
+
+    def _refuse_blind(self, proof: Proof, limits: Limits) -> None:
+        """Nobody looks on who would see that a recipe is worth nothing; it may not take another's place."""
+        if any(any(row.found) for row in proof.rows):
+            return
+        self._staging.pictures_stay = True
+        raise DataError(
+            f"line {self._asked.line_id}: at {limits.limit_sigma:.1f} sigma not one drawn fault is found, so nothing "
+            "was put in place; the recorded web bore faults, or changed too much: look at the web, then teach again"
+        )
 
     def _lines_with_limits(self) -> tuple[str, ...]:
         """Other lines that have a limit for a recipe of that name, which then belongs to none."""
@@ -369,7 +402,9 @@ def _moved(frame: Recorded, folder: Path) -> Recorded:
     return dataclasses.replace(frame, file=frame.file.rename(folder / frame.file.name))
 
 
-def _cut_to_region(frame: Recorded) -> None:
+def _cut_to_region(frame: Recorded) -> Recorded:
     """Leave what is not judged out of what is learnt; training itself knows no fixed columns."""
     pixels = read_image(ImageFile(frame.file, GOOD)).pixels
-    write_frame(frame.file, pixels[:, frame.region.left_px : frame.region.right_px])
+    region = frame.region
+    write_frame(frame.file, pixels[:, region.left_px : region.right_px])
+    return dataclasses.replace(frame, region=Region(0, region.width_px, region.top_px, region.bottom_px))

@@ -83,7 +83,7 @@ def refuse_little_room(folder: Path, megabytes: float) -> None:
 
 def fewest_words(needs: Needs) -> str:
     """How many frames it takes, and what for."""
-    limit, proof = needs.fewest_for_limit, needs.fewest - FEWEST_TO_LEARN - needs.fewest_for_limit
+    limit, proof = needs.fewest_to_begin_with, needs.fewest_to_prove
     return f"{needs.fewest}: {FEWEST_TO_LEARN} to learn from, {limit} for the limit, {proof} to prove both on"
 
 

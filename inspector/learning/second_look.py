@@ -1,0 +1,74 @@
+"""Recorded frames once more, now that an engine has learnt what they have in common: who is far above the others?
+
+Calibration has suspects of its own, but holds each against the tail of all others: where several frames bear a
+fault they make a tail that explains each of them, and a limit that passes them all. The median isn't moved by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inspector.interfaces import Backend
+from inspector.learning.left_out import LeftOut
+from inspector.learning.proof import highest_px, score_frame
+from inspector.learning.record import Recorded
+from inspector.learning.tail import F64
+from inspector.records import Grid
+
+FAR = 4.0  # robust deviations of the logarithm above the median
+LEAST_DEVIATION = 0.25  # of the logarithm: few frames may look more alike than they are
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """Frames by what an engine says of them."""
+
+    kept: tuple[Recorded, ...]
+    left: tuple[LeftOut, ...]
+
+
+def look_again(
+    backend: Backend,
+    grid: Grid,
+    frames: Sequence[Recorded],
+    what: str,
+    progress: Callable[[int, int], None],
+) -> SecondLook:
+    """Score frames, and set those apart whose highest cell is far above what the others' are.
+
+    Args:
+        backend: the engine, open.
+        grid: how tiles lie.
+        frames: of one purpose: what was learnt scores lower than what was not.
+        what: that purpose, for the person who is asked.
+        progress: told how many are done.
+
+    Raises DataError or ArtefactError where a frame can't be read or scored.
+    """
+    highest, places = [], []
+    for done, frame in enumerate(frames):
+        progress(done, len(frames))
+        _, scored = score_frame(backend, grid, frame)
+        highest.append(float(scored.map_peaks.max()))
+        places.append(highest_px(scored, grid))
+    progress(len(frames), len(frames))
+    peaks = np.array(highest)
+    usual = float(np.median(peaks))
+    far = far_above(peaks)
+    left = tuple(
+        LeftOut(frame, f"{what}, {peak:.1f} sigma where {usual:.1f} are usual", place)
+        for frame, peak, place, out in zip(frames, highest, places, far, strict=True)
+        if out
+    )
+    return SecondLook(tuple(frame for frame, out in zip(frames, far, strict=True) if not out), left)
+
+
+def far_above(peaks: F64) -> list[bool]:
+    """Which of the peaks, sigma [N], are far above their median, by the robust spread of their logarithms."""
+    logarithms = np.log(np.maximum(peaks, 1.0))  # below 1 sigma all are alike
+    off = logarithms - np.median(logarithms)
+    deviation = max(LEAST_DEVIATION, 1.4826 * float(np.median(np.abs(off))))
+    return [bool(one > FAR * deviation) for one in off]
