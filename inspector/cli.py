@@ -400,6 +400,7 @@ def train(
             seed=seed,
             overwrite=overwrite,
             progress=progress,
+            warn=_tell,
         )
     training = learnt.training
     click.echo(

@@ -15,7 +15,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -149,6 +149,7 @@ def distill(
     course: Course,
     folder: Path,
     progress: Progress,
+    watch: Callable[[Standing, list[Tensor]], None] = lambda standing, residual: None,
 ) -> Standing:
     """Train students in place; they end as they were after the best epoch on validation.
 
@@ -159,6 +160,7 @@ def distill(
         course: epochs, seed, identity, patience.
         folder: where the checkpoint is kept; one of the same course is taken up.
         progress: told each epoch with its losses.
+        watch: shown after each epoch how far it is, and the residuals of the validation tiles.
 
     Raises:
         ArtefactError: the checkpoint can't be written.
@@ -171,7 +173,8 @@ def distill(
     while standing.epoch < course.epochs and not standing.stopped:
         began = time.monotonic()
         standing.losses.append(pupil.epoch(training, standing.epoch))
-        loss = sum(float(layer.mean()) for layer in residuals(students, validation))
+        residual = residuals(students, validation)
+        loss = sum(float(layer.mean()) for layer in residual)
         standing.validation.append(loss)
         standing.epoch += 1
         if loss < standing.best_loss:
@@ -183,6 +186,7 @@ def distill(
         left = standing.seconds / standing.epoch * (course.epochs - standing.epoch)
         ahead = f"stopped early {standing.stopped}" if standing.stopped else f"{left:.0f} s left"
         progress(standing.epoch, course.epochs, f"loss {standing.losses[-1]:.3f} {loss:.3f}, {ahead}")
+        watch(standing, residual)
     students.load_state_dict(pupil.best)
     students.eval()
     return standing

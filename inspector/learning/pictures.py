@@ -55,18 +55,18 @@ def draw(
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     image = _resized(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2), size)
     top = 2 * limit_sigma if limit_sigma else TOP_WITHOUT_LIMIT_SIGMA
-    heat = _heat(np.where(judged, scores, 0), top)
-    heat[~judged] //= 3
+    hot = heat(np.where(judged, scores, 0), top)
+    hot[~judged] //= 3
     panels = {
         "image": image,
         "truth" if truth is not None else "no truth": _outlined(image, truth, size, TRUTH_RGB),
-        f"score, 0 to {top:.1f} sigma": _resized(heat, size),
+        f"score, 0 to {top:.1f} sigma": _resized(hot, size),
         f"above {limit_sigma:.1f} sigma" if limit_sigma else "no limit": _outlined(
             image, above, size, FOUND_RGB
         ),
     }
-    captioned = [_captioned(caption, panel) for caption, panel in panels.items()]
-    return _joined(captioned, axis=0 if width > 2 * height else 1)
+    captioned = [captioned(caption, panel) for caption, panel in panels.items()]
+    return joined(captioned, axis=0 if width > 2 * height else 1)
 
 
 def picture_name(kind: str, stem: str, taken: Collection[str]) -> str:
@@ -85,7 +85,8 @@ def _resized(picture: U8, size: tuple[int, int]) -> U8:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _heat(scores: F32, top: float) -> U8:
+def heat(scores: F32, top: float) -> U8:
+    """Colour a map, float32 [H, W], from 0 (blue) to ``top`` and above (red): uint8 [H, W, 3] RGB."""
     grey = (np.clip(scores / top, 0, 1) * 255).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(grey, cv2.COLORMAP_TURBO)[..., ::-1], np.uint8)
 
@@ -103,7 +104,8 @@ def _outlined(image: U8, mask: Mask | None, size: tuple[int, int], colour: tuple
     return drawn
 
 
-def _captioned(caption: str, panel: U8) -> U8:
+def captioned(caption: str, panel: U8) -> U8:
+    """Put a line of ASCII text over a panel, uint8 [h, w, 3]; what is too long for it is cut off."""
     strip = np.full((CAPTION_PX, panel.shape[1], 3), 255, np.uint8)
     cv2.putText(
         strip, caption, (2, CAPTION_PX - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA
@@ -111,7 +113,8 @@ def _captioned(caption: str, panel: U8) -> U8:
     return np.concatenate([strip, panel])
 
 
-def _joined(panels: Sequence[U8], axis: int) -> U8:
+def joined(panels: Sequence[U8], axis: int) -> U8:
+    """Stack panels of one size, uint8 [h, w, 3]: 0 below each other, 1 side by side."""
     first = panels[0].shape
     gap = np.full((GAP_PX, first[1], 3) if axis == 0 else (first[0], GAP_PX, 3), 255, np.uint8)
     parts = [part for panel in panels for part in (panel, gap)][:-1]

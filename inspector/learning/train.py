@@ -9,7 +9,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,12 +22,14 @@ from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, wri
 from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
-from inspector.learning.distill import Course, Progress, distill, look
-from inspector.learning.export import Shape, build_graph, to_onnx
+from inspector.learning.distill import Course, Progress, distill, look, residuals
+from inspector.learning.export import InspectionGraph, Shape, build_graph, to_onnx
 from inspector.learning.images import PX_PER_CELL, Cut, Image, cut_tiles, open_data, read_images
 from inspector.learning.students import build_students, judged_only
-from inspector.learning.teachers import Teacher, load_teachers, pair_specs
-from inspector.records import U8
+from inspector.learning.suspects import find_suspects, peaks, warning
+from inspector.learning.teachers import Teacher, load_teachers, pair_layers, pair_specs
+from inspector.learning.unlearnt import NAME, Sheet
+from inspector.records import I32, U8
 
 FEWEST_IMAGES = 5  # different ones: four to learn from and one to hold back is the least that means anything
 FEWEST_TILES = 4  # to learn from, and to hold back
@@ -44,6 +46,13 @@ class Held:
     validation: list[Image]
     learnt_tiles: U8  # [N, S, S(, 3)]
     validation_tiles: U8
+    learnt_of: I32  # [N] which image of ``learnt`` a tile is of
+    validation_of: I32
+
+    @property
+    def names(self) -> list[str]:
+        """Of the images learnt from, then of those held back."""
+        return [image.file.path.name for image in (*self.learnt, *self.validation)]
 
 
 def train(
@@ -63,10 +72,13 @@ def train(
     mm_per_px: float | None = None,
     overwrite: bool = False,
     progress: Progress,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> Recipe:
-    """Train a recipe and write ``engines/NAME/{recipe.toml, model.onnx, golden.png}``.
+    """Train a recipe and write ``engines/NAME/{recipe.toml, model.onnx, golden.png, not-learnt.png}``.
 
-    A training that was interrupted goes on where it was if it is asked for with the same arguments.
+    While it trains, not-learnt.png is drawn at every quarter; where a recipe is to be replaced, beside the
+    checkpoint until it is. A training that was interrupted goes on where it was if it is asked for with the
+    same arguments.
 
     Args:
         data: a folder of good images or an MVTec-style tree, of which only train/good is looked at.
@@ -84,6 +96,7 @@ def train(
         mm_per_px: of the images, for the record.
         overwrite: replace a recipe of that name.
         progress: told how far it is.
+        warn: told a sentence that names good images which may bear a fault.
 
     Raises:
         DataError: images can't be used, are not alike, or are too few.
@@ -110,19 +123,20 @@ def train(
     identity = _identity(pair, teachers, [lesson, held.validation_tiles])
     course = Course(epochs, seed, identity, patience_for(pair, epochs))
     checkpoints = folder / "training"
+    held_back = look(teachers, held.validation_tiles, progress)
+    # A recipe that stands keeps its own picture until it is replaced.
+    picture = (checkpoints if (folder / "recipe.toml").exists() else folder) / NAME
+    sheet = _sheet(picture, held, pair, margin_px, epochs, progress)
     standing = distill(
-        students,
-        look(teachers, lesson, progress),
-        look(teachers, held.validation_tiles, progress),
-        course,
-        checkpoints,
-        progress,
+        students, look(teachers, lesson, progress), held_back, course, checkpoints, progress, sheet.watch
     )
+    surprises = residuals(students, held_back)
     shape = Shape(tile_px, margin_px, depth)
     judged, _ = load_teachers(pair, depth, weights)
     graph = build_graph(
         judged, judged_only(pair, students), held.validation_tiles, shape, [held.learnt_tiles]
     )
+    _warn_of_suspects(graph, held, progress, warn)
     model = to_onnx(graph)
     recipe = Recipe(
         schema=SCHEMA,
@@ -152,8 +166,28 @@ def train(
     write_atomically(folder / "model.onnx", model)
     golden.write_golden_tiles(folder, _spread(held.validation_tiles, golden.COUNT))
     write_recipe(folder, recipe)
+    _sheet(folder / NAME, held, pair, margin_px, epochs, progress).draw(
+        surprises, f"as they are learnt, epoch {standing.best_epoch}"
+    )
     shutil.rmtree(checkpoints, ignore_errors=True)
     return recipe
+
+
+def _sheet(file: Path, held: Held, pair: str, margin_px: int, epochs: int, progress: Progress) -> Sheet:
+    learnt = pair_layers(pair, learning=True)
+    judged = [learnt.index(layer) for layer in pair_layers(pair)]
+    names = [held.validation[at].file.path.name for at in held.validation_of]
+    return Sheet(file, held.validation_tiles, names, judged, margin_px, epochs, progress)
+
+
+def _warn_of_suspects(
+    graph: InspectionGraph, held: Held, progress: Progress, warn: Callable[[str], None]
+) -> None:
+    scores = peaks(graph, np.concatenate([held.learnt_tiles, held.validation_tiles]), progress)
+    image_of = np.concatenate([held.learnt_of, len(held.learnt) + held.validation_of]).astype(np.int32)
+    sentence = warning(find_suspects(scores, image_of), held.names, scores, image_of)
+    if sentence:
+        warn(sentence)
 
 
 def default_epochs(pair: str, tiles: int) -> int:
@@ -183,10 +217,13 @@ def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
     order = [distinct[at] for at in rng.permutation(len(distinct))]
     aside = max(1, round(VALIDATION_SHARE * len(order)))
     validation, learnt = order[:aside], order[aside:]
-    tiles = [
-        _thinned(np.concatenate([cut_tiles(image, cut) for image in part]), most, rng)
-        for part, most in ((learnt, MOST_TILES), (validation, MOST_VALIDATION))
-    ]
+    tiles, owners = [], []
+    for part, most in ((learnt, MOST_TILES), (validation, MOST_VALIDATION)):
+        cuts = [cut_tiles(image, cut) for image in part]
+        of = np.repeat(np.arange(len(part), dtype=np.int32), [len(one) for one in cuts])
+        kept = _thinned(len(of), most, rng)
+        tiles.append(np.concatenate(cuts)[kept])
+        owners.append(of[kept])
     for part, found in zip((learnt, validation), tiles, strict=True):
         fewest = FEWEST_TILES if part is learnt else 1
         if len(found) < fewest:
@@ -194,13 +231,14 @@ def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
                 f"{data}: only {len(found)} tiles of {cut.tile_px} px in {len(part)} images; take more images, "
                 "smaller tiles, or --region whole if background was looked for in vain"
             )
-    return Held(learnt, validation, *tiles)
+    return Held(learnt, validation, tiles[0], tiles[1], owners[0], owners[1])
 
 
-def _thinned(tiles: U8, most: int, rng: np.random.Generator) -> U8:
-    if len(tiles) <= most:
-        return tiles
-    return tiles[np.sort(rng.choice(len(tiles), most, replace=False))]
+def _thinned(tiles: int, most: int, rng: np.random.Generator) -> I32:
+    """Which tiles stay, in order."""
+    if tiles <= most:
+        return np.arange(tiles, dtype=np.int32)
+    return np.sort(rng.choice(tiles, most, replace=False)).astype(np.int32)
 
 
 def _spread(tiles: U8, count: int) -> U8:
