@@ -1,0 +1,347 @@
+"""The parts of a teaching: what is recorded, who stands out, how web is shared out, what drawn faults show."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from inspector import config
+from inspector.cameras.loom import Loom
+from inspector.errors import ArtefactError, CameraError, ConfigError
+from inspector.interfaces import CameraInfo, EngineInfo
+from inspector.learning import drawn, record
+from inspector.learning.drawn import KINDS, SIZES_MM, TRIES, draw, try_faults
+from inspector.learning.outliers import Look, look_at, standouts
+from inspector.learning.record import Recording, Wanted
+from inspector.learning.second_look import far_above
+from inspector.learning.shares import Needs, needs_of, share_out
+from inspector.learning.teachable import refuse_little_room
+from inspector.records import (
+    Acquired,
+    EndOfWeb,
+    Frame,
+    Grid,
+    LostFrame,
+    Reason,
+    Region,
+    ScoreMap,
+    Stamp,
+    TileBatch,
+)
+from tests.small_recipe import PLANT, weave
+
+HEIGHT, WIDTH = 64, 96
+MM_PER_PX = 0.2
+FRAME_M = HEIGHT * MM_PER_PX / 1000
+COUNTS = 128  # of a frame
+WHOLE = Region(0, WIDTH, 0, HEIGHT)
+
+
+# -- recording ---------------------------------------------------------------------------------------------
+
+
+class Script:
+    """A camera that gives what it is told to give, then nothing."""
+
+    def __init__(self, items: Sequence[Acquired | EndOfWeb | None]) -> None:
+        self.info = CameraInfo("loom", "test", "script", "S1", "Mono8", WIDTH, HEIGHT, True)
+        self._items = list(items)
+
+    def start(self) -> None:
+        pass
+
+    def read(self, timeout_s: float) -> Acquired | EndOfWeb | None:
+        return self._items.pop(0) if self._items else None
+
+    def close(self) -> None:
+        pass
+
+
+def stamp(place: int, start: int | None = None, end: int | None = None) -> Stamp:
+    begin = 5000 + place * COUNTS if start is None else start
+    return Stamp("1", "S1", place, place, begin, begin + COUNTS if end is None else end, 0, 0)
+
+
+def frame(place: int, pixels: np.ndarray | None = None) -> Frame:
+    return Frame(stamp(place), weave(place, HEIGHT, WIDTH) if pixels is None else pixels)
+
+
+def recorded(
+    items: Sequence[Acquired | EndOfWeb | None], folder: Path, frames: int, most: int = 1000
+) -> Recording:
+    wanted = Wanted(frames * FRAME_M, FRAME_M, most, 32, COUNTS / FRAME_M)
+    return record.record(
+        Script(items), wanted, folder, lambda pixels: WHOLE if pixels.max() else None, lambda *_: None
+    )
+
+
+def test_frames_are_written_without_loss_and_named_after_their_place(tmp_path: Path) -> None:
+    got = recorded([frame(place) for place in range(9)], tmp_path, 5)
+    assert got.triggers == 5, "no more web is taken than asked for"
+    assert [round(one.place_m / FRAME_M) for one in got.frames] == [0, 1, 2, 3, 4]
+    assert [one.file.name for one in got.frames][:2] == ["00000.000m.png", "00000.013m.png"]
+    for place, one in enumerate(got.frames):
+        assert (cv2.imread(str(one.file), cv2.IMREAD_UNCHANGED) == weave(place, HEIGHT, WIDTH)).all()
+
+
+def test_colour_is_written_as_it_was_seen(tmp_path: Path) -> None:
+    pixels = np.dstack([weave(seed, HEIGHT, WIDTH) for seed in range(3)])
+    record.write_frame(tmp_path / "rgb.png", pixels)
+    assert (cv2.imread(str(tmp_path / "rgb.png"))[..., ::-1] == pixels).all()
+
+
+def test_what_tells_nothing_is_counted_and_said(tmp_path: Path) -> None:
+    same, black = weave(0, HEIGHT, WIDTH), np.zeros((HEIGHT, WIDTH), np.uint8)
+    items = [
+        frame(0, same),
+        frame(1, same),
+        LostFrame(stamp(2), Reason.FRAME_LOST),
+        None,
+        LostFrame(stamp(3), Reason.FRAME_INCOMPLETE),
+        frame(4),
+        Frame(stamp(5, 5000 + 5 * COUNTS, 5000 + 5 * COUNTS), weave(50, HEIGHT, WIDTH)),
+        frame(5, weave(51, HEIGHT // 2, WIDTH)),
+        frame(6, black),
+        frame(7),
+    ]
+    got = recorded(items, tmp_path, 8)
+    assert [round(one.place_m / FRAME_M) for one in got.frames] == [0, 4, 7]
+    assert got.text() == (
+        "recorded 0.10 m: 9 frames, 1 lost, 1 incomplete, 1 while the web stood still, 1 the same as one before, "
+        "1 of another size, 1 without web in view; 3 kept, 0 MB"
+    )
+
+
+def test_more_than_is_of_use_is_thinned_evenly(tmp_path: Path) -> None:
+    lost = {10, 11, 12, 13}
+    items: list[Acquired] = [
+        LostFrame(stamp(place), Reason.FRAME_LOST) if place in lost else frame(place) for place in range(40)
+    ]
+    got = recorded(items, tmp_path, 40, most=10)
+    places = [round(one.place_m / FRAME_M) for one in got.frames]
+    assert 9 <= len(places) <= 10
+    assert max(np.diff(places)) <= 4 + 2
+    assert places[-1] >= 34, "up to the end of the web"
+    assert got.thinned == 36 - len(places)
+
+
+def test_a_web_that_ends_and_one_that_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    got = recorded([frame(0), frame(1), EndOfWeb()], tmp_path, 5)
+    assert got.web_ended
+    assert got.metres == pytest.approx(2 * FRAME_M)
+    monkeypatch.setattr(record, "FIRST_FRAME_S", 0.0)
+    monkeypatch.setattr(record, "STILL_S", 0.0)
+    with pytest.raises(CameraError, match="camera S1: no frame within 0 s; is the web moving"):
+        recorded([], tmp_path, 5)
+    monkeypatch.setattr(record, "FIRST_FRAME_S", 10.0)
+    still = [Frame(stamp(0, 5000 + COUNTS, 5000 + COUNTS), weave(place, HEIGHT, WIDTH)) for place in range(9)]
+    with pytest.raises(CameraError, match=r"after 0\.01 of 0\.064 m the web stood still for 0 s; start it"):
+        recorded([frame(0), *still], tmp_path, 5)
+
+
+def test_a_disk_without_room_is_found_out_first(tmp_path: Path) -> None:
+    refuse_little_room(tmp_path, 0.0)
+    with pytest.raises(ArtefactError, match="MB are free there, and teaching wants 1000000300 MB"):
+        refuse_little_room(tmp_path, 1e9)
+
+
+# -- who stands out ----------------------------------------------------------------------------------------
+
+
+def looks(count: int, spoilt: dict[int, np.ndarray] | None = None, drift: float = 0.0) -> list[Look]:
+    frames = [weave(seed, 128, 256).astype(np.float32) + drift * seed for seed in range(count)]
+    for place, change in (spoilt or {}).items():
+        frames[place] = frames[place] + change
+    region = Region(0, 256, 0, 128)
+    return [look_at(np.clip(one, 0, 255).astype(np.uint8), region) for one in frames]
+
+
+def hole() -> np.ndarray:
+    change = np.zeros((128, 256), np.float32)
+    change[48:64, 96:112] = -80
+    return change
+
+
+def test_good_web_has_no_outliers_even_where_its_light_drifts() -> None:
+    assert standouts(looks(40)) == [None] * 40
+    assert standouts(looks(40, drift=1.5)) == [None] * 40, "60 greys from end to end"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (hole(), "a spot 79.8 greys darker"),
+        (np.full((128, 256), 40.0), "mean grey 159, in the others 120"),
+    ],
+    ids=["hole", "flash"],
+)
+def test_a_frame_that_differs_is_told_from_the_others(change: np.ndarray, why: str) -> None:
+    found = standouts(looks(40, {17: change}))
+    assert [place for place, one in enumerate(found) if one] == [17]
+    assert found[17] is not None
+    assert found[17].why.startswith(why)
+
+
+def test_a_hole_is_told_where_it_is() -> None:
+    one = standouts(looks(40, {17: hole()}))[17]
+    assert one is not None
+    assert one.box_px is not None
+    left, top, right, bottom = one.box_px
+    assert left <= 104 < right
+    assert top <= 56 < bottom
+
+
+def test_a_stretch_that_differs_stands_out_although_its_neighbours_do_too() -> None:
+    found = standouts(looks(60, {place: np.full((128, 256), 60.0) for place in range(20, 34)}))
+    assert [place for place, one in enumerate(found) if one] == list(range(20, 34))
+
+
+def test_background_beside_the_web_is_no_spot() -> None:
+    frames = []
+    for seed in range(20):
+        pixels = weave(seed, 128, 256)
+        pixels[:, : 16 * (1 + seed % 3)] = 0  # the web wanders
+        frames.append(look_at(pixels, Region(64, 256, 0, 128)))
+    assert standouts(frames) == [None] * 20
+
+
+def test_faults_do_not_hide_each_other_in_the_second_look() -> None:
+    rng = np.random.default_rng(0)
+    good = np.exp(rng.normal(2.0, 0.2, 50))
+    assert not any(far_above(good))
+    peaks = good.copy()
+    faulty = [3, 10, 11, 12, 30, 44]
+    peaks[faulty] = [140, 70, 40, 30, 60, 90]
+    assert [place for place, out in enumerate(far_above(peaks)) if out] == faulty
+    assert not any(far_above(np.full(5, 0.3))), "below 1 sigma all are alike"
+
+
+# -- how web is shared out ---------------------------------------------------------------------------------
+
+
+def line_of(tmp_path: Path) -> config.Line:
+    (tmp_path / "config.toml").write_text(PLANT)
+    return config.load(tmp_path / "config.toml").line("1")
+
+
+def needs(line: config.Line, **more: float) -> Needs:
+    asked = {"false_alarms_per_100m": 1.0, "held_back_share": 0.2} | more
+    return needs_of(line, Grid(64, 32, 0, 4), 128, 256, most_learnt_tiles=320, **asked)
+
+
+def test_needs_follow_from_the_grid(tmp_path: Path) -> None:
+    line = line_of(tmp_path)
+    usual = needs(line)
+    assert usual.frame_m == pytest.approx(0.0256)
+    assert usual.tiles == 8
+    assert usual.enough_to_learn == 50  # 40 for 320 tiles, and a fifth held back
+    assert usual.fewest_for_limit == 7  # 50 tiles at least
+    assert usual.fewest == 10 + 9 + 3
+    assert usual.metres(usual.fewest) == 0.6
+    rarer = needs(line, false_alarms_per_100m=0.01)  # one tile in 3.1 million, seen 1000 times less far
+    assert rarer.fewest_for_limit == 391
+    with pytest.raises(
+        ConfigError, match="1e\\+06 false alarms per 100 m can't be had: there are 31250 tiles"
+    ):
+        needs(line, false_alarms_per_100m=1e6)
+
+
+@pytest.mark.parametrize("count", [22, 25, 40, 98, 400, 1000])
+def test_no_frame_serves_twice_and_long_web_goes_to_the_limit(tmp_path: Path, count: int) -> None:
+    wanted = needs(line_of(tmp_path))
+    shares = share_out(range(count), wanted)
+    assert sorted((*shares.learn, *shares.limit, *shares.proof)) == list(range(count))
+    assert 10 <= len(shares.learn) <= wanted.enough_to_learn
+    assert len(shares.limit) >= wanted.fewest_to_begin_with
+    assert len(shares.proof) >= 2
+    if count >= 400:
+        assert len(shares.limit) > 0.6 * count
+    for part in (shares.learn, shares.limit, shares.proof):
+        apart = np.diff([-1, *part, count])
+        assert apart.max() <= 2.5 * count / len(part) + 1, "from end to end"
+
+
+# -- drawn faults ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size_px", [0.5, 2.5, 10.0])
+def test_a_drawn_fault_has_its_kind_size_and_contrast(kind: str, size_px: float) -> None:
+    web = np.full((200, 220), 128, np.uint8)
+    with_fault, mask = draw(kind, web, (100.0, 110.0), size_px, 0.2, 10.0)
+    assert (web == 128).all(), "the web itself stays"
+    assert mask.any()
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    high, wide = len(rows), len(columns)
+    thread = round(drawn.THREAD_MM / 0.2)
+    expected = {"missing thread along": (thread, size_px), "missing thread across": (size_px, thread)}
+    for seen, asked in zip((high, wide), expected.get(kind, (size_px, size_px)), strict=True):
+        assert abs(seen - max(1.0, asked)) <= 2
+    off = with_fault.astype(int) - web
+    assert (off > 0).any() == (kind == "bright spot")
+    if size_px > 2:
+        contrast = {"hole": 50, "soft stain": 20}.get(kind, 25)
+        assert np.abs(off).max() == contrast
+    coloured, _ = draw(kind, np.dstack([web] * 3), (100.0, 110.0), size_px, 0.2, 10.0)
+    assert (coloured == with_fault[..., None]).all()
+
+
+class Darkest:
+    """An engine whose score is how much darker than grey 128 a cell is, deepest pixel."""
+
+    info = EngineInfo("dark", "test", "", "", "", 64, 32, 4, 1, "")
+
+    def infer(self, batch: TileBatch) -> ScoreMap:
+        inner = batch.pixels[:, 32:96, 32:96].astype(np.float32)
+        cells = (128 - inner).reshape(len(inner), 16, 4, 16, 4).max(axis=(2, 4))
+        return ScoreMap(batch.stamp, cells, cells.max(axis=(1, 2)), 4, batch.origins_px)
+
+    def close(self) -> None:
+        pass
+
+
+def test_found_is_what_exceeds_the_limit_on_the_fault_itself() -> None:
+    rng = np.random.default_rng(1)
+    webs = [np.where(rng.random((130, 200)) < 0.5, 118, 138).astype(np.uint8) for _ in range(3)]
+
+    def rows(limit: float) -> dict[str, drawn.Row]:
+        found = try_faults(Darkest(), Grid(64, 32, 0, 4), webs, MM_PER_PX, limit, lambda *_: None)
+        return {row.kind: row for row in found}
+
+    assert all(row.found == (TRIES,) * len(SIZES_MM) for row in rows(9.0).values()), (
+        "the web itself exceeds that"
+    )
+    at_30 = rows(30.0)
+    assert at_30["hole"].found[1:] == (TRIES,) * 3
+    assert at_30["hole"].always_from_mm is not None
+    assert at_30["bright spot"].found == (0,) * len(SIZES_MM)
+    assert at_30["bright spot"].always_from_mm is None
+    assert not any(any(row.found) for row in rows(200.0).values())
+
+
+def test_a_fault_elsewhere_on_the_tile_is_not_taken_for_the_drawn_one() -> None:
+    web = np.full((64, 64), 128, np.uint8)
+    web[:4] = 0
+    (row,) = (
+        one
+        for one in try_faults(Darkest(), Grid(64, 32, 0, 4), [web], MM_PER_PX, 100.0, lambda *_: None)
+        if one.kind == "bright spot"
+    )
+    assert row.found[0] < TRIES
+
+
+def test_a_row_tells_the_size_from_which_every_try_was_found() -> None:
+    assert drawn._row("hole", [8, 7, 8, 8]) == drawn.Row("hole", (8, 7, 8, 8), 2.0)
+    assert drawn._row("hole", [8, 8, 8, 7]).always_from_mm is None
+    assert dataclasses.replace(drawn._row("hole", [8, 8, 8, 8])).always_from_mm == 0.5
+
+
+def test_the_looms_good_web_has_no_outliers() -> None:
+    loom = Loom(512, 0.2, "twill", 4, config.FaultMix(per_m=0.0))
+    region = Region(0, 512, 0, 256)
+    assert standouts([look_at(loom.rows(256), region) for _ in range(30)]) == [None] * 30

@@ -1,0 +1,178 @@
+"""Where a recipe is taught before it is one: killed, failed or interrupted at any point, old or new is there whole."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from inspector import config
+from inspector.backends.artifact import write_atomically
+from inspector.errors import ArtefactError
+from inspector.learning import staging as rooms
+from inspector.learning.staging import Staging, claimed, deferred_signals, signals_end
+from tests.small_recipe import make_site
+
+NEW = b"the new limits"
+OPERATIONS = 6  # renames and writes of a swap where there is an old recipe with a limit
+
+
+class Killed(BaseException):
+    """A process that is gone has no exception; nothing in the way may take this for an error."""
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    paths = (path for path in folder.rglob("*"))
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in paths}
+
+
+def make_old(site: config.Site) -> None:
+    old = site.engines / "cloth"
+    (old / "plans").mkdir(parents=True)
+    (old / "recipe.toml").write_text("the old recipe")
+    (old / "plans/old.plan").write_text("the old plan")
+    (old / "NOTICE.md").write_text("whose weights these are")
+    site.calibration.mkdir()
+    (site.calibration / "line-1.cloth.toml").write_text("the old limits")
+
+
+def make_staged(site: config.Site) -> Staging:
+    staging = Staging(site, "1", "cloth")
+    staging.engine_dir.mkdir(parents=True)
+    (staging.engine_dir / "recipe.toml").write_text("the new recipe")
+    return staging
+
+
+@contextmanager
+def killed_at(number: int, monkeypatch: pytest.MonkeyPatch, *, kill: bool) -> Iterator[None]:
+    """The swap's operation of that number (0, 1 ...) does not happen. Killed: neither does anything after it."""
+    done = 0
+    rename = Path.rename
+
+    def counted() -> None:
+        nonlocal done
+        done += 1
+        if done == number + 1:
+            raise Killed if kill else OSError(28, "No space left on device", "the disk")
+
+    def renaming(path: Path, target: Path) -> Path:
+        if not path.name.endswith(".tmp"):  # write_atomically's own counts with it
+            counted()
+        return rename(path, target)
+
+    def writing(file: Path, data: bytes) -> None:
+        counted()
+        write_atomically(file, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", renaming)
+        patched.setattr(rooms, "write_atomically", writing)
+        if kill:
+            patched.setattr(Staging, "_roll_back", lambda self: False)
+        yield
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["old recipe", "none before"])
+def test_a_swap_puts_all_in_place_and_keeps_strange_files(tmp_path: Path, is_there: bool) -> None:
+    site = make_site(tmp_path)
+    if is_there:
+        make_old(site)
+    make_staged(site).put_in_place(NEW)
+    target = site.engines / "cloth"
+    assert (target / "recipe.toml").read_text() == "the new recipe"
+    assert (site.calibration / "line-1.cloth.toml").read_bytes() == NEW
+    assert not (target / "plans").exists(), "an old plan is no plan of the new recipe"
+    assert (target / "NOTICE.md").exists() == is_there
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["old recipe", "none before"])
+@pytest.mark.parametrize("number", range(OPERATIONS))
+def test_a_kill_within_the_swap_is_undone_by_the_next_teaching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_there: bool
+) -> None:
+    site = make_site(tmp_path)
+    if is_there:
+        make_old(site)
+    before = contents(tmp_path)
+    staging = make_staged(site)
+    operations = OPERATIONS - 1 if is_there else 3
+    with killed_at(number, monkeypatch, kill=True):
+        if number < operations:
+            with pytest.raises(Killed):
+                staging.put_in_place(NEW)
+        else:
+            staging.put_in_place(NEW)
+    said: list[str] = []
+    after = contents(site.engines / "cloth")
+    with claimed(site, "1", "cloth", keep_frames=False, say=said.append):
+        pass
+    assert said[0].startswith("removed what an earlier teaching of cloth left when it was killed (")
+    if number < operations:
+        left = {k: v for k, v in contents(tmp_path).items() if k not in ("calibration", "engines")}
+        assert left == {k: v for k, v in before.items() if k not in ("calibration", "engines")}
+    else:
+        assert contents(site.engines / "cloth") == after, "what was finished stays"
+
+
+@pytest.mark.parametrize("number", range(OPERATIONS - 1))
+def test_a_full_disk_within_the_swap_is_undone_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    site = make_site(tmp_path)
+    make_old(site)
+    before = contents(tmp_path)
+    with (
+        killed_at(number, monkeypatch, kill=False),
+        pytest.raises(ArtefactError, match="the disk: can't be put in place \\(No space left on device\\)"),
+        claimed(site, "1", "cloth", keep_frames=False, say=print),
+    ):
+        make_staged(site).put_in_place(NEW)
+    assert contents(tmp_path) == before
+
+
+def test_two_teachings_of_one_recipe_are_one_too_many(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    with claimed(site, "1", "cloth", keep_frames=False, say=print) as staging:
+        with (
+            pytest.raises(ArtefactError, match="engines/cloth: this recipe is being taught already"),
+            claimed(site, "1", "cloth", keep_frames=False, say=print),
+        ):
+            raise AssertionError("never comes here")
+        assert staging.folder.exists(), "the first is not disturbed"
+        with claimed(site, "1", "linen", keep_frames=False, say=print):
+            pass
+    assert not site.engines.exists()
+
+
+def test_frames_that_were_kept_before_are_never_replaced(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    kept = tmp_path / "out/teach/cloth/frames-20260101-000000"
+    kept.mkdir(parents=True)
+    (kept / "1.png").write_text("of last month")
+    said: list[str] = []
+    with claimed(site, "1", "cloth", keep_frames=True, say=said.append) as staging:
+        staging.recording.mkdir()
+        (staging.recording / "2.png").write_text("of today")
+    (new,) = set(kept.parent.iterdir()) - {kept}
+    assert (kept / "1.png").read_text() == "of last month"
+    assert (new / "2.png").read_text() == "of today"
+    assert said == [f"recorded frames: {new.relative_to(tmp_path)}"]
+
+
+def test_what_is_ignored_stays_ignored_and_the_rest_ends_as_ctrl_c_does() -> None:
+    """A teaching under nohup outlives its terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_end():
+            signal.raise_signal(signal.SIGHUP)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+            with deferred_signals():
+                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
