@@ -313,6 +313,21 @@ def test_a_line_that_runs_is_left_alone(tmp_path: Path, weights: list[Path]) -> 
     assert said == f"line 1 runs already (process {os.getpid()}); end that one first"
 
 
+def test_without_torch_the_extra_is_named_before_the_camera_looks(
+    tmp_path: Path, weights: list[Path]
+) -> None:
+    plant = make_plant(tmp_path / "plant")
+    (tmp_path / "torch.py").write_text(
+        'raise ModuleNotFoundError("No module named \'torch\'", name="torch")\n'
+    )
+    before = contents(plant)
+    with start(plant, *teaching(weights), PYTHONPATH=str(tmp_path)) as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    said = "training needs the package 'torch'; run: pip install \"inspector-line[train]\""
+    assert (process.returncode, out, err) == (2, "", f"inspector: {said}\n")
+    assert contents(plant) == before
+
+
 @pytest.mark.parametrize(
     ("edits", "said"),
     [

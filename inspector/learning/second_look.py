@@ -18,9 +18,6 @@ from inspector.learning.record import Recorded
 from inspector.learning.tail import F64
 from inspector.records import Grid
 
-FAR = 4.0  # robust deviations of the logarithm above the median
-LEAST_DEVIATION = 0.25  # of the logarithm: few frames may look more alike than they are
-
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
@@ -67,8 +64,10 @@ def look_again(
 
 
 def far_above(peaks: F64) -> list[bool]:
-    """Which of the peaks, sigma [N], are far above their median, by the robust spread of their logarithms."""
-    logarithms = np.log(np.maximum(peaks, 1.0))  # below 1 sigma all are alike
-    off = logarithms - np.median(logarithms)
-    deviation = max(LEAST_DEVIATION, 1.4826 * float(np.median(np.abs(off))))
-    return [bool(one > FAR * deviation) for one in off]
+    """Which of the frames' peaks, sigma [N], are far above the others', as training finds suspects in its images."""
+    from inspector.learning.suspects import (
+        find_suspects,
+    )  # loads torch: what is refused before is refused at once
+
+    found = {suspect.image for suspect in find_suspects(peaks, np.arange(len(peaks), dtype=np.int32))}
+    return [place in found for place in range(len(peaks))]

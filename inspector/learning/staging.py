@@ -29,7 +29,16 @@ from inspector.config import Site
 from inspector.errors import ArtefactError
 from inspector.limits import limits_file
 
-OWN_FILES = ("recipe.toml", "model.onnx", "golden.png", "manifest.toml", "plans", "training")
+OWN_FILES = (
+    "recipe.toml",
+    "model.onnx",
+    "golden.png",
+    "not-learnt.png",
+    "learning-curve.svg",
+    "manifest.toml",
+    "plans",
+    "training",
+)
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
