@@ -18,6 +18,8 @@ from inspector.learning.record import Recorded
 from inspector.learning.tail import F64
 from inspector.records import Grid
 
+MOST_SHOWN = 4
+
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
@@ -25,6 +27,7 @@ class SecondLook:
 
     kept: tuple[Recorded, ...]
     left: tuple[LeftOut, ...]
+    highest: tuple[LeftOut, ...]  # of those kept
 
 
 def look_again(
@@ -53,14 +56,18 @@ def look_again(
         places.append(highest_px(scored, grid))
     progress(len(frames), len(frames))
     peaks = np.array(highest)
-    usual = float(np.median(peaks))
+    usual = f"sigma where {np.median(peaks):.1f} are usual"
+    told = [
+        LeftOut(frame, f"{what} {peak:.1f} {usual}", place)
+        for frame, peak, place in zip(frames, highest, places, strict=True)
+    ]
     far = far_above(peaks)
-    left = tuple(
-        LeftOut(frame, f"{what}, {peak:.1f} sigma where {usual:.1f} are usual", place)
-        for frame, peak, place, out in zip(frames, highest, places, far, strict=True)
-        if out
+    by_peak = [at for at in np.argsort(-peaks, kind="stable") if not far[at]]
+    return SecondLook(
+        kept=tuple(frame for frame, out in zip(frames, far, strict=True) if not out),
+        left=tuple(one for one, out in zip(told, far, strict=True) if out),
+        highest=tuple(told[at] for at in by_peak[:MOST_SHOWN]),
     )
-    return SecondLook(tuple(frame for frame, out in zip(frames, far, strict=True) if not out), left)
 
 
 def far_above(peaks: F64) -> list[bool]:

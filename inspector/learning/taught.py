@@ -10,8 +10,8 @@ from inspector.learning.proof import Proof
 from inspector.limits import Limits
 
 FINDS_LITTLE = (
-    "WARNING: this recipe finds little. Most often the recorded web bore faults, and the limit stands above them;\n"
-    "see how high its highest good image is, look at the pictures, and teach again on good web"
+    "WARNING: this recipe finds little. Either the recorded web bore faults, and the limit stands above them (look at\n"
+    "the pictures), or it was too little for a lower limit: teach again on more good web"
 )
 
 

@@ -157,6 +157,8 @@ class _Teaching:
             left += suspects
             self._refuse_many(len(left), len(recording.frames))
             golden_tiles, proof = self._prove(backend, grid, shares.proof, needs, limits.limit_sigma)
+        if proof.finds_little:
+            self._show(again.highest, "that do count for the limit, and are the highest of those")
         self._refuse_blind(proof, limits)
         others = self._lines_with_limits()
         _refuse_existing(self._site, self._asked)  # somebody else may have trained one meanwhile
@@ -301,13 +303,13 @@ class _Teaching:
     ) -> SecondLook:
         """Frames for the limit, without those that the engine finds odd; odd ones among the learnt are shown."""
         with self._step("second look") as progress:
-            lessons = look_again(backend, grid, learnt, "learnt from, and still", progress)
+            lessons = look_again(backend, grid, learnt, "learnt from and still", progress)
             limits = look_again(backend, grid, limit, "after training", progress)
         left = (*lessons.left, *limits.left)
         self._show(left, "far above the others after training; none of them counts for the limit")
         for one in limits.left:
             _moved(one.frame, self._staging.recording / "left-out")
-        return SecondLook(limits.kept, left)
+        return SecondLook(limits.kept, left, limits.highest)
 
     def _calibrate(self, frames: Sequence[Recorded], metres: float) -> Limits:
         with self._step("limit") as progress:
