@@ -353,6 +353,9 @@ def keys(folder: Path, clients: tuple[str, ...]) -> None:
 @click.option("--epochs", type=click.IntRange(min=1), help="At most. Default: by the number of tiles.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a recipe of that name.")
+@click.option(
+    "--learning-curve", is_flag=True, help="Train on parts of the images too: what would more of them bring?"
+)
 def train(
     data: Path,
     config_file: Path,
@@ -366,6 +369,7 @@ def train(
     epochs: int | None,
     seed: int,
     overwrite: bool,
+    learning_curve: bool,
 ) -> None:
     """Teach a recipe from good images alone: a folder of them, or an MVTec-style tree's train/good.
 
@@ -376,6 +380,7 @@ def train(
     Examples:
       inspector train good-frames/ --recipe denim
       inspector train data/grid --recipe grid --resize 256
+      inspector train good-frames/ --recipe denim --learning-curve
     """
     try:
         from inspector.learning.train import train as teach
@@ -401,6 +406,8 @@ def train(
             overwrite=overwrite,
             progress=progress,
             warn=_tell,
+            learning_curve=learning_curve,
+            say=click.echo,
         )
     training = learnt.training
     click.echo(

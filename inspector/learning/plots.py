@@ -162,6 +162,49 @@ def curves(
     return _svg(width, height, parts, title)
 
 
+def trend(
+    points: Sequence[tuple[float, float]],
+    line: Sequence[tuple[float, float]],
+    x_name: str,
+    y_name: str,
+    title: str,
+) -> str:
+    """Draw measured points and a line through and beyond them.
+
+    Args:
+        points: (x, y), all above 0; each bears its y.
+        line: (x, y), drawn dashed.
+        x_name: label of the axis, which begins at 0.
+        y_name: label of the axis, which begins at 0.
+        title: for readers who can't see it.
+
+    Returns:
+        An <svg> that stands for itself.
+    """
+    width, height = CURVE
+    x_to, y_to = 1.05 * max(x for x, _ in [*points, *line]), 1.2 * max(y for _, y in [*points, *line])
+    frame = _Frame(58, width - 14, 12, height - 46, (0, x_to), (0, y_to))
+    parts = ["<style>text{font-family:sans-serif}</style>", '<rect width="100%" height="100%" fill="#fff"/>']
+    for tick in _ticks(0, x_to, 6):
+        parts.append(_line(frame.x(tick), frame.top, frame.x(tick), frame.bottom, GRID_COLOUR, 0.6))
+        parts.append(_text(frame.x(tick), frame.bottom + 16, f"{tick:g}", "middle"))
+    for tick in _ticks(0, y_to, 6):
+        parts.append(_line(frame.left, frame.y(tick), frame.right, frame.y(tick), GRID_COLOUR, 0.6))
+        parts.append(_text(frame.left - 6, frame.y(tick) + 4, f"{tick:g}", "end"))
+    drawn = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in line)
+    parts.append(
+        f'<polyline points="{drawn}" fill="none" stroke="{BESIDE_COLOUR}" stroke-width="2" stroke-dasharray="5 3"/>'
+    )
+    for x, y in points:
+        parts.append(f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="4" fill="{GOOD_COLOUR}"/>')
+        parts.append(_text(frame.x(x), frame.y(y) - 9, f"{y:.3g}", "middle", GOOD_COLOUR, bold=True))
+    parts.append(_line(frame.left, frame.bottom, frame.right, frame.bottom, TEXT_COLOUR))
+    parts.append(_line(frame.left, frame.top, frame.left, frame.bottom, TEXT_COLOUR))
+    parts.append(_text((frame.left + frame.right) / 2, height - 8, x_name, "middle"))
+    parts.append(_text(12, (frame.top + frame.bottom) / 2, y_name, "middle", turned=True))
+    return _svg(width, height, parts, title)
+
+
 def bar(escaped: int, total: int) -> str:
     """Draw which part of a total was found, and which escaped: a small <svg>."""
     width, height = 160, 12

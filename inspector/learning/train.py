@@ -20,6 +20,7 @@ import torch
 from inspector.backends import golden
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
 from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.learning import curve
 from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
 from inspector.learning.distill import Course, Progress, distill, look, residuals
@@ -73,6 +74,8 @@ def train(
     overwrite: bool = False,
     progress: Progress,
     warn: Callable[[str], None] = lambda sentence: None,
+    learning_curve: bool = False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Recipe:
     """Train a recipe and write ``engines/NAME/{recipe.toml, model.onnx, golden.png, not-learnt.png}``.
 
@@ -97,6 +100,9 @@ def train(
         overwrite: replace a recipe of that name.
         progress: told how far it is.
         warn: told a sentence that names good images which may bear a fault.
+        learning_curve: train shortly on parts of the images too and tell what more would bring; also writes
+            ``engines/NAME/learning-curve.svg``.
+        say: told the learning curve in a few lines.
 
     Raises:
         DataError: images can't be used, are not alike, or are too few.
@@ -127,9 +133,8 @@ def train(
     # A recipe that stands keeps its own picture until it is replaced.
     picture = (checkpoints if (folder / "recipe.toml").exists() else folder) / NAME
     sheet = _sheet(picture, held, pair, margin_px, epochs, progress)
-    standing = distill(
-        students, look(teachers, lesson, progress), held_back, course, checkpoints, progress, sheet.watch
-    )
+    taught = look(teachers, lesson, progress)
+    standing = distill(students, taught, held_back, course, checkpoints, progress, sheet.watch)
     surprises = residuals(students, held_back)
     shape = Shape(tile_px, margin_px, depth)
     judged, _ = load_teachers(pair, depth, weights)
@@ -137,6 +142,19 @@ def train(
         judged, judged_only(pair, students), held.validation_tiles, shape, [held.learnt_tiles]
     )
     _warn_of_suspects(graph, held, progress, warn)
+    points: list[curve.Point] = []
+    if learning_curve:
+        image_of = np.tile(held.learnt_of, len(lesson) // len(held.learnt_tiles))
+        points = curve.measure(
+            lambda: build_students(pair, depth, seed, learning=True),
+            taught,
+            image_of,
+            held_back,
+            course,
+            checkpoints / "curve",
+            progress,
+        )
+        say(curve.summary(points, len(held.validation)))
     model = to_onnx(graph)
     recipe = Recipe(
         schema=SCHEMA,
@@ -169,6 +187,7 @@ def train(
     _sheet(folder / NAME, held, pair, margin_px, epochs, progress).draw(
         surprises, f"as they are learnt, epoch {standing.best_epoch}"
     )
+    _write_curve(folder / curve.NAME, points)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return recipe
 
@@ -178,6 +197,14 @@ def _sheet(file: Path, held: Held, pair: str, margin_px: int, epochs: int, progr
     judged = [learnt.index(layer) for layer in pair_layers(pair)]
     names = [held.validation[at].file.path.name for at in held.validation_of]
     return Sheet(file, held.validation_tiles, names, judged, margin_px, epochs, progress)
+
+
+def _write_curve(file: Path, points: Sequence[curve.Point]) -> None:
+    """Write the curve, or remove that of an earlier training, which says nothing of this one."""
+    if len(points) > 1:
+        write_atomically(file, curve.draw(points).encode())
+    else:
+        file.unlink(missing_ok=True)
 
 
 def _warn_of_suspects(
