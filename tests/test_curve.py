@@ -69,7 +69,7 @@ def test_parts_of_the_images_are_learnt_whole_and_from_the_same_students(
     training = look(teachers, tiles, silent)
     validation = look(teachers, tiles[::2] + 1, silent)
     image_of = np.repeat(np.arange(8, dtype=np.int32), 2)
-    monkeypatch.setattr(curve, "STEPS", 40)
+    monkeypatch.setattr(curve, "STEPS", 32)
     seen: list[Lesson] = []
     course = Course(99, 3, "test", patience=1)
 

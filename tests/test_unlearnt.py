@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from inspector.errors import ArtefactError
+from inspector.learning import curve
 from inspector.learning.distill import Standing
 from inspector.learning.train import train
 from inspector.learning.unlearnt import NAME, SHOWN, Sheet, sheet, surprise
@@ -88,8 +89,11 @@ def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         drawing.watch(Standing(epoch=2), [torch.rand(2, 8, 8)])
 
 
-def test_a_fault_among_good_images_is_named_and_no_other(tmp_path: Path) -> None:
-    """From ten images of 256 px, as few as a beginner may have."""
+def test_a_fault_among_good_images_is_named_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From ten images of 256 px, as few as a beginner may have; and what more of them would bring is told."""
+    monkeypatch.setattr(curve, "STEPS", 3)
     (tmp_path / "good").mkdir()
     for n in range(10):
         pixels = weave(n, 256, 256)
@@ -97,19 +101,26 @@ def test_a_fault_among_good_images_is_named_and_no_other(tmp_path: Path) -> None
             pixels[100:124, 60:84] = 20
         assert cv2.imwrite(str(tmp_path / "good" / f"{n}.png"), pixels)
     warnings: list[str] = []
+    said_besides: list[str] = []
     recipe = train(
         tmp_path / "good",
         "cloth",
         tmp_path / "engines",
         weights=write_random_weights(tmp_path),
-        tile_px=128,
-        resize=128,
+        tile_px=96,
+        margin_px=16,
+        resize=96,
         epochs=8,
         progress=silent,
         warn=warnings.append,
+        learning_curve=True,
+        say=said_besides.append,
     )
     assert (len(recipe.training.learnt), len(recipe.training.validation)) == (8, 2)
-    assert (tmp_path / "engines/cloth" / NAME).is_file()
+    left = {file.name for file in (tmp_path / "engines/cloth").iterdir()}
+    assert left == {"golden.png", "learning-curve.svg", "model.onnx", NAME, "recipe.toml"}
+    (told,) = said_besides
+    assert [line.split()[0] for line in told.splitlines()[1:4]] == ["2", "4", "8"]
     (said,) = warnings
     assert said.startswith("3.png (")
     assert said.count(".png") == 1

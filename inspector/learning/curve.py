@@ -32,7 +32,7 @@ class Point:
     """One short training."""
 
     images: int  # learnt from
-    disagreement: float  # on held-back tiles, mean of the layers: 0 none, 1 at right angles
+    disagreement: float  # on held-back tiles, mean of the layers' distances
 
 
 @dataclass(frozen=True, slots=True)
