@@ -2,8 +2,10 @@
 
 A limit is the score, in sigma, above which web counts as faulty. It belongs to one line, one recipe,
 one ONNX graph and one resolution: limits that belong to anything else are refused, never stretched.
-A person may move ``limit_sigma`` by hand and say who and why in ``set_by_hand``; the provenance then
-still tells what calibration found.
+Zones across the web raise or lower it by a factor, and windows have limits of their own for what is large and
+faint (``judging.levelled``); a file without any holds one limit for all. A person may move ``limit_sigma`` (all
+zones move with it), a zone's ``factor`` or a window's ``limit_deviations`` by hand and say who and why in
+``set_by_hand``; the provenance then still tells what calibration found.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from msgspec import Meta
 
 from inspector.config import Site
 from inspector.errors import ArtefactError
+from inspector.records import Levels, WideLimit, Zone
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 HEADER = """\
 # Limits of line {line} for recipe {recipe}, written by `inspector calibrate`.
 # A limit may be moved by hand: change limit_sigma, and say in set_by_hand who did it, when and why.
+# The limit of a zone is limit_sigma times its factor; what is wide and faint has its own, limit_deviations.
 """
 
 
@@ -65,6 +69,13 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     limit_sigma: float
     provenance: Provenance
     set_by_hand: str = ""
+    zones: tuple[Zone, ...] = ()  # from left to right
+    wide: tuple[WideLimit, ...] = ()
+
+    @property
+    def levels(self) -> Levels:
+        """As judging takes them."""
+        return Levels(self.limit_sigma, self.zones, self.wide)
 
 
 def limits_file(site: Site, line_id: str, recipe: str) -> Path:
@@ -131,6 +142,41 @@ def _check_numbers(file: Path, limits: Limits, again: str) -> None:
         raise ArtefactError(
             f"{file}: region_mm = [{left:g}, {right:g}] must be two rising positions; mend it or run {again}"
         )
+    _check_zones(file, limits.zones, again)
+    _check_wide(file, limits.wide, again)
+
+
+def _check_zones(file: Path, zones: tuple[Zone, ...], again: str) -> None:
+    """A hole between zones would have no limit, and a factor of 0 or infinity no sense."""
+    for number, zone in enumerate(zones):
+        words = f"{file}: zone {number + 1}, {zone.from_mm:g} to {zone.to_mm:g} mm,"
+        if not (math.isfinite(zone.factor) and zone.factor > 0):
+            raise ArtefactError(
+                f"{words} has a factor of {zone.factor:g}, which must be a finite number above 0; "
+                f"mend it or run {again}"
+            )
+        begins = zones[number - 1].to_mm if number else zone.from_mm
+        if not (math.isfinite(zone.to_mm) and zone.from_mm == begins < zone.to_mm):
+            raise ArtefactError(
+                f"{words} must begin where the zone before it ends and be wider than nothing; mend it or run {again}"
+            )
+
+
+def _check_wide(file: Path, wide: tuple[WideLimit, ...], again: str) -> None:
+    for one in wide:
+        for key in ("across_px", "along_px", "clip_sigma", "deviation_sigma", "limit_deviations"):
+            value = getattr(one, key)
+            if not (math.isfinite(value) and value > 0):
+                raise ArtefactError(
+                    f"{file}: wide {one.name!r}: {key} = {value:g} must be a finite number above 0; "
+                    f"mend it or run {again}"
+                )
+        highest = (one.clip_sigma - one.mean_sigma) / one.deviation_sigma
+        if not highest > one.limit_deviations:  # nor is a mean_sigma that is no number
+            raise ArtefactError(
+                f"{file}: wide {one.name!r} can't reach its limit of {one.limit_deviations:g} deviations: clipped at "
+                f"{one.clip_sigma:g} sigma, {highest:g} is the highest; mend it or run {again}"
+            )
 
 
 def _check_belongs(file: Path, limits: Limits, site: Site, line_id: str, recipe: str, again: str) -> None:

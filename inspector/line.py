@@ -149,7 +149,7 @@ def open_parts(site: Site, line_id: str) -> Parts:
     try:
         check_channels(camera.info, backend.info)
         tiler = Tiler.for_line(grid, line, camera.info, limit.region_mm)
-        judge = Judge(limit.limit_sigma, line.judging.min_defect_mm, line.lanes, line.web, grid)
+        judge = Judge(limit.levels, line.judging.min_defect_mm, line.lanes, line.web, grid)
         return Parts(line_id, line, camera, backend, tiler, judge, limit)
     except BaseException:
         camera.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -174,6 +175,39 @@ class ScoreMap:
     tile_scores: F32  # [N]
     px_per_cell: int
     origins_px: I32  # [N, 2] as in the batch
+
+
+class Zone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A strip along the web in which good web scores higher or lower than elsewhere."""
+
+    from_mm: float  # from the camera's first column
+    to_mm: float
+    factor: float  # its limit is so many times the line's; the cells are divided by it
+
+
+class WideLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A limit for what is large and faint: of the mean over a window. The formula: ``judging.levelled``."""
+
+    name: str
+    across_px: int  # sides of the window
+    along_px: int
+    clip_sigma: float  # of the cells before the mean
+    mean_sigma: float  # of good windows
+    deviation_sigma: float  # of good windows
+    limit_deviations: float
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """All limits of a line, as judging takes them."""
+
+    limit_sigma: float
+    zones: tuple[Zone, ...] = ()  # one beside the other; empty: one limit for all of the web
+    wide: tuple[WideLimit, ...] = ()
+
+    def rows_above(self, px_per_cell: int) -> int:
+        """How many rows of cells a window reaches up from its last."""
+        return max((one.along_px // px_per_cell - 1 for one in self.wide), default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,19 @@ from hypothesis import strategies as st
 from inspector.config import Lanes, Web
 from inspector.errors import ArtefactError
 from inspector.judging import Judge, lane_edges_mm, stitch
-from inspector.records import Frame, Grid, LostFrame, Outcome, Reason, Region, ScoreMap, Stamp, Strip, Verdict
+from inspector.records import (
+    Frame,
+    Grid,
+    Levels,
+    LostFrame,
+    Outcome,
+    Reason,
+    Region,
+    ScoreMap,
+    Stamp,
+    Strip,
+    Verdict,
+)
 from inspector.tiling import Tiler
 from inspector.tiling.region import whole_frame
 
@@ -26,7 +38,7 @@ WIDTH = 40
 
 
 def judge_for(lanes: int = 1, min_defect_mm: float = 0.0) -> Judge:
-    return Judge(LIMIT, min_defect_mm, Lanes(count=lanes), WEB, GRID)
+    return Judge(Levels(LIMIT), min_defect_mm, Lanes(count=lanes), WEB, GRID)
 
 
 def strips_for(
@@ -375,7 +387,7 @@ def test_lanes_follow_the_region_and_claim_nothing_outside_it():
     )
     two = judge_for(lanes=2).judge(strip, scores)
     assert [(v.x_start_mm, v.x_end_mm) for v in two] == [(6.0, 12.5), (12.5, 19.0)]
-    judge = Judge(LIMIT, 0.0, Lanes(edges_mm=(0.0, 5.0, 10.0, 20.0)), WEB, GRID)
+    judge = Judge(Levels(LIMIT), 0.0, Lanes(edges_mm=(0.0, 5.0, 10.0, 20.0)), WEB, GRID)
     outside, left, right = judge.judge(strip, scores)
     assert (outside.outcome, outside.reason) == (Outcome.NOT_INSPECTED, Reason.STATE)
     assert [(v.outcome, v.x_start_mm, v.x_end_mm) for v in (left, right)] == [
@@ -395,7 +407,7 @@ def test_lane_edges():
 @pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf, 0.0, -3.0])
 def test_a_limit_that_is_no_number_is_refused(limit):
     with pytest.raises(ArtefactError, match="calibrate"):
-        Judge(limit, 0.0, Lanes(), WEB, GRID)
+        Judge(Levels(limit), 0.0, Lanes(), WEB, GRID)
 
 
 def test_scores_of_another_trigger_are_refused():

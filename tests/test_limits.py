@@ -158,3 +158,66 @@ def test_reading_limits_loads_nothing_of_learning() -> None:
         "import sys, inspector.limits; sys.exit(any(m.startswith('inspector.learning') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+ZONED = """
+[[zones]]
+from_mm = 0.0
+to_mm = 200.0
+factor = 0.8
+
+[[zones]]
+from_mm = 200.0
+to_mm = 409.6
+factor = 1.5
+
+[[wide]]
+name = "blot"
+across_px = 128
+along_px = 64
+clip_sigma = 8.0
+mean_sigma = 0.1
+deviation_sigma = 0.5
+limit_deviations = 9.0
+"""
+
+
+@pytest.fixture
+def zoned(site: Site) -> Site:
+    file = limits_file(site, "3", "denim")
+    text = file.read_text(encoding="utf-8").replace("zones = []\nwide = []\n", "")
+    file.write_text(text + ZONED, encoding="utf-8")
+    return site
+
+
+def test_zones_and_windows_come_back_as_they_were_written(zoned: Site) -> None:
+    found = load_limits(zoned, "3", "denim")
+    assert [zone.factor for zone in found.zones] == [0.8, 1.5]
+    assert found.wide[0].limit_deviations == 9.0
+    limits_file(zoned, "3", "denim").write_text(to_toml(found), encoding="utf-8")
+    assert load_limits(zoned, "3", "denim") == found
+    assert found.levels.limit_sigma == found.limit_sigma
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("factor = 0.8", "factor = 0.0", "zone 1, 0 to 200 mm, has a factor of 0"),
+        ("factor = 1.5", "factor = nan", "zone 2, 200 to 409.6 mm, has a factor of nan"),
+        ("factor = 1.5", "factor = inf", "zone 2, 200 to 409.6 mm, has a factor of inf"),
+        ("from_mm = 200.0", "from_mm = 210.0", "zone 2, 210 to 409.6 mm, must begin where the zone before"),
+        ("to_mm = 409.6", "to_mm = 200.0", "wider than nothing"),
+        ("to_mm = 409.6", "to_mm = inf", "wider than nothing"),
+        ("factor = 1.5", "factors = 1.5", "unknown key `factors`"),
+        ("across_px = 128", "across_px = 0", "wide 'blot': across_px = 0"),
+        ("deviation_sigma = 0.5", "deviation_sigma = -1.0", "wide 'blot': deviation_sigma = -1"),
+        ("limit_deviations = 9.0", "limit_deviations = nan", "wide 'blot': limit_deviations = nan"),
+        ("limit_deviations = 9.0", "limit_deviations = 16.0", "15.8 is the highest"),
+        ("mean_sigma = 0.1", "mean_sigma = nan", "can't reach its limit"),
+    ],
+)
+def test_zones_and_windows_that_would_pass_or_fail_everything(
+    zoned: Site, old: str, new: str, said: str
+) -> None:
+    edit(zoned, old, new)
+    assert said in refusal(zoned)

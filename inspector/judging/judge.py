@@ -3,7 +3,7 @@
 The rule that matters: PASS is said only for cells that are finite and came from an inspected tile.
 The canvas begins as minus infinity, and a tile with any non-finite value is NaN as a whole, so
 whatever was not seen stays non-finite in the maximum and can't be compared into a PASS
-(``NaN > limit`` is False).
+(``NaN > limit`` is False). Levelling (``levelled``) leaves what is not finite as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from inspector.config import Lanes, Web
 from inspector.errors import ArtefactError
 from inspector.judging.defects import DefectTracker, Mask, Sighting
-from inspector.records import F32, I32, Grid, Outcome, Reason, ScoreMap, Strip, Verdict
+from inspector.judging.levelled import levelled
+from inspector.records import F32, I32, Grid, Levels, Outcome, Reason, ScoreMap, Strip, Verdict
 
 
 def lane_edges_mm(lanes: Lanes, left_mm: float, right_mm: float) -> tuple[float, ...]:
@@ -57,22 +58,29 @@ class Judge:
     """Judges the strips of one line, in order.
 
     Args:
-        limit_sigma: the calibrated limit.
+        levels: the calibrated limits.
         min_defect_mm: a defect whose longer side is below this is left out (counted in the verdict's detail).
         lanes: the line's lanes.
         web: geometry of the web.
         grid: how tiles lie.
 
     Raises:
-        ArtefactError: the limit is not a finite, positive number.
+        ArtefactError: the limit is not a finite, positive number, or a window is not made of whole cells.
     """
 
-    def __init__(self, limit_sigma: float, min_defect_mm: float, lanes: Lanes, web: Web, grid: Grid) -> None:
-        if not (math.isfinite(limit_sigma) and limit_sigma > 0):
+    def __init__(self, levels: Levels, min_defect_mm: float, lanes: Lanes, web: Web, grid: Grid) -> None:
+        if not (math.isfinite(levels.limit_sigma) and levels.limit_sigma > 0):
             raise ArtefactError(
-                f"a limit of {limit_sigma} sigma can't judge anything; calibrate the line again"
+                f"a limit of {levels.limit_sigma} sigma can't judge anything; calibrate the line again"
             )
-        self.limit_sigma = float(limit_sigma)
+        for one in levels.wide:
+            if one.across_px % grid.px_per_cell or one.along_px % grid.px_per_cell:
+                raise ArtefactError(
+                    f"wide {one.name!r}: a window of {one.across_px}x{one.along_px} px can't be filled with cells of "
+                    f"{grid.px_per_cell} px; calibrate the line again"
+                )
+        self.limit_sigma = float(levels.limit_sigma)
+        self._levels = levels
         self._min_defect_mm = min_defect_mm
         self._lanes = lanes
         self._web = web
@@ -81,6 +89,7 @@ class Judge:
         self._carried: tuple[int, int, F32] | None = (
             None  # piece, its row, cells decided only by the next strip
         )
+        self._above: tuple[int, int, F32] | None = None  # piece, its row, cells decided before that
 
     def judge(self, strip: Strip, scores: ScoreMap | None) -> list[Verdict]:
         """Return one verdict per lane, leftmost first.
@@ -105,13 +114,13 @@ class Judge:
             )
         came = self._came(strip, scores)
         canvas = self._canvas(strip, scores)
-        decided = canvas[: strip.decided_px // self._grid.px_per_cell]
+        decided = self._level(strip, canvas[: strip.decided_px // self._grid.px_per_cell])
         sightings = self._defects.track(strip, decided)
         return [self._judge_lane(strip, lane, came, decided, sightings) for lane in self._lanes_of(strip)]
 
     def not_inspected(self, strip: Strip, reason: Reason, detail: str) -> list[Verdict]:
         """Return NOT_INSPECTED for every lane of a strip nobody looked at; open defects end with it."""
-        self._carried = None
+        self._carried = self._above = None
         ended = self._defects.close()
         nothing = np.full((0, 0), np.nan, np.float32)
         return [
@@ -185,6 +194,25 @@ class Judge:
         below = canvas[strip.decided_px // scores.px_per_cell :].copy()
         self._carried = (strip.piece, strip.first_row + strip.decided_px, below)
         return canvas
+
+    def _level(self, strip: Strip, decided: F32) -> F32:
+        """Level the decided cells, with as many of the rows above them as a window may reach up."""
+        assert strip.region is not None
+        above = np.zeros((0, decided.shape[1]), np.float32)
+        if self._above is not None and self._above[:2] == (strip.piece, strip.first_row):
+            above = self._above[2]
+        keep = self._levels.rows_above(self._grid.px_per_cell)
+        rows = np.concatenate([above, decided]) if keep else above
+        below = rows[len(rows) - min(keep, len(rows)) :].copy()
+        self._above = (strip.piece, strip.first_row + strip.decided_px, below)
+        return levelled(
+            self._levels,
+            decided,
+            above,
+            self._grid.px_per_cell,
+            strip.region.left_px,
+            self._web.mm_per_px,
+        )
 
     def _lanes_of(self, strip: Strip) -> list[_Lane]:
         """The lanes as they lie on this strip, cut to its region."""

@@ -1,0 +1,132 @@
+"""One scale for every limit: a map of sigma in which whatever is above its own limit is above *the* limit.
+
+A line's optics differ across the web, and a fault may be large and too faint for any of its cells to stand out. So a
+cell is divided by its zone's factor, and the mean over a window of many cells has a limit of its own:
+
+    levelled = max(sigma / factor(column), limit_sigma * wide(window) / limit_deviations for every window over it)
+    wide(window) = (mean of sigma / factor, clipped to +-clip_sigma, - mean_sigma) / deviation_sigma
+
+It is then held against ``limit_sigma`` as sigma is: what it says of a cell is how near the cell comes to the nearest
+limit. Cells are clipped so that one tiny strong fault can't fill a window. Without zones and windows all this is the
+identity.
+
+A window counts once, in the strip in which its last row is decided, and only where every cell of it was seen; its
+value is laid over those of its cells that this strip decides, if it comes to half of its limit. Sums are built by
+doubling, in an order that depends on the window alone: strips of any height give bit by bit the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inspector.records import F32, Levels, WideLimit, Zone
+
+SHOWN = 0.5  # of a window's limit; what is below takes no part, which spares good web half of the work
+
+
+def levelled(levels: Levels, cells: F32, above: F32, px_per_cell: int, left_px: int, mm_per_px: float) -> F32:
+    """Bring a stretch of web to one scale.
+
+    Args:
+        levels: limits.
+        cells: [rows, columns] sigma, to be decided; anything not finite stays as it is.
+        above: [k, columns] sigma, the rows just above them in the same piece of web; k may be 0.
+        px_per_cell: side of a cell.
+        left_px: column of the camera at which column 0 begins.
+        mm_per_px: of the camera's picture.
+
+    Returns:
+        float32 [rows, columns]; above ``levels.limit_sigma`` is faulty.
+    """
+    if not (levels.zones or levels.wide):
+        return cells
+    factors = zone_factors(levels.zones, cells.shape[1], px_per_cell, left_px, mm_per_px)
+    level = np.where(np.isfinite(cells), cells / factors, cells)
+    reach = min(len(above), levels.rows_above(px_per_cell))
+    seen = np.concatenate([above[len(above) - reach :] / factors, level])
+    for wide in levels.wide:
+        height, width = wide.along_px // px_per_cell, wide.across_px // px_per_cell
+        # Windows that end above were decided there; of those that end here, as many rows as reach up.
+        skip = max(0, reach - height + 1)
+        values = wide_values(seen[skip:], wide, px_per_cell)
+        near = values >= SHOWN * wide.limit_deviations  # never where it was not seen whole: its cells say why
+        if not near.any():
+            continue
+        values = np.where(near, values, np.float32(-np.inf))
+        painted = _spread(_spread(values, height, 0)[reach - skip :], width, 1)
+        level = np.maximum(level, painted * np.float32(levels.limit_sigma / wide.limit_deviations))
+    return np.where(np.isfinite(cells), level, cells)
+
+
+def zone_factors(
+    zones: tuple[Zone, ...], columns: int, px_per_cell: int, left_px: int, mm_per_px: float
+) -> F32:
+    """What each column of cells is divided by, float32 [columns]: its middle's zone; beyond them the outermost's."""
+    if not zones:
+        return np.ones(columns, np.float32)
+    middles_mm = (left_px + (np.arange(columns) + 0.5) * px_per_cell) * mm_per_px
+    place = np.searchsorted([zone.from_mm for zone in zones[1:]], middles_mm, side="right")
+    return np.array([zone.factor for zone in zones], np.float32)[place]
+
+
+def wide_values(sigma: F32, wide: WideLimit, px_per_cell: int) -> F32:
+    """Return the deviations of every whole window: float32 [rows - height + 1, columns - width + 1], or empty.
+
+    Args:
+        sigma: [rows, columns], already divided by the zones' factors.
+        wide: the window.
+        px_per_cell: side of a cell; the window's sides are multiples of it.
+
+    The value at [r, c] is of the window whose first cell is [r, c]; NaN where any of its cells is not finite.
+    """
+    return (window_means(sigma, wide, px_per_cell) - np.float32(wide.mean_sigma)) / np.float32(
+        wide.deviation_sigma
+    )
+
+
+def window_means(sigma: F32, wide: WideLimit, px_per_cell: int) -> F32:
+    """Return the clipped means, sigma, of which ``wide_values`` are the deviations; same shape and NaN."""
+    height, width = wide.along_px // px_per_cell, wide.across_px // px_per_cell
+    if sigma.shape[0] < height or sigma.shape[1] < width:
+        return np.zeros((0, 0), np.float32)
+    clipped = np.clip(sigma, -wide.clip_sigma, wide.clip_sigma)
+    finite = np.isfinite(sigma)
+    if not finite.all():
+        clipped[~finite] = np.nan  # infinity would be clipped to a number
+    return _summed(_summed(clipped, height, 0), width, 1) / np.float32(height * width)
+
+
+def _summed(cells: F32, length: int, axis: int) -> F32:
+    """Sum every ``length`` cells that follow each other along an axis, which becomes length - 1 shorter."""
+    count = cells.shape[axis] - length + 1
+    total, offset, run, size = None, 0, cells, 1  # ``run``: sums over ``size`` cells
+    while True:
+        if length & size:
+            part = _from(run, offset, axis, count)
+            total = part if total is None else total + part
+            offset += size
+        if 2 * size > length:
+            break
+        run = _from(run, 0, axis, run.shape[axis] - size) + _from(run, size, axis)
+        size *= 2
+    assert total is not None
+    return total
+
+
+def _spread(values: F32, length: int, axis: int) -> F32:
+    """Lay every value over ``length`` cells along an axis, the highest where they overlap; length - 1 longer."""
+    widths = [(0, 0), (0, 0)]
+    widths[axis] = (length - 1, length - 1)
+    run = np.pad(values, widths, constant_values=-np.inf)
+    size = 1  # ``run``: the highest of ``size`` values
+    while size < length:
+        step = min(size, length - size)
+        run = np.maximum(_from(run, 0, axis, run.shape[axis] - step), _from(run, step, axis))
+        size += step
+    return run
+
+
+def _from(cells: F32, start: int, axis: int, count: int | None = None) -> F32:
+    """Slice along an axis. Neither transposed nor copied: mixed memory orders cost three times as much."""
+    part = slice(start, None if count is None else start + count)
+    return cells[part] if axis == 0 else cells[:, part]
