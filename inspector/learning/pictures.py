@@ -65,8 +65,8 @@ def draw(
             image, above, size, FOUND_RGB
         ),
     }
-    captioned = [captioned(caption, panel) for caption, panel in panels.items()]
-    return joined(captioned, axis=0 if width > 2 * height else 1)
+    captioned_panels = [captioned(caption, panel) for caption, panel in panels.items()]
+    return joined(captioned_panels, axis=0 if width > 2 * height else 1)
 
 
 def picture_name(kind: str, stem: str, taken: Collection[str]) -> str:
