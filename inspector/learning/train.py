@@ -24,11 +24,11 @@ from inspector.learning import curve
 from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
 from inspector.learning.distill import Course, Progress, distill, look, residuals
-from inspector.learning.export import InspectionGraph, Shape, build_graph, to_onnx
+from inspector.learning.export import EVENED_SHARE, InspectionGraph, Shape, build_graph, to_onnx
 from inspector.learning.images import PX_PER_CELL, Cut, Image, cut_tiles, open_data, read_images
 from inspector.learning.students import build_students, judged_only
 from inspector.learning.suspects import find_suspects, peaks, warning
-from inspector.learning.teachers import Teacher, load_teachers, pair_layers, pair_specs
+from inspector.learning.teachers import AS_PUBLISHED, Teacher, load_teachers, pair_layers, pair_specs
 from inspector.learning.unlearnt import NAME, Sheet
 from inspector.records import I32, U8
 
@@ -61,7 +61,7 @@ def train(
     name: str,
     engines: Path,
     *,
-    pair: Literal["plain", "paper"] = "plain",
+    pair: Literal["plain", "paper", "reduced"] = "plain",
     weights: Sequence[Path] = (),
     tile_px: int = 256,
     margin_px: int = 32,
@@ -120,7 +120,7 @@ def train(
     refuse_unlike(images, squeezed=resize is not None)
     held = hold_back(images, cut, seed, data)
     lesson = held.learnt_tiles
-    if pair != "paper":  # which learns as it was published
+    if pair not in AS_PUBLISHED:
         lesson = np.concatenate([lesson, relit(lesson, seed)])
     depth = held.learnt[0].channels
     teachers, hashes = load_teachers(pair, depth, weights, learning=True)
@@ -139,7 +139,12 @@ def train(
     shape = Shape(tile_px, margin_px, depth)
     judged, _ = load_teachers(pair, depth, weights)
     graph = build_graph(
-        judged, judged_only(pair, students), held.validation_tiles, shape, [held.learnt_tiles]
+        judged,
+        judged_only(pair, students),
+        held.validation_tiles,
+        shape,
+        [held.learnt_tiles],
+        evened_share=0.0 if pair in AS_PUBLISHED else EVENED_SHARE,
     )
     _warn_of_suspects(graph, held, progress, warn)
     points: list[curve.Point] = []
@@ -219,12 +224,12 @@ def _warn_of_suspects(
 
 def default_epochs(pair: str, tiles: int) -> int:
     """The paper's 100 for its pair; for the plain pair some 6000 tiles looked at in all, a minute or two."""
-    return 100 if pair == "paper" else min(100, max(12, 6000 // tiles))
+    return 100 if pair in AS_PUBLISHED else min(100, max(12, 6000 // tiles))
 
 
 def patience_for(pair: str, epochs: int) -> int | None:
     """Epochs without a gain that end a training: a tenth, at least 3. The paper's pair learns as published."""
-    return None if pair == "paper" else max(3, round(epochs / 10))
+    return None if pair in AS_PUBLISHED else max(3, round(epochs / 10))
 
 
 def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
