@@ -17,7 +17,7 @@ import numpy as np
 from inspector.config import Lanes, Web
 from inspector.errors import ArtefactError
 from inspector.judging.defects import DefectTracker, Mask, Sighting
-from inspector.judging.levelled import levelled
+from inspector.judging.levelled import Scratch, levelled
 from inspector.records import F32, I32, Grid, Levels, Outcome, Reason, ScoreMap, Strip, Verdict
 
 
@@ -89,6 +89,7 @@ class Judge:
         self._carried: tuple[int, int, F32] | None = (
             None  # piece, its row, cells decided only by the next strip
         )
+        self._scratch = Scratch()
         self._above: tuple[int, int, F32] | None = None  # piece, its row, cells decided before that
 
     def judge(self, strip: Strip, scores: ScoreMap | None) -> list[Verdict]:
@@ -212,6 +213,7 @@ class Judge:
             self._grid.px_per_cell,
             strip.region.left_px,
             self._web.mm_per_px,
+            self._scratch,
         )
 
     def _lanes_of(self, strip: Strip) -> list[_Lane]:

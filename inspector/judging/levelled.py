@@ -24,7 +24,30 @@ from inspector.records import F32, Levels, WideLimit, Zone
 SHOWN = 0.5  # of a window's limit; what is below takes no part, which spares good web half of the work
 
 
-def levelled(levels: Levels, cells: F32, above: F32, px_per_cell: int, left_px: int, mm_per_px: float) -> F32:
+class Scratch:
+    """Two arrays that take turns, for one thread: fresh ones cost more in page faults than the sums themselves."""
+
+    def __init__(self) -> None:
+        self._arrays = [np.empty(0, np.float32), np.empty(0, np.float32)]
+        self._turn = 0
+
+    def other(self, rows: int, columns: int) -> F32:
+        """Return [rows, columns] of anything, in the array that the call before this one did not use."""
+        self._turn = 1 - self._turn
+        if self._arrays[self._turn].size < rows * columns:
+            self._arrays[self._turn] = np.empty(rows * columns, np.float32)
+        return self._arrays[self._turn][: rows * columns].reshape(rows, columns)
+
+
+def levelled(
+    levels: Levels,
+    cells: F32,
+    above: F32,
+    px_per_cell: int,
+    left_px: int,
+    mm_per_px: float,
+    scratch: Scratch | None = None,
+) -> F32:
     """Bring a stretch of web to one scale.
 
     Args:
@@ -34,6 +57,7 @@ def levelled(levels: Levels, cells: F32, above: F32, px_per_cell: int, left_px: 
         px_per_cell: side of a cell.
         left_px: column of the camera at which column 0 begins.
         mm_per_px: of the camera's picture.
+        scratch: to work in, where many strips follow; None: a fresh one.
 
     Returns:
         float32 [rows, columns]; above ``levels.limit_sigma`` is faulty.
@@ -44,17 +68,20 @@ def levelled(levels: Levels, cells: F32, above: F32, px_per_cell: int, left_px: 
     level = np.where(np.isfinite(cells), cells / factors, cells)
     reach = min(len(above), levels.rows_above(px_per_cell))
     seen = np.concatenate([above[len(above) - reach :] / factors, level])
+    scratch = scratch or Scratch()
     for wide in levels.wide:
         height, width = wide.along_px // px_per_cell, wide.across_px // px_per_cell
         # Windows that end above were decided there; of those that end here, as many rows as reach up.
         skip = max(0, reach - height + 1)
-        values = wide_values(seen[skip:], wide, px_per_cell)
+        values = wide_values(seen[skip:], wide, px_per_cell, scratch)
         near = values >= SHOWN * wide.limit_deviations  # never where it was not seen whole: its cells say why
         if not near.any():
             continue
         values = np.where(near, values, np.float32(-np.inf))
-        painted = _spread(_spread(values, height, 0)[reach - skip :], width, 1)
-        level = np.maximum(level, painted * np.float32(levels.limit_sigma / wide.limit_deviations))
+        values *= np.float32(levels.limit_sigma / wide.limit_deviations)
+        level = np.maximum(
+            level, _spread(_spread(values, height, 0, scratch)[reach - skip :], width, 1, scratch)
+        )
     return np.where(np.isfinite(cells), level, cells)
 
 
@@ -69,59 +96,68 @@ def zone_factors(
     return np.array([zone.factor for zone in zones], np.float32)[place]
 
 
-def wide_values(sigma: F32, wide: WideLimit, px_per_cell: int) -> F32:
+def wide_values(sigma: F32, wide: WideLimit, px_per_cell: int, scratch: Scratch) -> F32:
     """Return the deviations of every whole window: float32 [rows - height + 1, columns - width + 1], or empty.
+
+    The value at [r, c] is of the window whose first cell is [r, c]; else as ``window_means``.
+    """
+    means = window_means(sigma, wide, px_per_cell, scratch)
+    return (means - np.float32(wide.mean_sigma)) / np.float32(wide.deviation_sigma)
+
+
+def window_means(sigma: F32, wide: WideLimit, px_per_cell: int, scratch: Scratch | None = None) -> F32:
+    """Return the clipped mean of every whole window, sigma: float32 [rows - height + 1, columns - width + 1], or empty.
 
     Args:
         sigma: [rows, columns], already divided by the zones' factors.
         wide: the window.
         px_per_cell: side of a cell; the window's sides are multiples of it.
+        scratch: to work in; None: a fresh one.
 
-    The value at [r, c] is of the window whose first cell is [r, c]; NaN where any of its cells is not finite.
+    NaN where any cell of the window is not finite.
     """
-    return (window_means(sigma, wide, px_per_cell) - np.float32(wide.mean_sigma)) / np.float32(
-        wide.deviation_sigma
-    )
-
-
-def window_means(sigma: F32, wide: WideLimit, px_per_cell: int) -> F32:
-    """Return the clipped means, sigma, of which ``wide_values`` are the deviations; same shape and NaN."""
     height, width = wide.along_px // px_per_cell, wide.across_px // px_per_cell
     if sigma.shape[0] < height or sigma.shape[1] < width:
         return np.zeros((0, 0), np.float32)
-    clipped = np.clip(sigma, -wide.clip_sigma, wide.clip_sigma)
+    scratch = scratch or Scratch()
+    clipped = np.clip(sigma, -wide.clip_sigma, wide.clip_sigma, out=scratch.other(*sigma.shape))
     finite = np.isfinite(sigma)
     if not finite.all():
         clipped[~finite] = np.nan  # infinity would be clipped to a number
-    return _summed(_summed(clipped, height, 0), width, 1) / np.float32(height * width)
+    sums = _summed(_summed(clipped, height, 0, scratch), width, 1, scratch)
+    return sums / np.float32(height * width)
 
 
-def _summed(cells: F32, length: int, axis: int) -> F32:
+def _summed(cells: F32, length: int, axis: int, scratch: Scratch) -> F32:
     """Sum every ``length`` cells that follow each other along an axis, which becomes length - 1 shorter."""
     count = cells.shape[axis] - length + 1
     total, offset, run, size = None, 0, cells, 1  # ``run``: sums over ``size`` cells
     while True:
         if length & size:
             part = _from(run, offset, axis, count)
-            total = part if total is None else total + part
+            total = part.copy() if total is None else total + part
             offset += size
         if 2 * size > length:
             break
-        run = _from(run, 0, axis, run.shape[axis] - size) + _from(run, size, axis)
+        first, second = _from(run, 0, axis, run.shape[axis] - size), _from(run, size, axis)
+        run = np.add(first, second, out=scratch.other(*first.shape))
         size *= 2
     assert total is not None
     return total
 
 
-def _spread(values: F32, length: int, axis: int) -> F32:
+def _spread(values: F32, length: int, axis: int, scratch: Scratch) -> F32:
     """Lay every value over ``length`` cells along an axis, the highest where they overlap; length - 1 longer."""
-    widths = [(0, 0), (0, 0)]
-    widths[axis] = (length - 1, length - 1)
-    run = np.pad(values, widths, constant_values=-np.inf)
+    beyond = (length - 1) if axis == 0 else 0, (length - 1) if axis == 1 else 0
+    rows, columns = values.shape
+    run = scratch.other(rows + 2 * beyond[0], columns + 2 * beyond[1])
+    run.fill(-np.inf)
+    run[beyond[0] : beyond[0] + rows, beyond[1] : beyond[1] + columns] = values
     size = 1  # ``run``: the highest of ``size`` values
     while size < length:
         step = min(size, length - size)
-        run = np.maximum(_from(run, 0, axis, run.shape[axis] - step), _from(run, step, axis))
+        first, second = _from(run, 0, axis, run.shape[axis] - step), _from(run, step, axis)
+        run = np.maximum(first, second, out=scratch.other(*first.shape))
         size += step
     return run
 
