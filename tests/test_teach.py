@@ -32,7 +32,7 @@ from tests.virtual_camera import FeedWriter
 
 SIDE = 128
 METRES = "1"
-PATIENCE_S = 50.0
+PATIENCE_S = 100.0
 LOOM = f'kind = "loom", width_px = {SIDE}, height_px = {SIDE}, seed = 5, as_fast_as_possible = true'
 HOLES = 'faults = { per_m = 3.0, kinds = ["hole"] }'
 PLANT = """\
@@ -50,18 +50,23 @@ STEPS = ("recording", "training", "engine", "second look", "limit", "self-test")
 START = ["env", "--default-signal=INT", sys.executable]
 # Two threads that share their cores with others wait for each other, tenfold.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-# Its training is that of the recipe there is: what is held is the end.
-BEFORE_THE_SWAP = """
-import shutil, signal
+# A training takes seconds, the export of its graph more: where neither is held, a recipe that was taught before does.
+BORROWED = """
+import os, shutil
 from inspector.learning import train
+train.train = lambda data, name, engines, **_: shutil.copytree(os.environ["TAUGHT"], engines / name)
+"""
+RUN = """
+from inspector.cli import main
+main(prog_name="inspector")
+"""
+BEFORE_THE_SWAP = """
+import signal
 from inspector.learning.staging import Staging
-train.train = lambda data, name, engines, **_: shutil.copytree("engines/cloth", engines / name)
 def wait(staging, limits):
     print("about to put it in place", flush=True)
     signal.pause()
 Staging.put_in_place = wait
-from inspector.cli import main
-main(prog_name="inspector")
 """
 
 
@@ -98,9 +103,9 @@ def start(plant: Path, *words: str, code: str = "", **environment: str) -> Itera
             process.kill()  # one that has ended is left alone; none outlives a test that failed
 
 
-def finish(plant: Path, *words: str, **environment: str) -> str:
+def finish(plant: Path, *words: str, code: str = "", **environment: str) -> str:
     """What a command that goes well says."""
-    with start(plant, *words, **environment) as process:
+    with start(plant, *words, code=code, **environment) as process:
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, ""), out + err
     return out
@@ -257,7 +262,8 @@ def test_sigint_just_before_the_swap_leaves_the_old_recipe(
     plant, _ = taught
     kept = ("config.toml", "engines", "calibration")
     before = {name: contents(plant / name) for name in kept}
-    with start(plant, *teaching(weights, "--overwrite"), code=BEFORE_THE_SWAP) as process:
+    code, recipe = BORROWED + BEFORE_THE_SWAP + RUN, str(plant / "engines/cloth")
+    with start(plant, *teaching(weights, "--overwrite"), code=code, TAUGHT=recipe) as process:
         assert process.stdout is not None
         assert any(line == "about to put it in place\n" for line in process.stdout)
         assert (plant / "engines/.teach-cloth/engines/cloth/manifest.toml").exists()
@@ -351,7 +357,7 @@ def test_a_line_whose_tiles_can_not_be_taught(
 
 
 def test_the_virtual_genicam_camera_is_taught_on_by_its_encoder(
-    tmp_path: Path, simcam: Path, weights: list[Path]
+    taught: tuple[Path, str], tmp_path: Path, simcam: Path, weights: list[Path]
 ) -> None:
     features = f"Width = {SIDE}, Height = {SIDE}, AcquisitionLineRate = 20000.0, EncoderDivider = 2"
     camera = (
@@ -361,7 +367,8 @@ def test_the_virtual_genicam_camera_is_taught_on_by_its_encoder(
     plant = make_plant(tmp_path / "plant", camera)
     feed = FeedWriter(tmp_path / "feed", SIDE, ring_rows=8192)
     feed.write(Loom(SIDE, 0.2, "plain", 3, config.FaultMix(per_m=0.0)).rows(8000), timeout_s=1)
-    said = finish(plant, *teaching(weights), SIMCAM_FEED=str(tmp_path / "feed"))
+    environment = {"SIMCAM_FEED": str(tmp_path / "feed"), "TAUGHT": str(taught[0] / "engines/cloth")}
+    said = finish(plant, *teaching(weights), code=BORROWED + RUN, **environment)
     assert said.startswith("line 1: SimCam SimLine SIM0001, 128x128 Mono8; 4 tiles a frame\n")
     assert re.search(r"^recorded 1\.0\d m: 4\d frames", said, re.MULTILINE)
     assert "no encoder" not in said

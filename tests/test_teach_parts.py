@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,7 @@ from inspector.cameras.loom import Loom
 from inspector.errors import ArtefactError, CameraError, ConfigError
 from inspector.interfaces import CameraInfo, EngineInfo
 from inspector.learning import drawn, record
-from inspector.learning.drawn import KINDS, SIZES_MM, TRIES, draw, try_faults
+from inspector.learning.drawn import KINDS, SIZES_MM, TRIES, GoodWeb, draw, try_faults
 from inspector.learning.outliers import Look, look_at, standouts
 from inspector.learning.record import Recording, Wanted
 from inspector.learning.second_look import far_above
@@ -305,12 +305,18 @@ class Darkest:
         pass
 
 
+def tried(webs: Sequence[np.ndarray], exceeds: Callable[[np.ndarray, int], np.ndarray]) -> list[drawn.Row]:
+    """Faults on webs of which the engine says -7 everywhere."""
+    good = [GoodWeb(web, np.full([-(-n // 4) for n in web.shape], -7, np.float32), 40) for web in webs]
+    return try_faults(Darkest(), Grid(64, 32, 0, 4), good, MM_PER_PX, exceeds, lambda *_: None)
+
+
 def test_found_is_what_exceeds_the_limit_on_the_fault_itself() -> None:
     rng = np.random.default_rng(1)
     webs = [np.where(rng.random((130, 200)) < 0.5, 118, 138).astype(np.uint8) for _ in range(3)]
 
     def rows(limit: float) -> dict[str, drawn.Row]:
-        found = try_faults(Darkest(), Grid(64, 32, 0, 4), webs, MM_PER_PX, limit, lambda *_: None)
+        found = tried(webs, lambda cells, left_px: cells > limit)
         return {row.kind: row for row in found}
 
     assert all(row.found == (TRIES,) * len(SIZES_MM) for row in rows(9.0).values()), (
@@ -327,12 +333,19 @@ def test_found_is_what_exceeds_the_limit_on_the_fault_itself() -> None:
 def test_a_fault_elsewhere_on_the_tile_is_not_taken_for_the_drawn_one() -> None:
     web = np.full((64, 64), 128, np.uint8)
     web[:4] = 0
-    (row,) = (
-        one
-        for one in try_faults(Darkest(), Grid(64, 32, 0, 4), [web], MM_PER_PX, 100.0, lambda *_: None)
-        if one.kind == "bright spot"
-    )
+    (row,) = (one for one in tried([web], lambda cells, left_px: cells > 100) if one.kind == "bright spot")
     assert row.found[0] < TRIES
+
+
+def test_limits_are_asked_for_with_the_good_web_around_the_fault_and_its_place() -> None:
+    asked = []
+
+    def exceeds(cells: np.ndarray, left_px: int) -> np.ndarray:
+        asked.append((cells.shape, left_px, (cells == -7).sum()))
+        return cells > 1e9
+
+    tried([np.full((100, 140), 128, np.uint8)], exceeds)
+    assert set(asked) == {((25, 35), 40, 25 * 35 - 16 * 16)}
 
 
 def test_a_row_tells_the_size_from_which_every_try_was_found() -> None:

@@ -37,6 +37,15 @@ SEED = 20_600
 
 
 @dataclass(frozen=True, slots=True)
+class GoodWeb:
+    """Good web and what the engine says of it."""
+
+    pixels: U8  # [h, w] or [h, w, 3], at least a tile both ways
+    cells: F32  # [ceil(h / px_per_cell), ceil(w / px_per_cell)], sigma
+    left_px: int  # column of the camera at which it begins
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One kind's tries."""
 
@@ -50,39 +59,37 @@ class Row:
 def try_faults(
     backend: Backend,
     grid: Grid,
-    webs: Sequence[U8],
+    webs: Sequence[GoodWeb],
     mm_per_px: float,
-    limit_sigma: float,
+    exceeds: Callable[[F32, int], Mask],
     progress: Callable[[int, int], None],
 ) -> list[Row]:
     """Draw every kind and size onto good web, TRIES times each at seeded places, and look what is found.
 
-    Found is a fault with a cell above the limit on it, or within two cells of it.
+    Found is a fault with a cell above its limit on it, or within two cells of it.
 
     Args:
         backend: an open engine.
         grid: how tiles lie.
-        webs: good web, uint8 [h, w] or [h, w, 3] each, at least a tile both ways.
+        webs: good web to draw on.
         mm_per_px: of the web.
-        limit_sigma: the limit.
+        exceeds: says which cells, float32 [rows, columns] from a column of the camera on, are above their limits.
         progress: told how many tries are done.
     """
     rng = np.random.default_rng(SEED)
-    deviations = [own_deviation(web) for web in webs]
+    deviations = [own_deviation(web.pixels) for web in webs]
     tries = [(kind, size) for kind in KINDS for size in SIZES_MM for _ in range(TRIES)]
     found = []
     for start in range(0, len(tries), BATCH):
         progress(start, len(tries))
-        part = tries[start : start + BATCH]
-        tiles, masks = [], []
-        for kind, size_mm in part:
-            chosen = int(rng.integers(len(webs)))
-            tile, mask = _tile(
-                webs[chosen], grid, kind, size_mm / mm_per_px, mm_per_px, deviations[chosen], rng
-            )
-            tiles.append(tile)
-            masks.append(mask)
-        found += _found(backend, grid, np.stack(tiles), masks, limit_sigma)
+        drawn = []
+        for kind, size_mm in tries[start : start + BATCH]:
+            at = int(rng.integers(len(webs)))
+            drawn.append(_tile(webs[at], grid, kind, size_mm / mm_per_px, mm_per_px, deviations[at], rng))
+        tiles = np.stack([one.tile for one in drawn])
+        origins = np.zeros((len(tiles), 2), np.int32)
+        maps = backend.infer(TileBatch(NO_STAMP, tiles, origins, grid.margin_px)).scores
+        found += [_is_found(one, scores, grid, exceeds) for one, scores in zip(drawn, maps, strict=True)]
     progress(len(tries), len(tries))
     counts = np.array(found).reshape(len(KINDS), len(SIZES_MM), TRIES).sum(axis=2)
     return [_row(kind, row) for kind, row in zip(KINDS, counts, strict=True)]
@@ -145,37 +152,48 @@ def _inside(distance: F32, half: float) -> F32:
     return np.asarray(np.clip(half - distance + 0.5, 0, min(1.0, 2 * half)), np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """One fault on one tile."""
+
+    web: GoodWeb
+    tile: U8  # [S, S(, 3)] with margins
+    mask: Mask  # [tile, tile] of the interior
+    origin_cells: tuple[int, int]  # (row, column) of the interior on the web
+
+
 def _tile(
-    web: U8,
+    web: GoodWeb,
     grid: Grid,
     kind: str,
     size_px: float,
     mm_per_px: float,
     deviation: float,
     rng: np.random.Generator,
-) -> tuple[U8, Mask]:
-    """A tile somewhere on the web with a fault somewhere in it: pixels with margins, and its interior's mask."""
-    top, left = (int(rng.integers(length - grid.tile_px + 1)) for length in web.shape[:2])
-    down, right = rng.uniform(0, grid.tile_px - 1, 2)
-    drawn, mask = draw(kind, web, (top + down, left + right), size_px, mm_per_px, deviation)
-    padded = pad(grid, drawn, top=True, bottom=True)
-    side = grid.side_px
-    return padded[top : top + side, left : left + side], mask[
-        top : top + grid.tile_px, left : left + grid.tile_px
-    ]
+) -> _Drawn:
+    """A tile somewhere on the web, on whole cells, with a fault somewhere in it."""
+    side, cell = grid.tile_px, grid.px_per_cell
+    row, column = (int(rng.integers((length - side) // cell + 1)) for length in web.pixels.shape[:2])
+    top, left = row * cell, column * cell
+    down, right = rng.uniform(0, side - 1, 2)
+    pixels, mask = draw(kind, web.pixels, (top + down, left + right), size_px, mm_per_px, deviation)
+    padded = pad(grid, pixels, top=True, bottom=True)
+    tile = padded[top : top + grid.side_px, left : left + grid.side_px]
+    return _Drawn(web, tile, mask[top : top + side, left : left + side], (row, column))
 
 
-def _found(backend: Backend, grid: Grid, tiles: U8, masks: Sequence[Mask], limit_sigma: float) -> list[bool]:
-    origins = np.zeros((len(tiles), 2), np.int32)
-    maps = backend.infer(TileBatch(NO_STAMP, tiles, origins, grid.margin_px)).scores
-    kernel = np.ones((2 * NEAR_CELLS + 1, 2 * NEAR_CELLS + 1), np.uint8)
+def _is_found(drawn: _Drawn, scores: F32, grid: Grid, exceeds: Callable[[F32, int], Mask]) -> bool:
+    """Lay the tile's cells into those of the good web around it, and ask for what is above its limit near the fault."""
     cells = grid.tile_px // grid.px_per_cell
-    found = []
-    for scores, mask in zip(maps, masks, strict=True):
-        on = mask.reshape(cells, grid.px_per_cell, cells, grid.px_per_cell).any(axis=(1, 3))
-        near = cv2.dilate(np.asarray(on, np.uint8), kernel) > 0
-        found.append(bool((scores[near] > limit_sigma).any()))
-    return found
+    row, column = drawn.origin_cells
+    interior = slice(row, row + cells), slice(column, column + cells)
+    canvas = drawn.web.cells.copy()
+    canvas[interior] = scores
+    on = drawn.mask.reshape(cells, grid.px_per_cell, cells, grid.px_per_cell).any(axis=(1, 3))
+    near = (
+        cv2.dilate(np.asarray(on, np.uint8), np.ones((2 * NEAR_CELLS + 1, 2 * NEAR_CELLS + 1), np.uint8)) > 0
+    )
+    return bool(exceeds(canvas, drawn.web.left_px)[interior][near].any())
 
 
 def _row(kind: str, found: Sequence[int]) -> Row:

@@ -13,12 +13,13 @@ from inspector.backends.artifact import load_manifest, load_recipe
 from inspector.backends.building import rebuild_command
 from inspector.errors import ArtefactError
 from inspector.interfaces import Backend
-from inspector.learning.drawn import SIZES_MM, THREAD_MM, TRIES, Row, try_faults
-from inspector.learning.images import GOOD, ImageFile
-from inspector.learning.left_out import LeftOut
+from inspector.judging import levelled
+from inspector.learning.drawn import SIZES_MM, THREAD_MM, TRIES, GoodWeb, Row, try_faults
+from inspector.learning.images import GOOD, ImageFile, Mask
+from inspector.learning.left_out import Box, LeftOut
 from inspector.learning.record import Recorded
 from inspector.learning.scoring import NO_STAMP, Scored, read_for, score_image
-from inspector.records import U8, Grid, Region, TileBatch
+from inspector.records import F32, U8, Grid, Levels, Region, TileBatch
 
 MOST_DRAWN_ON = 12  # frames that stay in memory for it
 SEEN_NONE = 3.0  # of what was seen none of, fewer than 3 / n happen, 95 % surely: the rule of three
@@ -91,7 +92,7 @@ def prove(
     frames: Sequence[Recorded],
     frame_m: float,
     mm_per_px: float,
-    limit_sigma: float,
+    levels: Levels,
     progress: Callable[[int, int], None],
 ) -> Proof:
     """Score good web that neither students nor limit have seen, and faults drawn onto it.
@@ -102,26 +103,31 @@ def prove(
         frames: kept back, at least one.
         frame_m: web under a frame.
         mm_per_px: of the web.
-        limit_sigma: the new limit.
+        levels: the new limits.
         progress: told how far it is.
 
     Raises DataError or ArtefactError where a frame can't be read or scored.
     """
     tiles = alarms = 0
-    webs: list[U8] = []
+    webs: list[GoodWeb] = []
     alarmed = []
     for done, frame in enumerate(frames):
         progress(done, len(frames))
         pixels, scored = score_frame(backend, grid, frame)
+        judged = levelled_cells(levels, scored.cells, frame.region.left_px, grid, mm_per_px)
+        above = int((_tile_peaks(judged, scored, grid) > levels.limit_sigma).sum())
         tiles += len(scored.map_peaks)
-        above = int((scored.map_peaks > limit_sigma).sum())
         alarms += above
         if above:
-            why = f"kept back, {scored.map_peaks.max():.1f} sigma, above the new limit"
-            alarmed.append(LeftOut(frame, why, highest_px(scored, grid)))
+            why = f"kept back, {judged.max():.1f} sigma, above the new limit"
+            alarmed.append(LeftOut(frame, why, _place_px(judged, frame.region, grid)))
         if len(webs) < MOST_DRAWN_ON:
-            webs.append(_web(pixels, frame.region))
-    rows = try_faults(backend, grid, webs, mm_per_px, limit_sigma, progress)
+            webs.append(GoodWeb(_web(pixels, frame.region), scored.cells, frame.region.left_px))
+
+    def exceeds(cells: F32, left_px: int) -> Mask:
+        return levelled_cells(levels, cells, left_px, grid, mm_per_px) > levels.limit_sigma
+
+    rows = try_faults(backend, grid, webs, mm_per_px, exceeds, progress)
     return Proof(len(frames) * frame_m, tiles, alarms, tuple(rows), tuple(alarmed))
 
 
@@ -131,11 +137,30 @@ def score_frame(backend: Backend, grid: Grid, frame: Recorded) -> tuple[U8, Scor
     return pixels, score_image(backend, grid, frame.file, pixels, frame.region)
 
 
-def highest_px(scored: Scored, grid: Grid) -> tuple[int, int, int, int]:
+def highest_px(scored: Scored, grid: Grid) -> Box:
     """The frame's highest cell: left, top, right, bottom."""
-    row, column = np.unravel_index(int(scored.cells.argmax()), scored.cells.shape)
-    left = scored.region.left_px + int(column) * grid.px_per_cell
-    top = scored.region.top_px + int(row) * grid.px_per_cell
+    return _place_px(scored.cells, scored.region, grid)
+
+
+def levelled_cells(levels: Levels, cells: F32, left_px: int, grid: Grid, mm_per_px: float) -> F32:
+    """Cells [rows, columns] as judging holds them against the limit, of a frame with nothing above it."""
+    above = np.zeros((0, cells.shape[1]), np.float32)
+    return levelled(levels, cells, above, grid.px_per_cell, left_px, mm_per_px)
+
+
+def _tile_peaks(cells: F32, scored: Scored, grid: Grid) -> F32:
+    """The highest cell of every tile, [N]."""
+    side = grid.tile_px // grid.px_per_cell
+    corners = scored.origins_px // grid.px_per_cell
+    return np.array(
+        [cells[row : row + side, column : column + side].max() for row, column in corners], np.float32
+    )
+
+
+def _place_px(cells: F32, region: Region, grid: Grid) -> Box:
+    row, column = np.unravel_index(int(cells.argmax()), cells.shape)
+    left = region.left_px + int(column) * grid.px_per_cell
+    top = region.top_px + int(row) * grid.px_per_cell
     return left, top, left + grid.px_per_cell, top + grid.px_per_cell
 
 

@@ -47,7 +47,7 @@ from inspector.learning.teachable import (
     usual_width,
 )
 from inspector.limits import Limits, limits_file, to_toml
-from inspector.records import Grid, Region
+from inspector.records import Grid, Levels, Region
 from inspector.tiling import region_finder
 
 
@@ -156,7 +156,7 @@ class _Teaching:
             suspects = self._suspects(limits, again.kept, backend, grid)
             left += suspects
             self._refuse_many(len(left), len(recording.frames))
-            golden_tiles, proof = self._prove(backend, grid, shares.proof, needs, limits.limit_sigma)
+            golden_tiles, proof = self._prove(backend, grid, shares.proof, needs, limits.levels)
         if proof.finds_little:
             self._show(again.highest, "that do count for the limit, and are the highest of those")
         self._refuse_blind(proof, limits)
@@ -342,13 +342,11 @@ class _Teaching:
         return suspects
 
     def _prove(
-        self, backend: Backend, grid: Grid, frames: Sequence[Recorded], needs: Needs, limit_sigma: float
+        self, backend: Backend, grid: Grid, frames: Sequence[Recorded], needs: Needs, levels: Levels
     ) -> tuple[int, Proof]:
         with self._step("self-test") as progress:
             golden_tiles = check_golden(self._staging.engine_dir, backend)
-            proof = prove(
-                backend, grid, frames, needs.frame_m, self._line.web.mm_per_px, limit_sigma, progress
-            )
+            proof = prove(backend, grid, frames, needs.frame_m, self._line.web.mm_per_px, levels, progress)
         self._show(proof.alarmed, f"with alarms, of {len(frames)} kept back")
         return golden_tiles, proof
 
