@@ -5,7 +5,7 @@
     ├── CameraError           3   camera, producer, images played as a camera
     ├── ArtefactError         4   recipe, ONNX, engine, manifest, limits; a file that can't be written
     ├── BusError              5   sockets, keys, ports
-    ├── DataError             6   images given to train, calibrate or evaluate
+    ├── DataError             6   images given to train, calibrate or evaluate, or recorded by teach
     ├── LineFault             7   a thread of a running line failed
     └── SilentLine            8   a subscriber heard nothing for too long
 

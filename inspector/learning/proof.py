@@ -41,7 +41,7 @@ class Proof:
         if self.alarms:
             return f"{seen}: {self.alarms / self.metres * 100:.0f} per 100 m"
         most = SEEN_NONE / self.metres * 100
-        return f"{seen}; so little web can only show that there are fewer than {most:.0f} per 100 m (95 %)"
+        return f"{seen}: fewer than {most:.0f} per 100 m is all that so little can show (95 %)"
 
     def table(self) -> str:
         """Found of tried, a row a kind."""
