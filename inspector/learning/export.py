@@ -8,8 +8,8 @@ Every constant comes from validation tiles of good web and is the same for every
 on that tile alone. A map's mean and deviation are those of the tile's middle; towards a side the mean moves, and
 the deviation grows, as they do on good tiles: a little where the margin is real, because a deep layer sees past
 it into the networks' zero padding, and much where it is a mirror image (the web's own edge), because a mirrored
-weave is a fault to every network. The graph sees for itself which sides those are: there the margin equals the pixels inside it,
-bit for bit. This module knows nothing of training, images or files.
+weave is a fault to every network. The graph sees for itself which sides those are: there the margin equals
+the pixels inside it, bit for bit. This module knows nothing of training, images or files.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Disagreement(nn.Module):
         maps = [
             F.interpolate(layer, size=(size, size), mode="bilinear", align_corners=False) for layer in layers
         ]
-        return self._evened(self._blurred(torch.cat(maps, 1))), self._mirrored(pixels)
+        return evened(self._blurred(torch.cat(maps, 1)), self.evened_share), self._mirrored(pixels)
 
     def _blurred(self, maps: Tensor) -> Tensor:
         """2-D Gaussian over real neighbours: of the margin, only what the blur reaches for is kept."""
@@ -117,14 +117,6 @@ class Disagreement(nn.Module):
         inner = slice(margin - kept, margin + cells + kept)
         maps = F.pad(maps[:, :, inner, inner], (reach - kept,) * 4, mode="replicate")
         return F.conv2d(maps, self.blur.expand(layers, 1, -1, -1), groups=layers)
-
-    def _evened(self, maps: Tensor) -> Tensor:
-        """Take off a share of what a tile shows throughout: the median over blocks of its map."""
-        if not self.evened_share:
-            return maps
-        blocks = F.avg_pool2d(maps, min(EVENED_CELLS, self.shape.cells)).flatten(2)
-        upper_half = torch.topk(blocks, blocks.shape[2] // 2 + 1, dim=2).values
-        return maps - self.evened_share * upper_half[:, :, -1, None, None]
 
     def _mirrored(self, pixels: Tensor) -> Tensor:
         """1 where a side's margin is a mirror image of what lies inside it, else 0."""
@@ -142,6 +134,15 @@ class Disagreement(nn.Module):
         return torch.stack(sides, 1)
 
 
+def evened(maps: Tensor, share: float) -> Tensor:
+    """Take off a share of what each tile shows throughout, the median over blocks of its maps [N, L, c, c]."""
+    if not share:
+        return maps
+    blocks = F.avg_pool2d(maps, min(EVENED_CELLS, maps.shape[-1])).flatten(2)
+    upper_half = torch.topk(blocks, blocks.shape[2] // 2 + 1, dim=2).values
+    return maps - share * upper_half[:, :, -1, None, None]
+
+
 def _folds(pixels: Tensor, dimension: int, axis: int, width: int) -> Tensor:
     """[N]: 1 where whole-numbered pixels on both sides of a row or column are equal, else 0."""
     away = torch.arange(1, width + 1)
@@ -150,7 +151,7 @@ def _folds(pixels: Tensor, dimension: int, axis: int, width: int) -> Tensor:
 
 
 class Scoring(nn.Module):
-    """Layer maps to sigma: each layer's own, then their sum's."""
+    """Maps to sigma: each map's own, then their sum's."""
 
     mean: Tensor
     deviation: Tensor
@@ -171,10 +172,14 @@ class Scoring(nn.Module):
         self.register_buffer("sum_deviation", torch.ones(()))
 
     def fused(self, maps: Tensor, sides: Tensor) -> Tensor:
-        """Sum of the layers' sigmas, [N, cells, cells]."""
+        """Sum of the maps' sigmas, [N, cells, cells]."""
+        return self.sigmas(maps, sides).sum(1)
+
+    def sigmas(self, maps: Tensor, sides: Tensor) -> Tensor:
+        """Each map in its own deviations above good tiles, [N, L, cells, cells]."""
         mean = self.mean + self._more(self.more_mean, sides).sum(2)
         deviation = self.deviation + self._more(self.more_deviation, sides).amax(2)
-        return torch.sum((maps - mean) / deviation, 1)
+        return (maps - mean) / deviation
 
     def _more(self, more: Tensor, sides: Tensor) -> Tensor:
         """[N, L, 4, cells, cells]: what each side adds, be it real or mirrored."""

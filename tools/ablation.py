@@ -1,0 +1,301 @@
+"""What each choice of the default recipe is worth: one table over the packs of real images.
+
+    python tools/ablation.py --data ../shared/data --work /tmp/ablation [--table ablation.md] [--seeds 0]
+        [--trainings default ...] [--packs mvtec_grid ...]
+
+A training gives maps of every layer that is learnt; which of them are judged, by what distance, how they are
+evened and fused, and how a tile's score is taken is then asked of the same maps, so that nothing else differs
+between such rows. All runs in torch, in float32: an engine's precision is no part of this. Test images are
+only ever scored, and every row is printed for every pack; the choice is made on all of them together.
+Maps are kept in the work folder (outside the repository): a table that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from packs import PACKS
+from real_cloth import outside_repository
+from torch import Tensor
+
+from inspector.learning.augment import relit
+from inspector.learning.distill import LOOK, Course, as_pixels, distill, look
+from inspector.learning.export import EVENED_SHARE, Disagreement, Scoring, Shape, evened, measure
+from inspector.learning.images import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
+from inspector.learning.metrics import PixelFigures, auroc
+from inspector.learning.students import build_students
+from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers
+from inspector.learning.train import default_epochs, hold_back
+from inspector.records import F32, U8, Grid, Region
+from inspector.tiling import cut_region, find_region
+
+TILE_PX, MARGIN_PX, CELL_PX = 256, 32, 4
+CELLS = TILE_PX // CELL_PX
+KINDS = ("direction", "size")
+SHORT = {"efficientnet_lite0": "L", "mobilenet_v2": "M", "resnet18": "R", "efficientnet_b0": "B"}
+JUDGED = ("L8", "L16", "L32", "M8", "M16")  # of the default
+
+
+@dataclass(frozen=True)
+class Training:
+    """How students are trained."""
+
+    pair: str = "plain"
+    relit: bool = True
+    aids: bool = True  # learn every layer, not only the judged ones
+
+
+TRAININGS = {
+    "default": Training(),
+    "not relit": Training(relit=False),
+    "no aids": Training(aids=False),
+    "reduced": Training("reduced", relit=False),
+    "paper": Training("paper", relit=False),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """How the maps of a training become scores."""
+
+    name: str
+    training: str = "default"
+    layers: Sequence[str] = JUDGED
+    kinds: Sequence[str] = KINDS
+    evened_share: float = EVENED_SHARE
+    fusion: str = "sum"  # of sigmas; "max"; "product" of what is above zero, the paper's way
+    blur_px: float = 0.0  # sigma, besides the graph's own
+    top_share: float = 0.0  # a tile's score is the mean of so many of its cells; 0: its highest
+
+
+def rows() -> list[Row]:
+    """Every row, in the table's order."""
+    default = Row("**default**: L8 L16 L32 M8 M16")
+    both = ("L4", "L8", "L16", "L32", "M4", "M8", "M16")
+    published = {"kinds": KINDS[:1], "evened_share": 0.0}
+    return [
+        default,
+        replace(default, name="direction alone", kinds=KINDS[:1]),
+        replace(default, name="size alone", kinds=KINDS[1:]),
+        *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 1.0)),
+        *(replace(default, name=f"{layer} alone", layers=[layer]) for layer in both),
+        replace(default, name="Lite0 alone: L8 L16 L32", layers=["L8", "L16", "L32"]),
+        replace(default, name="MobileNetV2 alone: M8 M16", layers=["M8", "M16"]),
+        replace(default, name="without stride 32", layers=["L8", "L16", "M8", "M16"]),
+        replace(default, name="with stride 4 too", layers=both),
+        replace(default, name="L8 L16 L32 M16", layers=["L8", "L16", "L32", "M16"]),
+        replace(default, name="L8 M16, direction, not evened (before)", layers=["L8", "M16"], **published),
+        replace(default, name="maximum of the sigmas", fusion="max"),
+        replace(default, name="product of the sigmas", fusion="product"),
+        replace(default, name="blur of 6 px more", blur_px=6.0),
+        replace(default, name="tile score: mean of the top 1 %", top_share=0.01),
+        replace(default, name="students learn no relit copies", training="not relit"),
+        replace(default, name="students learn judged layers only", training="no aids"),
+        Row("reduced: ResNet18 4 8", "reduced", ["R8", "R16"], **published),  # type: ignore[arg-type]
+        Row("paper, sum of sigmas", "paper", ["R8", "R16", "B16", "B32"], **published),  # type: ignore[arg-type]
+    ]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What a trained pair makes of a pack: blurred maps, not evened. L maps, kind by kind, layer by layer."""
+
+    names: list[str]  # [L], "L16 size"
+    validation: F32  # [V, L, cells, cells]
+    validation_sides: F32  # [V, 4]
+    test: F32  # [N, L, cells, cells]
+    test_sides: F32
+    masks: U8  # [N, tile, tile] of 0 and 1
+    image: np.ndarray  # [N], which test image a tile is of
+    faulty: np.ndarray  # [N], whether that image is of a kind that is faulty
+
+
+def cut_of(pack: str) -> Cut:
+    """How a pack's images become tiles, as in packs.py."""
+    squeezed = "--resize" in PACKS[pack][0]
+    return Cut(
+        TILE_PX, MARGIN_PX, resize=TILE_PX if squeezed else None, region="whole" if squeezed else "auto"
+    )
+
+
+def test_tiles(data: Path, cut: Cut, channels: int) -> tuple[U8, U8, np.ndarray, np.ndarray]:
+    """All tiles of the test images, their masks, and which image, faulty or not, each is of."""
+    grid = Grid(TILE_PX, MARGIN_PX, 0, CELL_PX)
+    tiles, masks, image, faulty = [], [], [], []
+    for number, file in enumerate(open_data(data).test):
+        pixels = read_images([file], channels)[0].pixels
+        shown = canvas(pixels, cut)
+        whole = Region(0, shown.shape[1], 0, shown.shape[0])
+        region = whole if cut.region == "whole" else find_region(shown)
+        if region is None:
+            continue
+        truth = np.zeros(shown.shape[:2], np.bool_)
+        if file.kind != GOOD:
+            mask = read_mask(file, pixels.shape[:2])
+            truth = truth if mask is None else canvas_mask(mask, cut)
+        cuts, origins = cut_region(grid, shown, region)
+        for tile, (row, column) in zip(cuts, origins, strict=True):
+            top, left = region.top_px + int(row), region.left_px + int(column)
+            tiles.append(tile)
+            masks.append(truth[top : top + TILE_PX, left : left + TILE_PX].astype(np.uint8))
+            image.append(number)
+            faulty.append(file.kind != GOOD)
+    return np.stack(tiles), np.stack(masks), np.array(image), np.array(faulty)
+
+
+def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]) -> Maps:
+    """Train on a pack and look at its test images."""
+    training, cut = TRAININGS[name], cut_of(pack)
+    held = hold_back(read_images(open_data(data / pack).good), cut, seed, data / pack)
+    lesson, depth = held.learnt_tiles, held.learnt[0].channels
+    if training.relit:
+        lesson = np.concatenate([lesson, relit(lesson, seed)])
+    teachers, _ = load_teachers(training.pair, depth, weights, learning=training.aids)
+    students = build_students(training.pair, depth, seed, learning=training.aids)
+    say = told(f"{pack}, {name}, seed {seed}")
+    with tempfile.TemporaryDirectory() as folder:
+        distill(
+            students,
+            look(teachers, lesson, say),
+            look(teachers, held.validation_tiles, say),
+            Course(default_epochs(training.pair, len(lesson)), seed, "ablation"),
+            Path(folder),
+            say,
+        )
+    graph = Disagreement(teachers, students, Shape(TILE_PX, MARGIN_PX, depth), evened_share=0.0).eval()
+    layers = pair_layers(training.pair, learning=training.aids)
+    kinds = KINDS[: 1 if training.pair in AS_PUBLISHED else 2]
+    tiles, masks, image, faulty = test_tiles(data / pack, cut, depth)
+    return Maps(
+        [f"{SHORT[layer.network]}{layer.stride} {kind}" for layer in layers for kind in kinds],
+        *seen(graph, held.validation_tiles),
+        *seen(graph, tiles),
+        masks,
+        image,
+        faulty,
+    )
+
+
+def told(what: str) -> Callable[..., None]:
+    """Progress on one line of standard error."""
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        print(f"\r{what}: {done}/{total} {note}\033[K", end="" if done < total else "\n", file=sys.stderr)
+
+    return progress
+
+
+def seen(graph: Disagreement, tiles: U8) -> tuple[F32, F32]:
+    """Maps [N, L, cells, cells] and sides [N, 4]."""
+    with torch.inference_mode():
+        parts = [graph(as_pixels(tiles[at : at + LOOK])) for at in range(0, len(tiles), LOOK)]
+    maps, sides = (torch.cat(kind).numpy() for kind in zip(*parts, strict=True))
+    return maps, sides
+
+
+def kept(file: Path, make: Callable[[], Maps]) -> Maps:
+    """Maps from the work folder, made where they are not there."""
+    if not file.is_file():
+        made = make()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, **{**made.__dict__, "names": np.array(made.names)})
+    with np.load(file) as stored:
+        return Maps(**{**{key: stored[key] for key in stored}, "names": [str(x) for x in stored["names"]]})
+
+
+def fused(row: Row, maps: Maps) -> F32:
+    """Score maps of the test tiles, [N, cells, cells]."""
+    wanted = [f"{layer} {kind}" for layer in row.layers for kind in row.kinds]
+    chosen = [maps.names.index(name) for name in wanted]
+    good, test = (
+        evened(torch.from_numpy(np.ascontiguousarray(part[:, chosen])).float(), row.evened_share)
+        for part in (maps.validation, maps.test)
+    )
+    shape = Shape(TILE_PX, MARGIN_PX, 1)
+    scoring = Scoring(measure(good, torch.from_numpy(maps.validation_sides), shape.zone), shape)
+    sigmas = scoring.sigmas(test, torch.from_numpy(maps.test_sides))
+    return np.asarray(_joined(sigmas, row.fusion).numpy(), np.float32)
+
+
+def _joined(sigmas: Tensor, fusion: str) -> Tensor:
+    match fusion:
+        case "max":
+            return sigmas.amax(1)
+        case "product":
+            # Raised so that nothing on good web cancels what another layer sees.
+            return (sigmas.clamp(min=0) + 1).log().sum(1)
+        case _:
+            return sigmas.sum(1)
+
+
+def figures(row: Row, maps: Maps, native: bool) -> tuple[float, float, float]:
+    """AUROC of images (native: of tiles), of pixels, and AUPRO, in %."""
+    scores = fused(row, maps)
+    if row.blur_px:
+        scores = np.stack([cv2.GaussianBlur(one, (0, 0), row.blur_px / CELL_PX) for one in scores])
+    flat = np.sort(scores.reshape(len(scores), -1), axis=1)
+    top = flat[:, -max(1, round(row.top_share * flat.shape[1])) :].mean(1)
+    if native:
+        overall = auroc(top, maps.masks.any((1, 2)))
+    else:
+        images = np.unique(maps.image)
+        highest = np.array([top[maps.image == one].max() for one in images])
+        overall = auroc(highest, np.array([maps.faulty[maps.image == one][0] for one in images]))
+    pixels = PixelFigures()
+    for score, mask in zip(scores, maps.masks, strict=True):
+        drawn = cv2.resize(score, (TILE_PX, TILE_PX), interpolation=cv2.INTER_LINEAR)
+        pixels.add(drawn, mask.astype(np.bool_), np.ones(mask.shape, np.bool_))
+    return tuple(100 * (value or float("nan")) for value in (overall, pixels.auroc(), pixels.aupro()))  # type: ignore[return-value]
+
+
+def cell(found: Sequence[tuple[float, float, float]], has_masks: bool) -> str:
+    """Mean over seeds; the masks of some packs are too coarse for figures by pixel."""
+    middle = np.mean(found, axis=0)
+    return " / ".join(f"{value:.1f}" for value in (middle if has_masks else middle[:1]))
+
+
+def main() -> int:
+    """Train, ask, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the packs")
+    parser.add_argument("--work", type=Path, required=True, help="folder outside the repository")
+    parser.add_argument("--table", type=Path, help="write the Markdown there too")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--trainings", nargs="+", choices=TRAININGS, default=list(TRAININGS))
+    parser.add_argument("--packs", nargs="+", choices=PACKS, default=list(PACKS))
+    parser.add_argument("--weights", type=Path, nargs="*", default=[], help="weight files of the teachers")
+    given = parser.parse_args()
+    work = outside_repository(given.work)
+    asked = [row for row in rows() if row.training in given.trainings]
+    found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    for training in given.trainings:
+        for pack in given.packs:
+            for seed in given.seeds:
+                file = work / f"{pack}-{training.replace(' ', '-')}-{seed}.npz"
+                maps = kept(file, lambda: maps_of(given.data, pack, training, seed, given.weights))  # noqa: B023
+                for row in asked:
+                    if row.training == training:
+                        native = "--resize" not in PACKS[pack][0]
+                        found.setdefault((row.name, pack), []).append(figures(row, maps, native))
+    lines = [f"| | {' | '.join(given.packs)} |", f"|---{'|---' * len(given.packs)}|"]
+    for row in asked:
+        cells = [cell(found[row.name, pack], PACKS[pack][2]) for pack in given.packs]
+        lines.append(f"| {row.name} | {' | '.join(cells)} |")
+    print("\n".join(lines))
+    if given.table:
+        given.table.write_text("\n".join(lines) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
