@@ -98,10 +98,11 @@ def teach(site: Site, asked: Asked, onlooker: Onlooker) -> Taught:
     Whatever is raised, recipe and limits are those of before and nothing staged remains.
     """
     line = site.line(asked.line_id)
-    _refuse_existing(site, asked)
     with claimed(
         site, asked.line_id, asked.recipe, keep_frames=asked.keep_frames, say=onlooker.say
     ) as staging:
+        # Only now: a teaching that was killed in its swap has been taken back, so what exists is what was before.
+        _refuse_existing(site, asked)
         return _Teaching(site, line, asked, onlooker, staging).run()
 
 
