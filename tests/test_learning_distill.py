@@ -139,6 +139,21 @@ def test_a_training_that_ends_early_ends_the_same_after_an_interruption(
     assert same(whole, resumed)
 
 
+def test_bf16_is_for_speed_alone(lessons: tuple[Lesson, Lesson], tmp_path: Path) -> None:
+    """Nearly the same losses, and not the same: it was used; weights and validation are float32."""
+    exact, standing = trained(lessons, tmp_path / "exact")
+    students = build_students("plain", 1, 0)
+    dtypes: set[tuple[bool, torch.dtype]] = set()
+    convolution = next(m for m in students.modules() if isinstance(m, nn.Conv2d))
+    convolution.register_forward_hook(lambda m, x, y: dtypes.add((m.training, y.dtype)))
+    reduced = distill(students, *lessons, Course(EPOCHS, 0, "test", bf16=True), tmp_path / "bf16", silent)
+    assert dtypes == {(True, torch.bfloat16), (False, torch.float32)}
+    assert reduced.losses == pytest.approx(standing.losses, rel=0.02)
+    assert reduced.losses != standing.losses
+    assert all(value.dtype != torch.bfloat16 for value in students.state_dict().values())
+    assert not same(exact, students)
+
+
 def test_a_foreign_or_damaged_checkpoint_counts_for_nothing(
     lessons: tuple[Lesson, Lesson], tmp_path: Path
 ) -> None:

@@ -87,7 +87,7 @@ def measure(
         chosen = np.flatnonzero(np.isin(image_of, images[:count]))
         part = Lesson(training.tiles[chosen], [f[torch.from_numpy(chosen)] for f in training.features])
         epochs = max(1, round(STEPS / -(-len(chosen) // BATCH)))
-        short = Course(epochs, course.seed, f"{course.identity} {count} images")
+        short = Course(epochs, course.seed, f"{course.identity} {count} images", bf16=course.bf16)
 
         def told(done: int, total: int, note: str = "", count: int = count) -> None:
             progress(done, total, f"learning curve, {count} images: {note}")

@@ -4,7 +4,9 @@ Loss of a layer: its distances (``distance``), averaged over the map. The teache
 stay in memory as float16. After every epoch the students' loss on validation tiles is taken, the best epoch is kept,
 and a checkpoint written, so that an interrupted training goes on where it was and ends with the same
 students. A training ends early when validation gains no more; while the rate is high that says nothing, so
-only epochs count in which it is below half of its peak. This module knows nothing of images, recipes or ONNX.
+only epochs count in which it is below half of its peak. Where the CPU multiplies bf16 in hardware the
+students' forward pass may use it; weights, losses and validation stay float32. This module knows nothing of
+images, recipes or ONNX.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class Course:
     seed: int
     identity: str  # of tiles, teachers and students: a checkpoint of another is not taken up
     patience: int | None = None  # epochs at a low rate without a gain, after which it ends; None: never early
+    bf16: bool = False  # what students learn by is computed in bf16 where that loses nothing
 
 
 @dataclass
@@ -95,6 +98,12 @@ def look(teachers: Sequence[Teacher], tiles: U8, progress: Progress) -> Lesson:
             seen.append([tap.half() for tap in taps])
     progress(len(tiles), len(tiles), "the teachers look")
     return Lesson(tiles, [torch.cat(layer).clone() for layer in zip(*seen, strict=True)])
+
+
+def bf16_is_fast() -> bool:
+    """Whether this CPU multiplies bf16 in hardware; elsewhere it would be slower than float32."""
+    capable = torch.cpu.get_capabilities()
+    return bool(capable.get("avx512_bf16") or capable.get("amx_bf16"))
 
 
 def residuals(students: Students, lesson: Lesson) -> list[Tensor]:
@@ -209,7 +218,9 @@ class _Pupil:
         order = np.random.default_rng((self.course.seed, number)).permutation(len(lesson.tiles))
         total = 0.0
         for batch in np.array_split(order, self.batches):  # of equal size: none is a single tile
-            learnt = self.students(as_pixels(lesson.tiles[batch]))
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.course.bf16):
+                answers = self.students(as_pixels(lesson.tiles[batch]))
+            learnt = [answer.float() for answer in answers]
             chosen = torch.from_numpy(batch)
             layers = self.students.distances([f[chosen] for f in lesson.features], learnt)
             loss = torch.stack([layer.sum(1).mean() for layer in layers]).sum()

@@ -23,7 +23,7 @@ from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.learning import curve
 from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
-from inspector.learning.distill import Course, Progress, distill, look, residuals
+from inspector.learning.distill import Course, Progress, bf16_is_fast, distill, look, residuals
 from inspector.learning.export import EVENED_SHARE, InspectionGraph, Shape, build_graph, to_onnx
 from inspector.learning.images import PX_PER_CELL, Cut, Image, cut_tiles, open_data, read_images
 from inspector.learning.students import build_students, judged_only
@@ -127,7 +127,9 @@ def train(
     epochs = epochs or default_epochs(pair, len(lesson))
     students = build_students(pair, depth, seed, learning=True)
     identity = _identity(pair, teachers, [lesson, held.validation_tiles])
-    course = Course(epochs, seed, identity, patience_for(pair, epochs))
+    course = Course(
+        epochs, seed, identity, patience_for(pair, epochs), bf16=pair not in AS_PUBLISHED and bf16_is_fast()
+    )
     checkpoints = folder / "training"
     held_back = look(teachers, held.validation_tiles, progress)
     # A recipe that stands keeps its own picture until it is replaced.
