@@ -490,28 +490,50 @@ def teach(
 @click.option(
     "--false-alarms-per-100m",
     type=ABOVE_0,
-    default=1.0,
-    show_default=True,
-    help="How many tiles of good web may be called faulty.",
+    help="How many pieces of good web may be called faulty. Default: 1.",
 )
-def calibrate(data: Path, config_file: Path, recipe: str, line_id: str, false_alarms_per_100m: float) -> None:
-    """Set a line's limit from good web alone; DATA is a folder of good images or an MVTec-style tree.
+@click.option(
+    "--false-alarms-per-hour",
+    type=ABOVE_0,
+    help="The same in another way, at the line's speed; give one of the two.",
+)
+def calibrate(
+    data: Path,
+    config_file: Path,
+    recipe: str,
+    line_id: str,
+    false_alarms_per_100m: float | None,
+    false_alarms_per_hour: float | None,
+) -> None:
+    """Set a line's limits from good web alone; DATA is a folder of good images or an MVTec-style tree.
 
-    Images that the students learnt from don't count. Needs an engine: build it first.
+    Images that the students learnt from don't count. Needs an engine: build it first. Pictures of the good
+    images that score highest are written beside the limits: is that good?
 
     \b
-    Example:
+    Examples:
       inspector calibrate more-good-frames/ --recipe denim --line 3
+      inspector calibrate more-good-frames/ --recipe denim --line 3 --false-alarms-per-hour 2
     """
     from inspector.learning import calibrate as calibration
+    from inspector.limits import pictures_folder
     from inspector.view import progress_bar
 
     site = _site(config_file)
+    pictures = pictures_folder(site, line_id, recipe)
     with progress_bar("good images") as progress:
         limits = calibration.calibrate(
-            data, recipe, line_id, site, false_alarms_per_100m=false_alarms_per_100m, progress=progress
+            data,
+            recipe,
+            line_id,
+            site,
+            false_alarms_per_100m=false_alarms_per_100m,
+            false_alarms_per_hour=false_alarms_per_hour,
+            pictures=pictures,
+            progress=progress,
         )
     click.echo(calibration.summary(limits))
+    click.echo(f"is this good? {pictures}")
 
 
 @main.command("build-engine", epilog=EXIT_CODES)

@@ -33,6 +33,22 @@ HEADER = """\
 """
 
 
+class WideProvenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the limit of one shape of window comes from; in deviations of its good windows."""
+
+    name: str
+    blocks: int  # of windows, in each of which the highest counts
+    block_px: tuple[int, int]  # their sides, along and across
+    block_rate: float  # asked for
+    highest: float  # good window
+    quantile: float  # where the fitted tail reaches block_rate
+    bound: float  # upper confidence bound of that
+    tail_threshold: float
+    tail_exceedances: int
+    tail_scale: float
+    tail_shape: float
+
+
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where a limit comes from. The tail's symbols are those of ``inspector.learning.tail``."""
 
@@ -47,8 +63,8 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     tiles_per_100m: int  # of this line
     false_alarms_per_100m: float  # asked for
     tile_rate: float  # the same, per tile
-    highest_sigma: float  # best-scoring good tile
-    quantile_sigma: float  # where the fitted tail reaches tile_rate
+    highest_sigma: float  # best-scoring good tile, divided by its zone's factor
+    quantile_sigma: float  # where the fitted tail reaches block_rate (before there were blocks: tile_rate)
     bound_sigma: float  # upper confidence bound of that
     confidence: float
     tail_threshold_sigma: float
@@ -56,6 +72,14 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     tail_scale_sigma: float
     tail_shape: float
     suspects: tuple[str, ...] = ()  # good images that stand out from the others: look at them
+    false_alarms_per_hour: float = 0.0  # the same as per 100 m at speed_m_min; 0: an older file doesn't tell
+    speed_m_min: float = 0.0  # of the line, from its config
+    blocks: int = 0  # of block_px, whose highest cells the tail is made of; 0: tiles, in an older file
+    block_px: int = 0
+    block_rate: float = 0.0  # of false alarms, per block, for the cells alone: windows have their share
+    wide: tuple[WideProvenance, ...] = ()
+    wide_unused: tuple[str, ...] = ()  # shapes of window without a limit, and why
+    two_groups: str = ""  # what to do if the good images are of two kinds
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -81,6 +105,11 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 def limits_file(site: Site, line_id: str, recipe: str) -> Path:
     """Where the limits of a line and recipe are kept."""
     return site.calibration / f"line-{line_id}.{recipe}.toml"
+
+
+def pictures_folder(site: Site, line_id: str, recipe: str) -> Path:
+    """Where calibration puts pictures of suspects and of the highest good images."""
+    return site.calibration / f"line-{line_id}.{recipe}.suspects"
 
 
 def to_toml(limits: Limits) -> str:

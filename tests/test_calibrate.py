@@ -192,3 +192,61 @@ def test_old_limits_outlive_a_refused_calibration(good: Path, site: Site) -> Non
     refusal(DataError, good, "stripes", "1", site)
     assert limits_file(site, "1", "stripes").read_bytes() == before
     assert [file.name for file in site.calibration.iterdir()] == ["line-1.stripes.toml"]
+
+
+def test_a_rate_per_hour_is_one_per_100_m_at_the_lines_speed(good: Path, site: Site) -> None:
+    """6 m/min: 360 m in an hour."""
+    by_hour = calibrate(good, "stripes", "1", site, false_alarms_per_hour=36.0)
+    by_metre = calibrate(good, "stripes", "1", site, false_alarms_per_100m=10.0)
+    assert by_hour.limit_sigma == by_metre.limit_sigma
+    for found in (by_hour.provenance, by_metre.provenance):
+        assert (found.false_alarms_per_100m, found.false_alarms_per_hour) == pytest.approx((10, 36))
+    assert "false alarms per 100 m: 10, that is one tile in 3125, or 36 per hour at 6 m/min" in summary(
+        by_hour
+    )
+
+
+def test_a_rate_that_is_given_twice_or_not_at_all_one(good: Path, site: Site) -> None:
+    said = refusal(ConfigError, good, "stripes", "1", site, false_alarms_per_100m=1, false_alarms_per_hour=1)
+    assert "at once; give one of the two" in said
+    said = refusal(ConfigError, good, "stripes", "1", site, false_alarms_per_hour=float("nan"))
+    assert "nan false alarms per hour can't be had" in said
+
+
+def test_suspects_and_the_highest_are_shown(good: Path, site: Site, tmp_path: Path) -> None:
+    torn = weave(5, 128, 256)
+    torn[40:56, 200:216] = 0
+    cv2.imwrite(str(good / "005.png"), torn)
+    folder = tmp_path / "shown"
+    folder.mkdir()
+    (folder / "99-suspect-of-before.png").write_bytes(b"old")
+    limits = calibrate(good, "stripes", "1", site, pictures=folder)
+    assert len(limits.provenance.suspects) == 1
+    names = sorted(file.name for file in folder.iterdir())
+    assert names[0] == "01-suspect-005.png"
+    assert [name.split("-")[1] for name in names] == ["suspect", "highest", "highest", "highest"]
+    picture = cv2.imread(str(folder / names[0]))
+    assert picture is not None
+    outlined = np.nonzero((picture[:, :256] == (40, 40, 255)).all(axis=2))
+    assert 200 - 24 <= outlined[1].min() <= outlined[1].max() <= 216 + 24
+    assert calibrate(good, "stripes", "1", site).limit_sigma == limits.limit_sigma  # pictures change nothing
+
+
+def test_two_fabrics_in_one_folder(good: Path, site: Site) -> None:
+    """A second cloth of five times the contrast: told where it is plain, and refused where it is beyond doubt."""
+    for number in range(10):
+        grey = weave(100 + number, 128, 256).astype(np.float64)
+        cv2.imwrite(
+            str(good / f"1{number:02}.png"), np.clip((grey - 120) * 1.6 + 120, 0, 255).astype(np.uint8)
+        )
+    told = summary(calibrate(good, "stripes", "1", site))
+    assert "LOOK: the good images are of two kinds: 14 typically score" in told
+    assert "make two recipes" in told
+    for number in range(10):
+        grey = weave(100 + number, 128, 256).astype(np.float64)
+        cv2.imwrite(str(good / f"1{number:02}.png"), np.clip((grey - 120) * 4 + 120, 0, 255).astype(np.uint8))
+    limits_file(site, "1", "stripes").unlink()
+    said = refusal(DataError, good, "stripes", "1", site)
+    assert "of two kinds" in said
+    assert "14 typically score" in said
+    assert not limits_file(site, "1", "stripes").exists()

@@ -86,7 +86,7 @@ def test_a_fault_among_good_images_is_named_and_does_not_raise_the_limit() -> No
     scores[13][5] = 300.0
     found = find_limit(scores, RATE)
     assert found.suspects == (13,)
-    assert found.tiles == 380
+    assert found.blocks == 380
     assert found.limit < 2 * clean.limit
 
 

@@ -20,18 +20,21 @@ F64: TypeAlias = npt.NDArray[np.float64]
 BLOCK_PX = 64
 
 
-def block_peaks(cells: F32, px_per_cell: int) -> F64:
+def block_peaks(cells: F32, px_per_cell: int, along_px: int = BLOCK_PX, across_px: int = BLOCK_PX) -> F64:
     """Return the highest value of every block: float64 [block rows, block columns].
 
     Args:
         cells: [rows, columns], sigma or deviations; NaN is passed over.
         px_per_cell: side of a cell.
+        along_px: sides of a block.
+        across_px: the other.
 
     A last block of less than half a block's side belongs to the one before it.
     """
-    side = BLOCK_PX // px_per_cell
-    by_rows = np.fmax.reduceat(cells, _starts(cells.shape[0], side), axis=0)
-    return np.fmax.reduceat(by_rows, _starts(cells.shape[1], side), axis=1).astype(np.float64)
+    by_rows = np.fmax.reduceat(cells, _starts(cells.shape[0], along_px // px_per_cell), axis=0)
+    return np.fmax.reduceat(by_rows, _starts(cells.shape[1], across_px // px_per_cell), axis=1).astype(
+        np.float64
+    )
 
 
 def block_columns(columns: int, px_per_cell: int) -> npt.NDArray[np.intp]:
@@ -39,9 +42,11 @@ def block_columns(columns: int, px_per_cell: int) -> npt.NDArray[np.intp]:
     return np.array(_starts(columns, BLOCK_PX // px_per_cell))
 
 
-def blocks_per_100m(width_px: int, mm_per_px: float) -> float:
+def blocks_per_100m(
+    width_px: int, mm_per_px: float, along_px: int = BLOCK_PX, across_px: int = BLOCK_PX
+) -> float:
     """Blocks in 100 m of web of a width."""
-    return width_px / BLOCK_PX * 100_000 / (BLOCK_PX * mm_per_px)
+    return max(1.0, width_px / across_px) * 100_000 / (along_px * mm_per_px)
 
 
 def _starts(length: int, side: int) -> Sequence[int]:

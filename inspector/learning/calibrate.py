@@ -1,62 +1,34 @@
-"""Calibrate: a line's limit, from good web alone.
+"""Calibrate: a line's limits, from good web alone.
 
 Only images that the students never learnt from count; a student knows its own lessons too well, and a
-limit set on them would be too low. Scores are each tile's highest cell, because that is what judging
-holds against the limit. How a limit follows from them: ``tail``.
+limit set on them would be too low. How limits follow from the maps: ``good_web``; what is told of them:
+``calibrated``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from inspector import __version__
 from inspector.backends import open_backend
 from inspector.backends.artifact import load_recipe, write_atomically
 from inspector.config import Line, Site
 from inspector.errors import ConfigError, DataError
-from inspector.interfaces import Backend, EngineInfo
+from inspector.interfaces import Backend
+from inspector.learning.calibrated import GoodImage, GoodWeb, Target, limits_of, pictures_of, summary
+from inspector.learning.good_web import FoundLevels, GoodMap, find_levels
 from inspector.learning.images import Image, ImageFile, open_data
+from inspector.learning.populations import TwoGroups, two_groups
 from inspector.learning.scoring import read_for, score_image
-from inspector.learning.tail import CONFIDENCE, F64, LEAST_TILES, FoundLimit, find_limit
-from inspector.limits import Limits, Provenance, limits_file, to_toml
+from inspector.learning.tail import FARTHEST, LEAST_TILES
+from inspector.limits import Limits, limits_file, to_toml
 from inspector.records import Grid, Region
 from inspector.tiling import grid_for, plan_for, region_finder
 
-FARTHEST = 1000.0  # times the tail may be carried beyond the tiles seen
-SOUND = 10  # times the fewest tiles
-
-
-@dataclass(frozen=True, slots=True)
-class _GoodImage:
-    """What is kept of a good image once it is scored; its pixels are not."""
-
-    name: str
-    sha256: str
-    region: Region
-    peaks: F64  # highest cell of each tile, sigma, [N]
-    highest_px: tuple[float, float]  # middle of the highest cell: (x, y) in the image
-
-
-@dataclass(frozen=True, slots=True)
-class _GoodWeb:
-    """Good images that count, scored."""
-
-    images: tuple[_GoodImage, ...]
-    left_out: int  # because the students learnt from them
-    engine: EngineInfo
-    grid: Grid
-
-    @property
-    def peaks(self) -> list[F64]:
-        """Highest cell of each tile, sigma, one array per image."""
-        return [image.peaks for image in self.images]
+__all__ = ["FARTHEST", "calibrate", "summary"]
 
 
 def calibrate(
@@ -65,29 +37,30 @@ def calibrate(
     line_id: str,
     site: Site,
     *,
-    false_alarms_per_100m: float = 1.0,
+    false_alarms_per_100m: float | None = None,
+    false_alarms_per_hour: float | None = None,
+    pictures: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Limits:
-    """Set the limit of a line and write it to ``calibration/line-<id>.<recipe>.toml``.
+    """Set the limits of a line and write them to ``calibration/line-<id>.<recipe>.toml``.
 
     Args:
         data: folder of good images, or an MVTec-style tree, of which only train/good counts.
         recipe: name of a folder in engines/, with an engine built for the line's backend.
-        line_id: line of the config; its grid, region and mm per pixel hold.
+        line_id: line of the config; its grid, region, speed and mm per pixel hold.
         site: the plant.
-        false_alarms_per_100m: how many tiles of good web may be called faulty.
+        false_alarms_per_100m: how many pieces of good web may be called faulty; 1 unless the rate is given per hour.
+        false_alarms_per_hour: the same target in another way, at the line's speed.
+        pictures: folder for pictures of suspects and of the highest good images; what is in it is replaced.
         progress: told how many images are done, and of how many.
 
     Raises:
-        DataError: the images can't be used, are too few, or all score alike.
-        ArtefactError: recipe or engine are missing, don't fit, or score NaN.
+        DataError: the images can't be used, are too few, all score alike, or are plainly of two kinds.
+        ArtefactError: recipe or engine are missing, don't fit, or score NaN; a file can't be written.
         ConfigError: there is no such line, its grid doesn't fit, or the rate of false alarms makes no sense.
     """
-    if not (math.isfinite(false_alarms_per_100m) and false_alarms_per_100m > 0):
-        raise ConfigError(
-            f"{false_alarms_per_100m:g} false alarms per 100 m can't be had; give a number above 0"
-        )
     line = site.line(line_id)
+    target = _target(false_alarms_per_100m, false_alarms_per_hour, line)
     learnt = load_recipe(site.engines / recipe)
     files = open_data(data).good
     if not files:
@@ -97,46 +70,66 @@ def calibrate(
         web = _score(files, learnt.learnt_sha256, line, backend, progress)
     finally:
         backend.close()
-    left_mm, right_mm = _region_mm(web.images, line)
-    per_100m = _tiles_per_100m(web.grid, line, right_mm - left_mm)
-    rate = false_alarms_per_100m / per_100m
+    region_mm = _region_mm(web.images, line)
+    per_100m = _tiles_per_100m(web.grid, line, region_mm[1] - region_mm[0])
+    rate = target.per_100m / per_100m
     if rate >= 1:
         raise ConfigError(
-            f"{false_alarms_per_100m:g} false alarms per 100 m can't be had: line {line_id} has {per_100m} tiles "
-            "there; give a number below that"
+            f"{target.words} can't be had: line {line_id} has {per_100m} tiles in 100 m; give a number below that"
         )
     _refuse_few(data, web, line_id, rate, per_100m)
-    found = _find(data, web, rate)
-    limits = Limits(
-        line=line_id,
+    found = _find(data, web, region_mm, line.web.mm_per_px, target)
+    groups = two_groups(web.typical(found.levelled))
+    if groups is not None and groups.beyond_doubt:
+        raise DataError(f"{data}: {_two_kinds(groups, web)}")
+    limits = limits_of(
+        web,
+        found,
+        target,
+        line_id=line_id,
         recipe=recipe,
         onnx_sha256=learnt.onnx_sha256,
-        mm_per_px=line.web.mm_per_px,
-        region_mm=(left_mm, right_mm),
-        limit_sigma=math.ceil(found.limit * 1e4) / 1e4,  # rounded down, the highest good tile would exceed it
-        provenance=_provenance(web, found, false_alarms_per_100m, per_100m, _shown_path(data, site), line),
+        line=line,
+        region_mm=region_mm,
+        tiles_per_100m=per_100m,
+        data=_shown_path(data, site),
+        two_groups="" if groups is None else _two_kinds(groups, web),
     )
+    if pictures is not None:
+        pictures_of(web, found, limits, pictures, backend.info.channels)
     write_atomically(limits_file(site, line_id, recipe), to_toml(limits).encode())
     return limits
 
 
-def summary(limits: Limits) -> str:
-    """A few lines for a person."""
-    p = limits.provenance
-    lines = [
-        f"limit {limits.limit_sigma:.2f} sigma for line {limits.line} and recipe {limits.recipe}",
-        f"from {p.tiles} tiles of {p.images} good images, the highest at {p.highest_sigma:.2f} sigma",
-        f"left out because the students learnt from them: {p.images_left_out} images",
-        f"false alarms per 100 m: {p.false_alarms_per_100m:g}, that is one tile in {1 / p.tile_rate:.0f}",
-        f"good web reaches that at {p.quantile_sigma:.2f} sigma, {p.confidence:.0%} surely below {p.bound_sigma:.2f}",
+def _target(per_100m: float | None, per_hour: float | None, line: Line) -> Target:
+    """Raises ConfigError for a rate that makes no sense."""
+    if per_100m is not None and per_hour is not None:
+        raise ConfigError("false alarms are asked for per 100 m and per hour at once; give one of the two")
+    asked = per_hour if per_hour is not None else 1.0 if per_100m is None else per_100m
+    unit = "100 m" if per_hour is None else "hour"
+    if not (math.isfinite(asked) and asked > 0):
+        raise ConfigError(f"{asked:g} false alarms per {unit} can't be had; give a number above 0")
+    of_100m_in_an_hour = line.web.speed_m_min * 60 / 100
+    if per_hour is None:
+        return Target(
+            asked, asked * of_100m_in_an_hour, line.web.speed_m_min, f"{asked:g} false alarms per {unit}"
+        )
+    return Target(
+        asked / of_100m_in_an_hour, asked, line.web.speed_m_min, f"{asked:g} false alarms per {unit}"
+    )
+
+
+def _two_kinds(groups: TwoGroups, web: GoodWeb) -> str:
+    """Which images, and what to do."""
+    names = [
+        ", ".join(web.images[place].name for place in part[:3]) + (" ..." if len(part) > 3 else "")
+        for part in (groups.lower, groups.upper)
     ]
-    sound = math.ceil(SOUND / (FARTHEST * p.tile_rate))
-    if p.tiles < sound:
-        lines.append(f"carried far beyond so few tiles, so set with caution; {sound} tiles give a lower one")
-    if p.suspects:
-        lines.append("suspects, not counted; look whether these good images bear a fault:")
-        lines += [f"  {suspect}" for suspect in p.suspects]
-    return "\n".join(lines)
+    return (
+        f"the good images are of two kinds: {len(groups.lower)} typically score {groups.lower_sigma:.1f} sigma "
+        f"({names[0]}), {len(groups.upper)} {groups.upper_sigma:.1f} ({names[1]}); look at both: if both are good, "
+        "train on both, and if they are two fabrics, make two recipes"
+    )
 
 
 def _score(
@@ -145,7 +138,7 @@ def _score(
     line: Line,
     backend: Backend,
     progress: Callable[[int, int], None],
-) -> _GoodWeb:
+) -> GoodWeb:
     """Score every image that counts. Raises DataError for images that can't."""
     grid = grid_for(line, backend.info)
     locate = region_finder(line)
@@ -162,10 +155,10 @@ def _score(
         if image.sha256 not in learnt_sha256:
             images.append(_good_image(image, locate(image.pixels), backend, grid))
     progress(len(files), len(files))
-    return _GoodWeb(tuple(images), len(files) - len(images), backend.info, grid)
+    return GoodWeb(tuple(images), len(files) - len(images), backend.info, grid)
 
 
-def _good_image(image: Image, region: Region | None, backend: Backend, grid: Grid) -> _GoodImage:
+def _good_image(image: Image, region: Region | None, backend: Backend, grid: Grid) -> GoodImage:
     path = image.file.path
     if region is None:
         raise DataError(f"{path}: no web to be seen; take the image out, or set the line's region by hand")
@@ -175,13 +168,10 @@ def _good_image(image: Image, region: Region | None, backend: Backend, grid: Gri
             "take the image out, or set region.right_mm to fit"
         )
     scored = score_image(backend, grid, path, image.pixels, region)
-    row, column = np.unravel_index(int(scored.cells.argmax()), scored.cells.shape)
-    cell = grid.px_per_cell
-    highest_px = (region.left_px + (column + 0.5) * cell, region.top_px + (row + 0.5) * cell)
-    return _GoodImage(path.name, image.sha256, region, scored.map_peaks.astype(np.float64), highest_px)
+    return GoodImage(image.file, image.sha256, region, len(scored.tile_scores), scored.cells)
 
 
-def _region_mm(images: Sequence[_GoodImage], line: Line) -> tuple[float, float]:
+def _region_mm(images: Sequence[GoodImage], line: Line) -> tuple[float, float]:
     """The judged web's edges; where each image has its own, their medians."""
     if not images:
         return 0.0, line.web.width_mm
@@ -194,9 +184,9 @@ def _tiles_per_100m(grid: Grid, line: Line, width_mm: float) -> int:
     return math.ceil(100 * plan_for(grid, line, round(width_mm / line.web.mm_per_px)).tiles_per_m)
 
 
-def _refuse_few(data: Path, web: _GoodWeb, line_id: str, rate: float, per_100m: int) -> None:
+def _refuse_few(data: Path, web: GoodWeb, line_id: str, rate: float, per_100m: int) -> None:
     """Raise DataError where the tail would have to be carried farther than anyone can answer for."""
-    tiles = sum(len(peaks) for peaks in web.peaks)
+    tiles = sum(image.tiles for image in web.images)
     wanted = max(LEAST_TILES, math.ceil(1 / (FARTHEST * rate)))
     if tiles >= wanted:
         return
@@ -211,58 +201,22 @@ def _refuse_few(data: Path, web: _GoodWeb, line_id: str, rate: float, per_100m: 
     )
 
 
-def _find(data: Path, web: _GoodWeb, rate: float) -> FoundLimit:
-    peak = max(float(peaks.max()) for peaks in web.peaks)
+def _find(
+    data: Path, web: GoodWeb, region_mm: tuple[float, float], mm_per_px: float, target: Target
+) -> FoundLevels:
+    peak = max(float(image.cells.max()) for image in web.images)
     if peak <= 0:
         raise DataError(
             f"{data}: good web scores {peak:.4g} sigma at most; the recipe is dead, train it again"
         )
+    maps = [GoodMap(image.cells, image.region.left_px) for image in web.images]
     try:
-        return find_limit(web.peaks, rate)
+        return find_levels(maps, region_mm, web.grid, mm_per_px, target.per_100m)
     except ValueError:
         raise DataError(
             f"{data}: tile after tile scores the same {peak:.4g} sigma; the images are alike or show "
             "nothing, or the recipe is dead: look at the images, then train again"
         ) from None
-
-
-def _provenance(
-    web: _GoodWeb, found: FoundLimit, false_alarms_per_100m: float, per_100m: int, data: str, line: Line
-) -> Provenance:
-    return Provenance(
-        date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        inspector=__version__,
-        engine=f"{web.engine.backend} {web.engine.version} {web.engine.precision}",
-        data=data,
-        images=len(web.images),
-        images_sha256=_digest(web.images),
-        images_left_out=web.left_out,
-        tiles=found.tiles,
-        tiles_per_100m=per_100m,
-        false_alarms_per_100m=false_alarms_per_100m,
-        tile_rate=false_alarms_per_100m / per_100m,
-        highest_sigma=round(found.highest, 4),
-        quantile_sigma=round(found.quantile, 4),
-        bound_sigma=round(found.bound, 4),
-        confidence=CONFIDENCE,
-        tail_threshold_sigma=round(found.tail.threshold, 4),
-        tail_exceedances=found.tail.exceedances,
-        tail_scale_sigma=round(found.tail.scale, 4),
-        tail_shape=round(found.tail.shape, 4),
-        suspects=tuple(_suspect(web.images[place], line.web.mm_per_px) for place in found.suspects),
-    )
-
-
-def _suspect(image: _GoodImage, mm_per_px: float) -> str:
-    """Name a suspect image and the middle of its highest cell."""
-    x_mm, y_mm = (at * mm_per_px for at in image.highest_px)
-    peak = f"{image.name}: {image.peaks.max():.1f} sigma"
-    return f"{peak} at {x_mm:.0f} mm from the left, {y_mm:.0f} mm from the top"
-
-
-def _digest(images: Sequence[_GoodImage]) -> str:
-    lines = "".join(f"{sha256}\n" for sha256 in sorted(image.sha256 for image in images))
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _shown_path(data: Path, site: Site) -> str:

@@ -42,6 +42,8 @@ LEAST_SPREAD = 1e-5  # of the threshold; less is rounding, not web
 CONFIDENCE = 0.8
 RESAMPLES = 300
 LEAST_TILES = 50
+FARTHEST = 1000.0  # times the tail may be carried beyond the tiles seen
+SOUND = 10  # times the fewest tiles
 SUSPECT_RATE = 0.01  # how often the highest of good tiles may look like a suspect
 SUSPECT_SHARE = 0.1  # more suspect images than this are no exception but the web's nature
 SEED = 20230609
@@ -65,13 +67,18 @@ class Tail:
         return self.threshold + self.scale / self.shape * float(ratio**self.shape - 1)
 
 
-def fit_tail(scores: F64) -> Tail:
-    """Fit the upper tail of good tiles' scores, float [N], N > 15, finite.
+def fit_tail(scores: F64, most: int | None = None) -> Tail:
+    """Fit the upper tail of good blocks' scores, float [N], N > 15, finite.
 
-    Raises ValueError when nothing lies above the threshold (the highest scores are all equal).
+    Args:
+        scores: of blocks.
+        most: exceedances that take part at most; None: TAIL_SHARE of all.
+
+    Raises:
+        ValueError: nothing lies above the threshold (the highest scores are all equal).
     """
     count = len(scores)
-    above = max(LEAST_EXCEEDANCES, int(TAIL_SHARE * count))
+    above = max(LEAST_EXCEEDANCES, min(int(TAIL_SHARE * count), most or count))
     top = np.sort(np.partition(scores, count - above - 1)[count - above - 1 :])
     threshold, excess = float(top[0]), top[1:] - top[0]
     mean = float(excess.mean())
@@ -92,13 +99,16 @@ def _shrunk(shape: float, exceedances: int) -> float:
     return min(max(PRIOR_SHAPE + trust * (shape - PRIOR_SHAPE), LOWEST_SHAPE), HIGHEST_SHAPE)
 
 
-def upper_bound(scores: Sequence[F64], rate: float, confidence: float = CONFIDENCE) -> float:
+def upper_bound(
+    scores: Sequence[F64], rate: float, confidence: float = CONFIDENCE, most: int | None = None
+) -> float:
     """One-sided upper confidence bound of ``fit_tail(...).quantile(rate)``.
 
     Args:
-        scores: one array of tile scores per image.
-        rate: share of good tiles above the score.
+        scores: one array of block scores per image.
+        rate: share of good blocks above the score.
         confidence: of the bound.
+        most: as ``fit_tail`` takes it.
     """
     random = np.random.default_rng(SEED)
     quantiles = []
@@ -108,7 +118,7 @@ def upper_bound(scores: Sequence[F64], rate: float, confidence: float = CONFIDEN
         if len(sample) <= LEAST_EXCEEDANCES:
             continue
         try:
-            quantiles.append(fit_tail(sample).quantile(rate))
+            quantiles.append(fit_tail(sample, most).quantile(rate))
         except ValueError:
             quantiles.append(float(sample.max()))
     return float(np.quantile(quantiles, confidence))
@@ -116,10 +126,10 @@ def upper_bound(scores: Sequence[F64], rate: float, confidence: float = CONFIDEN
 
 @dataclass(frozen=True, slots=True)
 class FoundLimit:
-    """What the good tiles of some images say about a limit; sigma."""
+    """What the good blocks of some images say about a limit; in the unit of their scores."""
 
     limit: float
-    tiles: int  # that count
+    blocks: int  # that count
     highest: float  # of them
     tail: Tail
     quantile: float
@@ -127,31 +137,32 @@ class FoundLimit:
     suspects: tuple[int, ...]  # places in the list of images, highest first; not counted
 
 
-def find_limit(scores: Sequence[F64], rate: float) -> FoundLimit:
-    """Set a limit that a share ``rate`` of good tiles exceeds at most, with 80 % confidence.
+def find_limit(scores: Sequence[F64], rate: float, most: int | None = None) -> FoundLimit:
+    """Set a limit that a share ``rate`` of good blocks exceeds at most, with 80 % confidence.
 
-    It is the upper bound of the tail's quantile, and never below the highest good tile. Images of which
+    It is the upper bound of the tail's quantile, and never below the highest good block. Images of which
     even the other images' tail can't be the explanation are *suspects*, most likely faults among the good
     images: they don't count, because a limit set by a fault would let its like pass.
 
     Args:
-        scores: per image its tiles' scores, float64 [N], finite; more than 15 in all.
-        rate: share of good tiles.
+        scores: per image its blocks' scores, float64 [N], finite; more than 15 in all.
+        rate: share of good blocks.
+        most: as ``fit_tail`` takes it.
 
     Raises:
         ValueError: the highest scores are all equal.
     """
-    suspects = _suspects(scores)
+    suspects = _suspects(scores, most)
     kept = [one for place, one in enumerate(scores) if place not in suspects]
-    tiles = np.concatenate(kept)
-    tail = fit_tail(tiles)
-    bound = upper_bound(kept, rate)
-    highest = float(tiles.max())
-    return FoundLimit(max(bound, highest), len(tiles), highest, tail, tail.quantile(rate), bound, suspects)
+    blocks = np.concatenate(kept)
+    tail = fit_tail(blocks, most)
+    bound = upper_bound(kept, rate, most=most)
+    highest = float(blocks.max())
+    return FoundLimit(max(bound, highest), len(blocks), highest, tail, tail.quantile(rate), bound, suspects)
 
 
-def _suspects(scores: Sequence[F64]) -> tuple[int, ...]:
-    """Images whose highest tile the tail of the others would bring once in a hundred such sets at most."""
+def _suspects(scores: Sequence[F64], most: int | None) -> tuple[int, ...]:
+    """Images whose highest block the tail of the others would bring once in a hundred such sets at most."""
     by_peak = sorted(range(len(scores)), key=lambda place: -float(scores[place].max()))
     found: list[int] = []
     for place in by_peak[: max(1, int(SUSPECT_SHARE * len(scores)))]:
@@ -159,7 +170,7 @@ def _suspects(scores: Sequence[F64]) -> tuple[int, ...]:
         count = sum(len(one) for one in others)
         if count < LEAST_TILES:
             break
-        if scores[place].max() <= upper_bound(others, SUSPECT_RATE / count):
+        if scores[place].max() <= upper_bound(others, SUSPECT_RATE / count, most=most):
             break
         found.append(place)
     return tuple(found)

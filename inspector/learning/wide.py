@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from inspector.judging import window_means
-from inspector.learning.blocks import block_peaks
+from inspector.learning.blocks import BLOCK_PX, block_peaks
 from inspector.learning.tail import FoundLimit, find_limit
 from inspector.records import F32, WideLimit
 
 CLIP = 0.5  # of limit_sigma: cells count up to that, so that a fault of a few cells can't fill a window
-LEAST_BLOCKS = 200  # of windows; fewer say too little about their tail
-REACHABLE = 0.8  # of what a window of nothing but clipped cells has; a higher limit finds nothing
+LEAST_BLOCKS = 40  # of windows; fewer say too little about their tail
+MOST_EXCEEDANCES = 60  # means have light tails, which look heavier the lower they are cut
+LEAST_ACROSS_PX = 256  # of a block; windows of one place are of one piece
+REACHABLE = 0.9  # of what a window of nothing but clipped cells has; a higher limit finds nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,15 @@ class Window:
     across_px: int
     along_px: int
 
+    @property
+    def block_px(self) -> tuple[int, int]:
+        """Sides of the blocks that its tail is made of, along and across: neighbouring windows are hardly two."""
+        return max(BLOCK_PX, self.along_px), max(LEAST_ACROSS_PX, self.across_px)
+
     def fits(self, cells: F32, px_per_cell: int) -> bool:
         """Whether a map, [rows, columns], holds one."""
         rows, columns = cells.shape
-        return rows * px_per_cell >= self.along_px and columns * px_per_cell >= self.across_px
+        return bool(rows * px_per_cell >= self.along_px and columns * px_per_cell >= self.across_px)
 
 
 WINDOWS = (
@@ -51,6 +58,7 @@ class FoundWide:
     limit: WideLimit | None  # None: no limit, see ``why``
     found: FoundLimit | None  # in deviations
     blocks: int
+    rate: float  # of false alarms asked for, per block
     why: str = ""
 
 
@@ -70,7 +78,7 @@ def find_wide(
         images: the maps of good images, divided by the zones' factors, [rows, columns] sigma each.
         px_per_cell: side of a cell.
         limit_sigma: of the cells.
-        rate: share of blocks in which a window of good web may exceed its limit.
+        rate: share of its blocks in which a window of good web may exceed its limit.
     """
     clip = round(CLIP * limit_sigma, 4)
     shape = WideLimit(
@@ -87,21 +95,21 @@ def find_wide(
     mean = float(np.average([one.mean(dtype=np.float64) for one in means], weights=counts))
     squares = [float(((one - mean) ** 2).mean(dtype=np.float64)) for one in means]
     deviation = math.sqrt(float(np.average(squares, weights=counts)))
-    peaks = [block_peaks(one, px_per_cell).ravel() for one in means]
+    peaks = [block_peaks(one, px_per_cell, *window.block_px).ravel() for one in means]
     blocks = sum(len(one) for one in peaks)
     if blocks < LEAST_BLOCKS:
         return FoundWide(
-            window, None, None, blocks, f"{blocks} blocks are too few, {LEAST_BLOCKS} are wanted"
+            window, None, None, blocks, rate, f"{blocks} blocks are too few, {LEAST_BLOCKS} are wanted"
         )
     mean, deviation = round(mean, 6), max(round(deviation, 6), 1e-6)
     try:
-        found = find_limit([(one - mean) / deviation for one in peaks], rate)
+        found = find_limit([(one - mean) / deviation for one in peaks], rate, MOST_EXCEEDANCES)
     except ValueError:
-        return FoundWide(window, None, None, blocks, "all score the same")
+        return FoundWide(window, None, None, blocks, rate, "all score the same")
     highest = (clip - mean) / deviation
     if not 0 < found.limit <= REACHABLE * highest:
         why = f"good web comes too near to {highest:.1f} deviations, the highest that a window can have"
-        return FoundWide(window, None, found, blocks, why)
+        return FoundWide(window, None, found, blocks, rate, why)
     limit = WideLimit(
         name=window.name,
         across_px=window.across_px,
@@ -111,4 +119,4 @@ def find_wide(
         deviation_sigma=deviation,
         limit_deviations=math.ceil(found.limit * 1e4) / 1e4,
     )
-    return FoundWide(window, limit, found, blocks)
+    return FoundWide(window, limit, found, blocks, rate)

@@ -22,7 +22,9 @@ from inspector.records import F32, Zone
 LEAST_IMAGES = 3  # two have hardly a variance
 LEAST_PEAK = 0.1  # sigma; below that a ratio says nothing
 LOWEST, HIGHEST = 0.5, 2.0  # beyond that the light wants mending, not a factor
-LEAST_CHANGE = 0.02  # factors nearer to 1 than this are not worth a zone
+# Where no factor is farther from 1 than this, one limit does. On the loom, where they differ by up to 18 %, zones
+# found three faults in 184 fewer: the highest tiles of good web don't follow its typical ones that closely.
+LEAST_CHANGE = 0.2
 
 
 def find_zones(
@@ -76,7 +78,7 @@ def _log_ratios(cells: F32, left_px: int, edges_mm: F64, px_per_cell: int, mm_pe
     means = [
         typical[zone == one].mean() if (zone == one).any() else np.nan for one in range(len(edges_mm) - 1)
     ]
-    return np.array(means) - np.mean(means)
+    return np.asarray(np.array(means) - np.mean(means), np.float64)
 
 
 def _shrunk(ratios: F64) -> F64:
@@ -84,4 +86,4 @@ def _shrunk(ratios: F64) -> F64:
     means = ratios.mean(axis=0)
     sampling = float(ratios.var(axis=0, ddof=1).mean()) / len(ratios)
     between = max(0.0, float(means.var(ddof=1)) - sampling)
-    return means * (between / (between + sampling) if between else 0.0)
+    return np.asarray(means * (between / (between + sampling) if between else 0.0), np.float64)
