@@ -66,7 +66,7 @@ def check_line(site: Site, line_id: str) -> CheckReport:
     limit = report.attempt(
         "limits",
         lambda: limits.load_limits(site, line_id, line.recipe),
-        lambda found: f"{found.limit_sigma:.2f} sigma",
+        _limit_words,
     )
     backend = report.attempt(
         "engine",
@@ -133,6 +133,17 @@ def _camera_words(seen: tuple[CameraInfo, Frame]) -> str:
         f"{info.vendor} {info.model} {info.serial}, {info.pixel_format} {info.width_px}x{info.height_px}, "
         f"mean grey {frame.pixels.mean():.0f}"
     )
+
+
+def _limit_words(found: Limits) -> str:
+    """All limits of the line, and whether somebody moved them."""
+    words = f"{found.limit_sigma:.2f} sigma"
+    if found.zones:
+        across = [zone.factor * found.limit_sigma for zone in found.zones]
+        words += f", {min(across):.2f} to {max(across):.2f} in {len(across)} zones"
+    if found.wide:
+        words += f"; large and faint: {', '.join(one.name for one in found.wide)}"
+    return words + (f"; set by hand: {found.set_by_hand}" if found.set_by_hand else "")
 
 
 def _engine_words(info: EngineInfo) -> str:

@@ -19,6 +19,8 @@ from inspector.errors import ConfigError, DataError
 from inspector.learning.evaluate import evaluate
 from inspector.learning.operating import Confusion, KindEscapes, line_under_test
 from inspector.learning.report import Evaluation
+from inspector.limits import limits_file, to_toml
+from inspector.records import WideLimit, Zone
 from tests.flat_tree import BY_HAND, HEIGHT, WIDTH, make_flat_tree, set_limit, write
 from tests.small_recipe import PLANT, make_recipe, make_site, weave
 
@@ -108,6 +110,43 @@ def test_a_calibrated_limit_is_taken_as_it_is(site: Site, tmp_path: Path) -> Non
     assert (result.limit_sigma, result.limit_source) == (limits.limit_sigma, "line 1, calibrated")
     assert result.at_limit is not None
     assert result.at_limit.limit_sigma == limits.limit_sigma
+
+
+def test_zones_and_windows_of_the_line_judge_and_do_not_rank(site: Site, tmp_path: Path) -> None:
+    """The left half's limit is 25, so its squares of 19.9 sigma pass; a bar of 40 x 4 px and 4.9 sigma is found."""
+    own = make_site(tmp_path)
+    make_recipe(own, "stripes")
+    limits = set_limit(own)
+    before = look(own, site.root / "tree")
+    bar = WideLimit(
+        name="bar",
+        across_px=40,
+        along_px=4,
+        clip_sigma=8.0,
+        mean_sigma=0.0,
+        deviation_sigma=1.0,
+        limit_deviations=4.0,
+    )
+    zones = (
+        Zone(from_mm=0.0, to_mm=25.6, factor=2.5),
+        Zone(from_mm=25.6, to_mm=51.2, factor=1.0),
+    )
+    file = limits_file(own, "1", "stripes")
+    file.write_text(to_toml(msgspec.structs.replace(limits, zones=zones, wide=(bar,))))
+    after = look(own, site.root / "tree", pictures=tmp_path / "out")
+    assert before.at_limit is not None
+    assert after.at_limit is not None
+    assert before.at_limit.escapes.by_kind["hole"].faults_escaped == 2
+    found = {(one.image, one.extent_px): one.peak_sigma for one in after.fault_scores}
+    assert found["hole/0.png", 8] == pytest.approx((80 - 64 * 80 / 9216) / 4 / 2.5, rel=1e-5)
+    assert found["hole/0.png", 40] == pytest.approx((20 - 160 * 20 / 9216) / 4 * 10 / 4, rel=1e-4)
+    assert after.at_limit.escapes.by_kind["hole"].faults_escaped == 2  # the bar is found, the square is not
+    assert after.at_limit.good_tiles_above == 0  # the dust lies at the left
+    assert (after.image_auroc, after.tile_auroc, after.pixel_auroc) == (
+        before.image_auroc,
+        before.tile_auroc,
+        before.pixel_auroc,
+    )
 
 
 def test_a_limit_by_hand_with_and_without_a_line(site: Site) -> None:

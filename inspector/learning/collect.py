@@ -95,7 +95,7 @@ class Collected:
         if seen.truth is None:
             return Peaks(seen.name, kind, tiles, None, ())
         truth = seen.truth[inside(scored.region)]
-        faults = faults_of(truth, scored.cells, cell, tolerance_px=cell)
+        faults = faults_of(truth, scored.judged, cell, tolerance_px=cell)
         return Peaks(seen.name, kind, tiles, _faulty_tiles(truth, scored, self.grid.tile_px), faults)
 
     @property

@@ -1,14 +1,15 @@
 """Evaluate: what a recipe's engine finds in an MVTec-style tree, in figures and in pictures.
 
 One score per image (its highest tile), one per tile, and one per pixel (cells drawn out bilinearly, the
-highest where tiles overlap). Nothing here is fitted to the test images, and no limit comes from them.
+highest where tiles overlap). These rank. What is held against a line's limit is the cells as the line's zones and
+windows see them. Nothing here is fitted to the test images, and no limit comes from them.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +29,7 @@ from inspector.learning.pictures import Shown, draw, picture_name, write_picture
 from inspector.learning.report import Evaluation, FaultScore
 from inspector.learning.scoring import warm_up
 from inspector.learning.seeing import Look, Seen, above_on_canvas, on_canvas
-from inspector.records import U8, Grid, Region
+from inspector.records import U8, Grid, Levels, Region
 from inspector.tiling import find_region, grid_for, region_finder
 from inspector.tiling.region import whole_frame
 
@@ -68,9 +69,9 @@ def evaluate(
         overlap_px: of neighbouring tiles; None: the line's, without a line 32.
         region: "auto" leaves out background and selvedge; None: the line's, without a line "whole".
         pictures: folder to write a picture of every image and an index.html to.
-        limit_sigma: a limit given by hand, instead of the line's; None without a line: the pictures show the
-            highest tile of the tree's own train/good images that the students never learnt from, where there
-            are any, and no figure is held against it.
+        limit_sigma: a limit given by hand, instead of the line's (its zones move with it, its windows don't);
+            None without a line: the pictures show the highest tile of the tree's own train/good images that the
+            students never learnt from, where there are any, and no figure is held against it.
         line: whose limit, grid, region, mm per pixel and tiles per metre hold; its limit must be this recipe's.
         warn: told a sentence about what is probably a mistake, before the work.
         progress: told how many images are done, and of how many.
@@ -105,7 +106,7 @@ def evaluate(
                 f"an overlap of {overlap_px} px is no multiple of the recipe's cell, {recipe.px_per_cell} px"
             )
         cut = Cut(recipe.tile_px, recipe.margin_px, overlap_px, resize)
-        look = Look(engine, recipe, cut, *_region(region, line))
+        look = Look(engine, recipe, cut, *_region(region, line), *_levels(line, limit_sigma))
         web = web_of(line, engine.info) if line else None
         warm_up(engine)
         limit = _limit(limit_sigma, line, tree, look, drawn=pictures is not None)
@@ -147,6 +148,14 @@ def _region(asked: str | None, line: LineUnderTest | None) -> tuple[str, Callabl
     if asked is None and line is not None:
         return line.line.region.kind, region_finder(line.line)
     return ("auto", find_region) if asked == "auto" else ("whole", whole_frame)
+
+
+def _levels(line: LineUnderTest | None, by_hand: float | None) -> tuple[Levels | None, float]:
+    """A line's limits, with the one given by hand in its place, and its mm per pixel."""
+    if line is None:
+        return None, 1.0
+    levels = line.limits.levels
+    return (levels if by_hand is None else replace(levels, limit_sigma=by_hand)), line.line.web.mm_per_px
 
 
 def _limit(

@@ -5,7 +5,8 @@ set. ``operating_points`` asks the other way round, what would escape if the lin
 alarms; its thresholds come from the good test tiles themselves. They are *evaluation operating points*:
 they compare engines, and none of them may become a limit.
 
-Everything is held against the highest cell, as judging does, and above means strictly above.
+Everything is held against the highest cell, as judging does, and above means strictly above. Cells are on a line's own
+scale (``judging.levelled``): another threshold than the limit is one at which all of its limits are moved alike.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Images through an engine: tiles cut as the line cuts them, scored as the line scores them.
 
-Knows backends and the grid; knows nothing of limits or truth.
+Knows backends and the grid; knows nothing of truth, nor where limits come from.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -14,9 +14,9 @@ import numpy as np
 
 from inspector.errors import ArtefactError, DataError
 from inspector.interfaces import Backend
-from inspector.judging import stitch
+from inspector.judging import levelled, stitch
 from inspector.learning.images import Image, ImageFile, read_images
-from inspector.records import F32, I32, U8, Grid, Region, Stamp, TileBatch
+from inspector.records import F32, I32, U8, Grid, Levels, Region, Stamp, TileBatch
 from inspector.tiling import cut_region
 
 BATCH = 16  # tiles at a time; bounds memory on large images
@@ -33,10 +33,20 @@ class Scored:
 
     region: Region  # that was looked at
     tile_scores: F32  # [N], sigma
-    map_peaks: F32  # [N], highest cell of each tile's map, sigma: what a limit is held against
+    map_peaks: F32  # [N], highest of the judged cells of each tile: what a limit is held against
     origins_px: I32  # [N, 2] (row, col) of the interiors, from the region's corner
     cells: F32  # [rows, columns] over the region, highest score where tiles overlap
+    judged: F32  # the same cells as a line's limits see them (``judging.levelled``); without a line they are the cells
     seconds: float  # in the engine
+
+    def levelled(self, levels: Levels, grid: Grid, mm_per_px: float) -> Scored:
+        """Return the same as a line's limits see it, the image being a piece of web of its own."""
+        above = np.zeros((0, self.cells.shape[1]), np.float32)
+        judged = levelled(levels, self.cells, above, grid.px_per_cell, self.region.left_px, mm_per_px)
+        side = grid.tile_px // grid.px_per_cell
+        corners = self.origins_px // grid.px_per_cell
+        peaks = [judged[row : row + side, column : column + side].max() for row, column in corners]
+        return replace(self, judged=judged, map_peaks=np.array(peaks, np.float32))
 
     def pixel_scores(self, px_per_cell: int) -> F32:
         """The cells drawn out to pixels, bilinear: float32 [region height, region width]."""
@@ -46,8 +56,8 @@ class Scored:
         return np.asarray(drawn[: self.region.height_px, : self.region.width_px], np.float32)
 
     def pixel_cells(self, px_per_cell: int) -> F32:
-        """The cells as squares of pixels, each at its own score: float32 [region height, region width]."""
-        drawn = self.cells.repeat(px_per_cell, axis=0).repeat(px_per_cell, axis=1)
+        """The judged cells as squares of pixels, each at its own score: float32 [region height, region width]."""
+        drawn = self.judged.repeat(px_per_cell, axis=0).repeat(px_per_cell, axis=1)
         return drawn[: self.region.height_px, : self.region.width_px]
 
 
@@ -98,4 +108,4 @@ def score_image(backend: Backend, grid: Grid, path: Path, pixels: U8, region: Re
         raise ArtefactError(f"{path}: recipe {backend.info.recipe} scores NaN or infinity; train it again")
     shape = (grid.cells(region.height_px), grid.cells(region.width_px))
     cells = stitch(tile_maps, origins, grid.px_per_cell, shape)
-    return Scored(region, tile_scores, tile_maps.max(axis=(1, 2)), origins, cells, seconds)
+    return Scored(region, tile_scores, tile_maps.max(axis=(1, 2)), origins, cells, cells, seconds)

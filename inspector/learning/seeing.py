@@ -12,7 +12,7 @@ from inspector.errors import DataError
 from inspector.interfaces import Backend
 from inspector.learning.images import GOOD, Cut, Image, ImageFile, Mask, canvas, canvas_mask, read_mask
 from inspector.learning.scoring import Scored, read_for, score_image
-from inspector.records import F32, U8, Grid, Region
+from inspector.records import F32, U8, Grid, Levels, Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Look:
         cut: how images become tiles.
         region: "whole", "fixed" or "auto": what ``locate`` is called.
         locate: finds the region to be judged, uint8 [H, W(, 3)] -> Region or None where no web is in view.
+        levels: limits of a line, which judge the cells; None: no line.
+        mm_per_px: of that line's picture.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class Look:
         cut: Cut,
         region: str,
         locate: Callable[[U8], Region | None],
+        levels: Levels | None = None,
+        mm_per_px: float = 1.0,
     ) -> None:
         self.cut = cut
         self.region = region
@@ -56,6 +60,8 @@ class Look:
         self._engine = engine
         self._recipe = recipe
         self._locate = locate
+        self._levels = levels
+        self._mm_per_px = mm_per_px
 
     def read(self, file: ImageFile) -> tuple[Image, bool]:
         """Read an image; True: the students learnt from it. Raises DataError."""
@@ -75,6 +81,8 @@ class Look:
                     f"{region.right_px}; take the image out, or give --region whole"
                 )
             scored = score_image(self._engine, self.grid, file.path, pixels, region)
+            if self._levels is not None:
+                scored = scored.levelled(self._levels, self.grid, self._mm_per_px)
         return Seen(file, pixels, truth, scored, learnt)
 
     def _truth(self, file: ImageFile, shape: tuple[int, int]) -> Mask | None:
