@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from inspector.errors import ArtefactError
 from inspector.learning.distill import Course, as_pixels, distill, look
 from inspector.learning.export import InspectionGraph, Scoring, Shape, build_graph, measure, to_onnx
+from inspector.learning.halved import halved
 from inspector.learning.students import build_students
 from inspector.learning.teachers import random_teachers
 from inspector.records import F32, U8, Grid, Region
@@ -99,6 +100,17 @@ def test_the_contract(made: Made) -> None:
     first = [node.op_type for node in model.graph.node if "tiles" in node.input and node.op_type != "Shape"]
     assert first == ["Cast"], "uint8 is cast before anything else"
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
+
+
+def test_halved_weights_say_the_same_in_little_more_than_half_the_file(made: Made) -> None:
+    half = halved(made.onnx)
+    assert len(half) < 0.65 * len(made.onnx)
+    tiles = tiles_of(cloth(4))[:4].copy()
+    tiles[0, 60:64, 40:90] = 20
+    expected = in_onnxruntime(made.onnx, tiles)
+    for run in (in_onnxruntime, in_openvino):
+        for whole, stored in zip(expected, run(half, tiles), strict=True):
+            np.testing.assert_allclose(stored, whole, atol=0.05, rtol=5e-3)  # sigma
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])

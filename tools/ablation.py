@@ -27,13 +27,13 @@ from real_cloth import outside_repository
 from torch import Tensor
 
 from inspector.learning.augment import relit
-from inspector.learning.distill import LOOK, Course, as_pixels, distill, look
+from inspector.learning.distill import LOOK, Course, as_pixels, bf16_is_fast, distill, look
 from inspector.learning.export import EVENED_SHARE, Disagreement, Scoring, Shape, evened, measure
 from inspector.learning.images import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
 from inspector.learning.metrics import PixelFigures, auroc
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers
-from inspector.learning.train import default_epochs, hold_back
+from inspector.learning.train import default_epochs, hold_back, patience_for
 from inspector.records import F32, U8, Grid, Region
 from inspector.tiling import cut_region, find_region
 
@@ -85,7 +85,7 @@ def rows() -> list[Row]:
         default,
         replace(default, name="direction alone", kinds=KINDS[:1]),
         replace(default, name="size alone", kinds=KINDS[1:]),
-        *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 1.0)),
+        *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 0.9, 1.0)),
         *(replace(default, name=f"{layer} alone", layers=[layer]) for layer in both),
         replace(default, name="Lite0 alone: L8 L16 L32", layers=["L8", "L16", "L32"]),
         replace(default, name="MobileNetV2 alone: M8 M16", layers=["M8", "M16"]),
@@ -160,13 +160,16 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         lesson = np.concatenate([lesson, relit(lesson, seed)])
     teachers, _ = load_teachers(training.pair, depth, weights, learning=training.aids)
     students = build_students(training.pair, depth, seed, learning=training.aids)
+    epochs, ours = default_epochs(training.pair, len(lesson)), training.pair not in AS_PUBLISHED
     say = told(f"{pack}, {name}, seed {seed}")
     with tempfile.TemporaryDirectory() as folder:
         distill(
             students,
             look(teachers, lesson, say),
             look(teachers, held.validation_tiles, say),
-            Course(default_epochs(training.pair, len(lesson)), seed, "ablation"),
+            Course(
+                epochs, seed, "ablation", patience_for(training.pair, epochs), bf16=ours and bf16_is_fast()
+            ),
             Path(folder),
             say,
         )

@@ -166,8 +166,8 @@ class Scoring(nn.Module):
         self.register_buffer("deviation", constants.deviation.view(1, -1, 1, 1))
         more_mean = constants.zone_mean - constants.mean.view(-1, 1, 1)
         more_deviation = (constants.zone_deviation - constants.deviation.view(-1, 1, 1)).clamp(min=0)
-        self.register_buffer("more_mean", _spread(more_mean, shape.cells))
-        self.register_buffer("more_deviation", _spread(more_deviation, shape.cells))
+        self.register_buffer("more_mean", _laid_out(more_mean, shape.cells))
+        self.register_buffer("more_deviation", _laid_out(more_deviation, shape.cells))
         self.register_buffer("sum_mean", torch.zeros(()))
         self.register_buffer("sum_deviation", torch.ones(()))
 
@@ -177,30 +177,31 @@ class Scoring(nn.Module):
 
     def sigmas(self, maps: Tensor, sides: Tensor) -> Tensor:
         """Each map in its own deviations above good tiles, [N, L, cells, cells]."""
-        mean = self.mean + self._more(self.more_mean, sides).sum(2)
-        deviation = self.deviation + self._more(self.more_deviation, sides).amax(2)
+        down, across = _by_axis(self._more(self.more_mean, sides))
+        mean = self.mean + down.sum(2) + across.sum(2)
+        down, across = _by_axis(self._more(self.more_deviation, sides))
+        deviation = self.deviation + torch.maximum(down.amax(2), across.amax(2))
         return (maps - mean) / deviation
 
     def _more(self, more: Tensor, sides: Tensor) -> Tensor:
-        """[N, L, 4, cells, cells]: what each side adds, be it real or mirrored."""
+        """[N, L, 4, cells]: what each side adds along its own axis, be it real or mirrored."""
         real, mirrored = more[:1], more[1:]
-        return real + sides[:, None, :, None, None] * (mirrored - real)
+        return real + sides[:, None, :, None] * (mirrored - real)
 
     def forward(self, maps: Tensor, sides: Tensor) -> Tensor:
         """Sigma above good tiles, [N, cells, cells]."""
         return (self.fused(maps, sides) - self.sum_mean) / self.sum_deviation
 
 
-def _spread(zone: Tensor, cells: int) -> Tensor:
-    """Lay [2, L, 4, Z], by distance from a side, out as fields [2, L, 4, cells, cells]."""
-    depth = zone.shape[-1]
-    fields = torch.zeros(*zone.shape[:-1], cells, cells)
-    for at in range(depth):
-        fields[:, :, 0, at, :] = zone[:, :, 0, at, None]
-        fields[:, :, 1, cells - 1 - at, :] = zone[:, :, 1, at, None]
-        fields[:, :, 2, :, at] = zone[:, :, 2, at, None]
-        fields[:, :, 3, :, cells - 1 - at] = zone[:, :, 3, at, None]
-    return fields
+def _laid_out(zone: Tensor, cells: int) -> Tensor:
+    """Lay [2, L, 4, Z], by distance from a side, out along the cells of that side's axis: [2, L, 4, cells]."""
+    near, far = F.pad(zone, (0, cells - zone.shape[-1])), F.pad(zone.flip(-1), (cells - zone.shape[-1], 0))
+    return torch.stack([near[:, :, 0], far[:, :, 1], near[:, :, 2], far[:, :, 3]], 2)
+
+
+def _by_axis(lines: Tensor) -> tuple[Tensor, Tensor]:
+    """Top and bottom [N, L, 2, cells, 1], left and right [N, L, 2, 1, cells], of [N, L, 4, cells]."""
+    return lines[:, :, :2, :, None], lines[:, :, 2:, None, :]
 
 
 class InspectionGraph(nn.Module):

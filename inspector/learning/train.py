@@ -25,6 +25,7 @@ from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
 from inspector.learning.distill import Course, Progress, bf16_is_fast, distill, look, residuals
 from inspector.learning.export import EVENED_SHARE, InspectionGraph, Shape, build_graph, to_onnx
+from inspector.learning.halved import halved
 from inspector.learning.images import PX_PER_CELL, Cut, Image, cut_tiles, open_data, read_images
 from inspector.learning.students import build_students, judged_only
 from inspector.learning.suspects import find_suspects, peaks, warning
@@ -162,7 +163,7 @@ def train(
             progress,
         )
         say(curve.summary(points, len(held.validation)))
-    model = to_onnx(graph)
+    model = halved(to_onnx(graph))
     recipe = Recipe(
         schema=SCHEMA,
         name=name,
