@@ -1,6 +1,6 @@
 """`make demo-engine`: train the demo recipe anew, on the loom's own cloth, and set the demo lines' limits.
 
-    python tools/make_demo_engine.py [--keep FOLDER]
+    python tools/make_demo_engine.py [--keep FOLDER] [--limits-only]
 
 Weaves good web with seeds that no demo line uses, then runs the same commands a plant would: train,
 calibrate (on web the students never saw). Takes a few minutes. The result, recipe and limits,
@@ -42,14 +42,17 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--keep", type=Path, help="keep the woven frames here")
+    parser.add_argument("--limits-only", action="store_true", help="the recipe stays; set its limits anew")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="inspector-demo-") as temporary:
         data = given.keep or Path(temporary)
-        weave(data / "train", TRAIN_SEEDS)
         weave(data / "calibrate", CALIBRATE_SEEDS)
         inspector = [sys.executable, "-m", "inspector"]
         recipe = ["--recipe", RECIPE]
-        commands = [["train", str(data / "train"), *recipe, "--overwrite"]]  # builds the engine too
+        commands = []
+        if not given.limits_only:
+            weave(data / "train", TRAIN_SEEDS)
+            commands += [["train", str(data / "train"), *recipe, "--overwrite"]]  # builds the engine too
         commands += [
             ["calibrate", str(data / "calibrate"), *recipe, "--line", line] for line in ("1", "2", "3")
         ]

@@ -75,9 +75,11 @@ def find_levels(
     cell = grid.px_per_cell
     lefts = [one.left_px for one in maps]
     zones = find_zones([one.cells for one in maps], lefts, region_mm, grid.tile_px, cell, mm_per_px)
-    levelled = tuple(
-        one.cells / zone_factors(zones, one.cells.shape[1], cell, one.left_px, mm_per_px) for one in maps
-    )
+    levelled = tuple(one.cells for one in maps)
+    if zones:
+        levelled = tuple(
+            one.cells / zone_factors(zones, one.cells.shape[1], cell, one.left_px, mm_per_px) for one in maps
+        )
     width_px = round((region_mm[1] - region_mm[0]) / mm_per_px)
     windows = fitting(levelled, cell)
     share = 1 - WIDE_SHARE * len(windows)

@@ -1,5 +1,9 @@
 """The tail of good scores: from a few hundred good tiles to a limit that one tile in 100,000 exceeds.
 
+Scores are the highest cells of blocks (``blocks``), sixteen to a tile: with as few tiles as 51, whose peaks leave 15
+to fit a tail to, limits scatter less and bring fewer false alarms (``tools/limit_trial.py``; its table is in
+docs/method.md). Where below it says tile, the same holds for whatever the scores are of.
+
 Peaks over threshold (Coles, An Introduction to Statistical Modeling of Extreme Values, 2001, section
 4.3): what exceeds a high threshold u follows a generalised Pareto distribution with scale s and shape
 c, and the score exceeded by a share p of all tiles is

@@ -13,6 +13,7 @@ zones. Images are the unit, not blocks: those of one image share its light.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def find_zones(
     edges = [round(float(edge), 3) for edge in edges_mm]
     return tuple(
         Zone(from_mm=from_mm, to_mm=to_mm, factor=round(float(factor), 4))
-        for from_mm, to_mm, factor in zip(edges, edges[1:], factors, strict=False)
+        for (from_mm, to_mm), factor in zip(pairwise(edges), factors, strict=True)
     )
 
 
