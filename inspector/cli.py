@@ -533,7 +533,7 @@ def calibrate(
             progress=progress,
         )
     click.echo(calibration.summary(limits))
-    click.echo(f"is this good? {pictures}")
+    click.echo(f"is this good? look at the pictures in {pictures.relative_to(site.root)}/")
 
 
 @main.command("build-engine", epilog=EXIT_CODES)
