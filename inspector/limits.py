@@ -49,6 +49,42 @@ class WideProvenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     tail_shape: float
 
 
+class RunProvenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the good metres of a running line moved all limits by one factor (``inspector.learning.from_run``)."""
+
+    date_utc: str  # ISO 8601
+    inspector: str  # version
+    previous_limit_sigma: float
+    previous_sha256: Sha256  # of the limits that the line ran with
+    previous_set_by_hand: str
+    limit_sigma: float
+    epoch: int  # start of the line, us UTC
+    from_m: float  # of the web that counts, by the line's encoder
+    to_m: float
+    first_seq: int  # of its verdicts
+    last_seq: int
+    good_m: float  # of it
+    strips: int
+    verdicts: int
+    verdicts_per_100m: float
+    stretches: int  # units of the bootstrap
+    strips_above: int  # left out: above the limit
+    strips_beside: int  # left out: next to one of those
+    verdicts_not_inspected: int
+    verdicts_unheard: int
+    suspects: tuple[str, ...]  # stretches left out because they stand out from the others
+    false_alarms_per_100m: float  # asked for
+    verdict_rate: float  # the same, per verdict
+    highest_sigma: float  # that counts
+    quantile_sigma: float  # where the fitted tail reaches verdict_rate
+    bound_sigma: float  # upper confidence bound of that
+    confidence: float
+    tail_threshold_sigma: float
+    tail_exceedances: int
+    tail_scale_sigma: float
+    tail_shape: float
+
+
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where a limit comes from. The tail's symbols are those of ``inspector.learning.tail``."""
 
@@ -80,6 +116,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     wide: tuple[WideProvenance, ...] = ()
     wide_unused: tuple[str, ...] = ()  # shapes of window without a limit, and why
     two_groups: str = ""  # what to do if the good images are of two kinds
+    runs: tuple[RunProvenance, ...] = ()  # what moved the limits since; all above is of the images
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

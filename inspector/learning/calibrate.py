@@ -60,7 +60,7 @@ def calibrate(
         ConfigError: there is no such line, its grid doesn't fit, or the rate of false alarms makes no sense.
     """
     line = site.line(line_id)
-    target = _target(false_alarms_per_100m, false_alarms_per_hour, line)
+    target = target_of(false_alarms_per_100m, false_alarms_per_hour, line)
     learnt = load_recipe(site.engines / recipe)
     files = open_data(data).good
     if not files:
@@ -101,8 +101,8 @@ def calibrate(
     return limits
 
 
-def _target(per_100m: float | None, per_hour: float | None, line: Line) -> Target:
-    """Raises ConfigError for a rate that makes no sense."""
+def target_of(per_100m: float | None, per_hour: float | None, line: Line) -> Target:
+    """What was asked for, one of the two or neither. Raises ConfigError for a rate that makes no sense."""
     if per_100m is not None and per_hour is not None:
         raise ConfigError("false alarms are asked for per 100 m and per hour at once; give one of the two")
     asked = per_hour if per_hour is not None else 1.0 if per_100m is None else per_100m
