@@ -48,11 +48,11 @@ class Number(click.FloatRange):
         return number
 
 
-def _recipe_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
+def _recipe_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """What the config takes for one; above all no path out of engines/."""
     from inspector.config import NAME, PATTERN_WORDS
 
-    if not re.fullmatch(NAME, value):
+    if value is not None and not re.fullmatch(NAME, value):
         raise click.BadParameter(f"{value!r} {PATTERN_WORDS[NAME]}.", ctx, param)
     return value
 
@@ -483,10 +483,18 @@ def teach(
 
 
 @main.command(epilog=EXIT_CODES)
-@click.argument("data", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("data", type=click.Path(path_type=Path, file_okay=False), required=False)
 @CONFIG
-@RECIPE
+@click.option(
+    "--recipe",
+    callback=_recipe_name,
+    help="Name of the recipe: a folder in engines/. With --from-run it is the line's.",
+)
 @LINE
+@click.option(
+    "--from-run", is_flag=True, help="Instead of DATA: lower the limits to what the running line sees."
+)
+@click.option("--metres", type=ABOVE_0, help="With --from-run: of good web to wait for.")
 @click.option(
     "--false-alarms-per-100m",
     type=ABOVE_0,
@@ -498,10 +506,12 @@ def teach(
     help="The same in another way, at the line's speed; give one of the two.",
 )
 def calibrate(
-    data: Path,
+    data: Path | None,
     config_file: Path,
-    recipe: str,
+    recipe: str | None,
     line_id: str,
+    from_run: bool,
+    metres: float | None,
     false_alarms_per_100m: float | None,
     false_alarms_per_hour: float | None,
 ) -> None:
@@ -510,15 +520,36 @@ def calibrate(
     Images that the students learnt from don't count. Needs an engine: build it first. Pictures of the good
     images that score highest are written beside the limits: is that good?
 
+    --from-run hears the running line instead, and disturbs nothing: what passes is good web, what fails is
+    left out and told. It lowers the limits or leaves them, and never raises them.
+
     \b
     Examples:
       inspector calibrate more-good-frames/ --recipe denim --line 3
       inspector calibrate more-good-frames/ --recipe denim --line 3 --false-alarms-per-hour 2
+      inspector calibrate --from-run --line 3 --metres 200
     """
     from inspector.learning import calibrate as calibration
     from inspector.limits import pictures_folder
     from inspector.view import progress_bar
 
+    if from_run:
+        if data is not None:
+            raise ConfigError(
+                f"--from-run learns from the running line, not from {data}; give one of the two"
+            )
+        if metres is None:
+            raise ConfigError("--from-run wants to know how much good web to wait for; give --metres")
+        _calibrate_from_run(
+            config_file, recipe, line_id, metres, false_alarms_per_100m, false_alarms_per_hour
+        )
+        return
+    if data is None:
+        raise ConfigError("calibrate wants a folder of good images, or --from-run; give one of the two")
+    if metres is not None:
+        raise ConfigError("--metres goes with --from-run; leave it out")
+    if recipe is None:
+        raise ConfigError("calibrate wants to know whose limits to set; give --recipe")
     site = _site(config_file)
     pictures = pictures_folder(site, line_id, recipe)
     with progress_bar("good images") as progress:
@@ -534,6 +565,28 @@ def calibrate(
         )
     click.echo(calibration.summary(limits))
     click.echo(f"is this good? look at the pictures in {pictures.relative_to(site.root)}/")
+
+
+def _calibrate_from_run(
+    config_file: Path,
+    recipe: str | None,
+    line_id: str,
+    metres: float,
+    per_100m: float | None,
+    per_hour: float | None,
+) -> None:
+    from inspector.learning import from_run
+    from inspector.learning.calibrate import target_of
+    from inspector.view import progress_bar
+
+    site = _site(config_file)
+    line = site.line(line_id)
+    wish = from_run.Wish(metres, target_of(per_100m, per_hour, line).per_100m)
+    with progress_bar("metres of good web") as progress:
+        learnt = from_run.calibrate_from_run(
+            site, line_id, recipe or line.recipe, wish, progress=progress, say=_tell, warn=_tell
+        )
+    click.echo(from_run.summary(learnt))
 
 
 @main.command("build-engine", epilog=EXIT_CODES)
