@@ -31,10 +31,9 @@ def halved(model: bytes) -> bytes:
     nodes = [*casts, *graph.graph.node]
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
-    known = [info for info in graph.graph.value_info if info.name not in {cast.output[0] for cast in casts}]
-    del graph.graph.value_info[:]
-    graph.graph.value_info.extend(known)
-    for node in graph.graph.node:  # the exporter's notes on where in the source it comes from
+    # What no runtime reads: shapes in between, and the exporter's notes on where in the source things come from.
+    del graph.graph.value_info[:], graph.graph.metadata_props[:]
+    for node in graph.graph.node:
         node.ClearField("doc_string")
         del node.metadata_props[:]
     onnx.checker.check_model(graph, full_check=True)
