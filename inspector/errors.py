@@ -5,7 +5,7 @@
     ├── CameraError           3   camera, producer, images played as a camera
     ├── ArtefactError         4   recipe, ONNX, engine, manifest, limits; a file that can't be written
     ├── BusError              5   sockets, keys, ports
-    ├── DataError             6   images given to train, calibrate or evaluate, or recorded by teach
+    ├── DataError             6   images given to train, calibrate or evaluate, or recorded by teach; web of a run
     ├── LineFault             7   a thread of a running line failed
     └── SilentLine            8   a subscriber heard nothing for too long
 
@@ -47,7 +47,7 @@ class BusError(InspectorError):
 
 
 class DataError(InspectorError):
-    """Images handed to train, calibrate or evaluate can't be used."""
+    """Images handed to train, calibrate or evaluate, or the web of a run, can't be used."""
 
     exit_code = 6
 

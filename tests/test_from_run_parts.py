@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError, InspectorError, SilentLine
 from inspector.judging import levelled
 from inspector.judging.levelled import SHOWN
-from inspector.learning.from_run import find, lowered
+from inspector.learning.from_run import Learnt, find, lowered, summary
 from inspector.learning.good_metres import GoodMetres, Stretch
 from inspector.learning.run_ear import Heard, Wish, listen, refuse_short
-from inspector.limits import Limits, digest
+from inspector.limits import Limits, RunProvenance, digest
 from inspector.records import Outcome, Reason, WideLimit, Zone
 from tests.talking_line import TalkingLine, make_site, site_of, verdict
 from tests.test_limits import LIMITS
@@ -99,6 +100,7 @@ def is_above(lanes: Sequence[object]) -> bool:
 # -- which strips count ------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(WEBS)
 def test_strips_count_that_passed_with_nothing_above_the_limit_beside_them(web: list[list[object]]) -> None:
     metres = GoodMetres("3", len(web[0]))
@@ -124,6 +126,7 @@ def test_strips_count_that_passed_with_nothing_above_the_limit_beside_them(web: 
     assert metres.good_m == pytest.approx(STRIP_M * len(wanted))
 
 
+@settings(deadline=None)
 @given(WEBS, st.data())
 def test_what_is_not_heard_never_counts(web: list[list[object]], data: st.DataObject) -> None:
     every = headers(web)
@@ -142,6 +145,7 @@ def test_what_is_not_heard_never_counts(web: list[list[object]], data: st.DataOb
         assert metres.left_out.unheard == heard[-1].seq - heard[0].seq + 1 - len(heard)
 
 
+@settings(deadline=None)
 @given(WEBS, st.floats(0.1, 20))
 def test_stretches_keep_every_score_in_order(web: list[list[object]], length_m: float) -> None:
     metres = GoodMetres("3", len(web[0]))
@@ -196,6 +200,7 @@ ZONED = msgspec.structs.replace(
 )
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.floats(SHOWN * LIMIT, LIMIT))
 def test_what_scored_above_the_new_limit_on_the_old_scale_is_faulty_on_the_new_one(
     seed: int, wanted: float
@@ -213,6 +218,7 @@ def test_what_scored_above_the_new_limit_on_the_old_scale_is_faulty_on_the_new_o
     assert wanted <= new.limit_sigma <= min(LIMIT, wanted + 1e-4)
 
 
+@settings(deadline=None)
 @given(st.floats(LIMIT, 1e6))
 def test_limits_never_rise(wanted: float) -> None:
     assert lowered(ZONED, wanted) is ZONED
@@ -227,7 +233,7 @@ def test_windows_that_no_verdict_shows_hold_the_limits_up() -> None:
     assert lowered(msgspec.structs.replace(ZONED, wide=()), 0.1).limit_sigma == 0.1
 
 
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 10**6), st.floats(0.0005, 0.5))
 def test_a_limit_is_never_below_the_highest_good_verdict_that_counts(seed: int, rate: float) -> None:
     random = np.random.default_rng(seed)
@@ -272,6 +278,41 @@ IDENTITY = Identity(
     is_simulated=False,
 )
 FRAME_M = 0.1024
+
+
+RUN = RunProvenance(
+    date_utc="2026-11-24T02:00:00+00:00",
+    inspector="0.1.0",
+    previous_limit_sigma=8.0,
+    previous_sha256="ab" * 32,
+    previous_set_by_hand="",
+    limit_sigma=7.0,
+    epoch=1,
+    from_m=0.0,
+    to_m=40.0,
+    first_seq=1,
+    last_seq=390,
+    good_m=40.0,
+    strips=390,
+    verdicts=390,
+    verdicts_per_100m=976.6,
+    stretches=40,
+    strips_above=0,
+    strips_beside=0,
+    verdicts_not_inspected=0,
+    verdicts_unheard=0,
+    suspects=(),
+    false_alarms_per_100m=1.0,
+    verdict_rate=0.001,
+    highest_sigma=6.5,
+    quantile_sigma=6.8,
+    bound_sigma=7.0,
+    confidence=0.8,
+    tail_threshold_sigma=5.0,
+    tail_exceedances=39,
+    tail_scale_sigma=0.4,
+    tail_shape=0.0,
+)
 
 
 class Weaver(TalkingLine):
@@ -403,6 +444,7 @@ def test_a_line_that_ends(tmp_path: Path) -> None:
     ("wish", "said"),
     [
         (Wish(5.0, 100.0), "judges 0.102 m at once, and 50 times that are wanted; give --metres 6"),
+        (Wish(0.5, 100.0), "judges 0.102 m at once, and 50 times that are wanted; give --metres 6"),
         (Wish(8.0, 1000.0), "1000 false alarms per 100 m can't be had: line 1 has 977 verdicts in 100 m"),
     ],
 )
@@ -418,3 +460,28 @@ def test_how_many_metres_a_rate_wants() -> None:
         refuse_short(Wish(9.0, 1.0))
     with pytest.raises(ConfigError, match=r"give --metres 100 or more"):
         refuse_short(Wish(50.0, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("every", "asked", "said"),
+    [
+        (10**9, 1.0, ""),
+        (150, 1.0, "there are more false alarms than asked for already, and a lower limit brings more"),
+        (150, 50.0, ""),
+        (25, 1.0, "the limit is too low to learn from, calibrate from frames instead"),
+    ],
+)
+def test_it_says_where_to_look_when_more_is_above_the_limit_than_asked_for(
+    tmp_path: Path, every: int, asked: float, said: str
+) -> None:
+    heard = hear(tmp_path, weave(lambda n: FAIL if n and n % every == 0 else PASS), wish=Wish(40.0, asked))
+    run = msgspec.structs.replace(RUN, false_alarms_per_100m=asked)
+    text = summary(Learnt(CLOTH, run, heard, moved=True))
+    looks = re.search(r"^LOOK: .* strips in 100 m, at ([0-9., ]*) m: if that was good web, (.*)$", text, re.M)
+    assert (looks[2] if looks else "") == said
+    if looks:
+        places = [float(place) for place in looks[1].removesuffix(" ...").split(", ")]
+        assert len(places) == min(heard.web.left_out.above, 5)
+        assert looks[1].endswith(" ...") == (heard.web.left_out.above > 5)
+        for place in places:
+            assert round(place / FRAME_M) % every == 0

@@ -38,7 +38,8 @@ from inspector.records import WideLimit
 __all__ = ["Learnt", "Wish", "calibrate_from_run", "find", "lowered", "summary"]
 
 STRETCHES = 40  # that the metres are cut into; 5 m each of 200
-TOLD_SHARE = 0.01  # of the judged web above the limit: say so
+TOLD_SHARE = 0.01  # of the judged web above the limit: if it was good, nothing can be learnt here
+MOST_NAMED = 5  # places to look at
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Learnt:
 
     limits: Limits  # as they are now on the disk
     run: RunProvenance
-    share_above: float  # of the judged web
+    heard: Heard
     moved: bool  # False: the limits stay, nothing was written
 
 
@@ -100,7 +101,7 @@ def calibrate_from_run(
                 f"{limits_file(site, line_id, recipe)}: changed meanwhile; nothing is written"
             )
         write_atomically(limits_file(site, line_id, recipe), to_toml(moved).encode())
-    return Learnt(moved, run, heard.share_above, moved is not limits)
+    return Learnt(moved, run, heard, moved is not limits)
 
 
 def find(stretches: list[Stretch], rate: float) -> FoundLimit:
@@ -163,17 +164,28 @@ def summary(learnt: Learnt) -> str:
             f"{run.bound_sigma:.2f}"
         ),
     ]
-    if learnt.share_above > TOLD_SHARE:
-        lines.append(
-            f"LOOK: {learnt.share_above:.1%} of the web was above the limit: if that was good web, the limit is too "
-            "low to learn from, calibrate from frames instead"
-        )
+    if learnt.heard.above_per_100m > run.false_alarms_per_100m:
+        lines.append(_above_words(learnt))
     if run.suspects:
         lines.append("stretches that stand out, not counted; look at the web there if it is still at hand:")
         lines += [f"  {suspect}" for suspect in run.suspects]
     if learnt.moved:
         lines.append(f"line {limits.line} takes it up at its next start")
     return "\n".join(lines)
+
+
+def _above_words(learnt: Learnt) -> str:
+    """A run can't tell faults from false alarms; a person can, and knows where to look."""
+    heard, at_m = learnt.heard, learnt.heard.web.left_out.above_at_m
+    where = ", ".join(f"{one:.2f}" for one in at_m[:MOST_NAMED]) + (" ..." if len(at_m) > MOST_NAMED else "")
+    if heard.share_above > TOLD_SHARE:
+        rest = "the limit is too low to learn from, calibrate from frames instead"
+    else:
+        rest = "there are more false alarms than asked for already, and a lower limit brings more"
+    return (
+        f"LOOK: {heard.share_above:.1%} of the web was above the limit, {heard.above_per_100m:.3g} strips in 100 m, at "
+        f"{where} m: if that was good web, {rest}"
+    )
 
 
 def _outcome(learnt: Learnt) -> str:

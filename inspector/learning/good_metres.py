@@ -8,7 +8,7 @@ fault may reach into it, too faint to fail. What this can't know: whether web th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby
 from typing import TypeAlias
@@ -52,12 +52,17 @@ class Stretch:
 class LeftOut:
     """What was heard and doesn't count."""
 
-    above: int = 0  # strips above the limit
-    above_m: float = 0.0
+    above_at_m: list[float] = field(default_factory=list)  # starts of the strips above the limit
+    above_m: float = 0.0  # of them
     beside: int = 0  # strips next to one of them
     not_inspected: int = 0  # verdicts
     unseen_m: float = 0.0  # of web without one inspected lane, or whose verdicts didn't come
     unheard: int = 0  # verdicts that replay no longer had
+
+    @property
+    def above(self) -> int:
+        """Strips above the limit."""
+        return len(self.above_at_m)
 
 
 class GoodMetres:
@@ -140,7 +145,7 @@ class GoodMetres:
         self._waiting = None
         start_m, end_m = heard[0].y_start_m, heard[0].y_end_m
         if kind is _Kind.ABOVE:
-            self.left_out.above += 1
+            self.left_out.above_at_m.append(start_m)
             self.left_out.above_m += end_m - start_m
         elif kind is _Kind.UNSEEN:
             self.left_out.unseen_m += end_m - start_m

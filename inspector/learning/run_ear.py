@@ -22,6 +22,7 @@ LEAST_SHARE = (
     0.1  # of the web on which one false alarm is asked for; the tail is not carried farther than that
 )
 LEAST_STRIPS = LEAST_TILES  # lanes of a strip resemble each other, so strips are counted here
+MEASURED_STRIPS = 10  # tell how long strips are; one has a row of tiles more than the next
 MOST_SHARE = 0.1  # of the judged web above the limit; more is refused
 SILENCE_S = 2.0  # as `inspector events` takes it
 
@@ -43,10 +44,19 @@ class Heard:
     epoch: int  # the line's start, us UTC
 
     @property
+    def judged_m(self) -> float:
+        """Web that counts, and web above the limit."""
+        return self.web.good_m + self.web.left_out.above_m
+
+    @property
     def share_above(self) -> float:
         """Of the judged web, by length."""
-        above_m = self.web.left_out.above_m
-        return above_m / (above_m + self.web.good_m) if above_m else 0.0
+        return self.web.left_out.above_m / self.judged_m
+
+    @property
+    def above_per_100m(self) -> float:
+        """Strips above the limit."""
+        return self.web.left_out.above / self.judged_m * 100
 
 
 def refuse_short(wish: Wish) -> None:
@@ -126,7 +136,8 @@ class _Ear:
             self._first, self.epoch = header, header.epoch
         self._refuse_changed(self._first, header)
         self.web.hear(header)
-        if self.web.strips and not self._told:
+        is_full = self.web.good_m >= self._wish.metres - 1e-6
+        if not self._told and (is_full or len(self.web.strips) >= MEASURED_STRIPS):
             self._told = True
             self._refuse_few()
             say(
@@ -134,7 +145,7 @@ class _Ear:
                 f"waiting for {self._wish.metres:g} m of good web"
             )
         self._refuse_bad_web()
-        return self.web.good_m >= self._wish.metres - 1e-6
+        return is_full
 
     def _refuse_foreign(self, header: VerdictHeader) -> None:
         if header.recipe_id != self._limits.recipe:
