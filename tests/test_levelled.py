@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from inspector.config import Lanes, Web
 from inspector.errors import ArtefactError
-from inspector.judging import Judge, levelled, window_means, zone_factors
+from inspector.judging import Judge, levelled, rows_kept, window_means, zone_factors
 from inspector.records import (
     Grid,
     Levels,
@@ -116,6 +116,7 @@ def test_strips_of_any_height_judge_every_window_once(heights: list[int], seed: 
     """One tall strip and many low ones: the same cells, and in each strip the highest of the windows that end there."""
     cells = web_of(sum(heights), seed)
     cells[:: max(1, seed % 7), :9] += 3
+    cells = np.minimum(cells, np.float32(3.9))  # none is above its own limit, 4 at the least
     levels = Levels(LIMIT, ZONES if zoned else (), WIDE)
     tall = level(Levels(LIMIT, levels.zones), cells)
     ends = {
@@ -124,7 +125,7 @@ def test_strips_of_any_height_judge_every_window_once(heights: list[int], seed: 
     top = 0
     for height in heights:
         rows = slice(top, top + height)
-        low = level(levels, cells[rows], cells[max(0, top - levels.rows_above(CELL)) : top])
+        low = level(levels, cells[rows], cells[max(0, top - rows_kept(levels, CELL)) : top])
         expected = tall[rows].max()
         for name, values in ends.items():
             last = next(one for one in WIDE if one.name == name).along_px // CELL - 1
@@ -229,6 +230,19 @@ def test_a_tiny_strong_fault_keeps_its_small_box() -> None:
     assert [v.defects for v in wide] == [v.defects for v in plain]
     (defect,) = (d for v in wide for d in v.defects)
     assert (defect.x_mm, defect.w_mm, defect.h_mm, defect.peak_sigma) == (20.0, 4.0, 4.0, 500.0)
+
+
+def test_a_strong_fault_with_heat_around_it_keeps_its_box() -> None:
+    """As a network sees a hole: hundreds of sigma, and a halo that would fill a window by itself."""
+    rows, columns = np.mgrid[:32, :COLUMNS]
+    far = np.hypot(rows - 14, columns - 12)
+    cells = (web_of(32) * 0.2 + 0.5 + 300 * np.exp(-((far / 2.5) ** 2))).astype(np.float32)
+    levels = Levels(LIMIT, (), WIDE)
+    plain, wide = (verdicts_of(one, cells, rows=32) for one in (Levels(LIMIT), levels))
+    assert [v.defects for v in wide] == [v.defects for v in plain]
+    assert len(wide[0].defects) == 1
+    clipped = by_hand(np.minimum(cells, 7.9), WIDE[0])  # the same heat without a strong cell in it
+    assert clipped.max() > LIMIT
 
 
 def test_a_lost_strip_breaks_every_window() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from inspector.config import Lanes, Web
 from inspector.errors import ArtefactError
 from inspector.judging.defects import DefectTracker, Mask, Sighting
-from inspector.judging.levelled import Scratch, levelled
+from inspector.judging.levelled import Scratch, levelled, rows_kept
 from inspector.records import F32, I32, Grid, Levels, Outcome, Reason, ScoreMap, Strip, Verdict
 
 
@@ -202,7 +202,7 @@ class Judge:
         above = np.zeros((0, decided.shape[1]), np.float32)
         if self._above is not None and self._above[:2] == (strip.piece, strip.first_row):
             above = self._above[2]
-        keep = self._levels.rows_above(self._grid.px_per_cell)
+        keep = rows_kept(self._levels, self._grid.px_per_cell)
         rows = np.concatenate([above, decided]) if keep else above
         below = rows[len(rows) - min(keep, len(rows)) :].copy()
         self._above = (strip.piece, strip.first_row + strip.decided_px, below)

@@ -7,20 +7,25 @@ cell is divided by its zone's factor, and the mean over a window of many cells h
     wide(window) = (mean of sigma / factor, clipped to +-clip_sigma, - mean_sigma) / deviation_sigma
 
 It is then held against ``limit_sigma`` as sigma is: what it says of a cell is how near the cell comes to the nearest
-limit. Cells are clipped so that one tiny strong fault can't fill a window. Without zones and windows all this is the
-identity.
+limit. Without zones and windows all this is the identity.
+
+Windows are for what no cell tells. So cells above their own limit, and the heat around them, count as 0 in a window: a
+strong fault keeps its small box. What comes near the limit is clipped, so that a few such cells can't fill a window.
 
 A window counts once, in the strip in which its last row is decided, and only where every cell of it was seen; its
 value is laid over those of its cells that this strip decides, if it comes to half of its limit. Sums are built by
-doubling, in an order that depends on the window alone: strips of any height give bit by bit the same.
+doubling, in an order that depends on the window alone: strips of any height give bit by bit the same, but within
+HALO_CELLS above a strong cell of the next strip, of which this one knows nothing yet.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from inspector.records import F32, Levels, WideLimit, Zone
 
+HALO_CELLS = 8  # around a cell above its own limit, whose heat belongs to it
 SHOWN = 0.5  # of a window's limit; what is below takes no part, which spares good web half of the work
 
 
@@ -53,7 +58,8 @@ def levelled(
     Args:
         levels: limits.
         cells: [rows, columns] sigma, to be decided; anything not finite stays as it is.
-        above: [k, columns] sigma, the rows just above them in the same piece of web; k may be 0.
+        above: [k, columns] sigma, the rows just above them in the same piece of web, ``rows_kept`` of them
+            where there are so many; k may be 0.
         px_per_cell: side of a cell.
         left_px: column of the camera at which column 0 begins.
         mm_per_px: of the camera's picture.
@@ -66,8 +72,9 @@ def levelled(
         return cells
     factors = zone_factors(levels.zones, cells.shape[1], px_per_cell, left_px, mm_per_px)
     level = np.where(np.isfinite(cells), cells / factors, cells)
+    seen = _without_strong(np.concatenate([above / factors, level]), levels.limit_sigma)
     reach = min(len(above), levels.rows_above(px_per_cell))
-    seen = np.concatenate([above[len(above) - reach :] / factors, level])
+    seen = seen[len(above) - reach :]
     scratch = scratch or Scratch()
     for wide in levels.wide:
         height, width = wide.along_px // px_per_cell, wide.across_px // px_per_cell
@@ -83,6 +90,21 @@ def levelled(
             level, _spread(_spread(values, height, 0, scratch)[reach - skip :], width, 1, scratch)
         )
     return np.where(np.isfinite(cells), level, cells)
+
+
+def rows_kept(levels: Levels, px_per_cell: int) -> int:
+    """How many rows above a strip its windows and the heat in them depend on."""
+    return levels.rows_above(px_per_cell) + HALO_CELLS if levels.wide else 0
+
+
+def _without_strong(sigma: F32, limit_sigma: float) -> F32:
+    """Take out what cells above their own limit account for, with the heat around them: 0 there, as good web has it."""
+    strong = sigma > limit_sigma
+    if not strong.any():
+        return sigma
+    side = 2 * HALO_CELLS + 1
+    near = cv2.dilate(strong.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    return np.where(near & np.isfinite(sigma), np.float32(0), sigma)
 
 
 def zone_factors(
