@@ -466,7 +466,7 @@ def test_how_many_metres_a_rate_wants() -> None:
     ("every", "asked", "said"),
     [
         (10**9, 1.0, ""),
-        (150, 1.0, "there are more false alarms than asked for already, and a lower limit brings more"),
+        (150, 1.0, "there are more false alarms than asked for already, and a lower limit brings no fewer"),
         (150, 50.0, ""),
         (25, 1.0, "the limit is too low to learn from, calibrate from frames instead"),
     ],

@@ -181,7 +181,7 @@ def _above_words(learnt: Learnt) -> str:
     if heard.share_above > TOLD_SHARE:
         rest = "the limit is too low to learn from, calibrate from frames instead"
     else:
-        rest = "there are more false alarms than asked for already, and a lower limit brings more"
+        rest = "there are more false alarms than asked for already, and a lower limit brings no fewer"
     return (
         f"LOOK: {heard.share_above:.1%} of the web was above the limit, {heard.above_per_100m:.3g} strips in 100 m, at "
         f"{where} m: if that was good web, {rest}"
