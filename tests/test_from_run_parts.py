@@ -202,19 +202,22 @@ ZONED = msgspec.structs.replace(
 
 @settings(deadline=None)
 @given(st.integers(0, 10**6), st.floats(SHOWN * LIMIT, LIMIT))
-def test_what_scored_above_the_new_limit_on_the_old_scale_is_faulty_on_the_new_one(
+def test_what_scored_above_the_new_limit_on_the_old_scale_fails_on_the_new_one(
     seed: int, wanted: float
 ) -> None:
-    """Zones, cells and windows alike: the scores of a run are those that the new limits are held against."""
+    """The highest of zones, cells and windows: what a verdict holds against the limit.
+
+    Cell by cell it isn't so: a cell between both limits fails by itself now, and so counts in no window.
+    """
     random = np.random.default_rng(seed)
-    cells = random.normal(0.3, 1.5, (40, 16)).astype(np.float32)
+    cells = random.normal(0.3, random.uniform(0.5, 1.7), (40, 16)).astype(np.float32)
     cells[5:25, 3:12] += random.uniform(0, 2)
     above = np.zeros((0, 16), np.float32)
     new = lowered(ZONED, wanted)
-    scores = levelled(ZONED.levels, cells, above, 4, 0, 0.2)
-    faulty = levelled(new.levels, cells, above, 4, 0, 0.2) > new.limit_sigma
-    sure = np.abs(scores - new.limit_sigma) > 0.005
-    np.testing.assert_array_equal(faulty[sure], (scores > new.limit_sigma)[sure])
+    score = float(levelled(ZONED.levels, cells, above, 4, 0, 0.2).max())
+    fails = bool(levelled(new.levels, cells, above, 4, 0, 0.2).max() > new.limit_sigma)
+    if abs(score - new.limit_sigma) > 0.005:
+        assert fails == (score > new.limit_sigma)
     assert wanted <= new.limit_sigma <= min(LIMIT, wanted + 1e-4)
 
 

@@ -128,7 +128,7 @@ def find(stretches: list[Stretch], rate: float) -> FoundLimit:
 
 
 def lowered(limits: Limits, wanted_sigma: float) -> Limits:
-    """Move all limits by one factor, so that a score on the present scale counts as faulty above ``wanted_sigma``.
+    """Move all limits by one factor, so that what scored above ``wanted_sigma`` on the present scale fails.
 
     They never rise. With windows they never come down to less than SHOWN of what they were either: lower scores
     of windows are not in a verdict. Returns ``limits`` itself where nothing is to be moved.
