@@ -176,11 +176,12 @@ def windows_table(good: list[Woven], faulty: list[Woven], asked: float) -> list[
                 rate = asked * WIDE_SHARE / blocks_per_100m(WIDTH_PX, MM_PER_PX, *window.block_px)
                 found = find_wide(window, images, CELL, limit, rate).limit
                 wide += [] if found is None else [found]
-        levels = Levels(limit, (), tuple(wide))
+        levels, limited = Levels(limit, (), tuple(wide)), {one.name for one in wide}
+        told = "".join(f" + {one}" if one in limited else f" ({one}: no limit)" for one in names)
         found_by_kind = Counter(fault.kind for piece in faulty for fault in _found(levels, piece))
         alarms = sum(int((block_peaks(_level(levels, one), CELL) > limit).sum()) for one in good)
         lines.append(
-            f"| cells{''.join(f' + {one.name}' for one in wide)} | {found_by_kind.total()} of {kinds.total()} | "
+            f"| cells{told} | {found_by_kind.total()} of {kinds.total()} | "
             + " | ".join(f"{found_by_kind[kind]} of {count}" for kind, count in kinds.items())
             + f" | {alarms} |"
         )

@@ -1,7 +1,6 @@
 """Limits for what is large and faint, each from the good windows of one shape (``judging.levelled``).
 
-The shapes are those that found faults on the loom which cells alone let through, at as many false alarms
-(``tools/limit_trial.py``); smaller and shorter ones found nothing more.
+Which shapes, and what they find at as many false alarms: docs/decisions/0006 and ``tools/limit_trial.py``.
 """
 
 from __future__ import annotations
