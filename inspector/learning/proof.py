@@ -39,7 +39,9 @@ class Proof:
         """What the kept-back web says about false alarms."""
         seen = f"{self.alarms} of {self.tiles} tiles above the limit in {self.metres:.2f} m"
         if self.alarms:
-            return f"{seen}: {self.alarms / self.metres * 100:.0f} per 100 m, if it was good: see the pictures"
+            return (
+                f"{seen}: {self.alarms / self.metres * 100:.0f} per 100 m, if it was good: see the pictures"
+            )
         most = SEEN_NONE / self.metres * 100
         return f"{seen}: fewer than {most:.0f} per 100 m is all that so little can show (95 %)"
 
