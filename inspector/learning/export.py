@@ -1,8 +1,8 @@
 """From trained students to one ONNX graph: uint8 tiles in, score map and tile score out.
 
     tiles ─▶ teachers ─┐
-       ├───▶ students ─┴▶ distances a layer ─▶ cells ─▶ blur ─▶ evened ─▶ sigma a map ─▶ sum ─▶ sigma ─┐
-       └───▶ brightness beyond good web's ───────────────────────────────────────────────────────────┴▶ map, score
+       ├───▶ students ─┴▶ distances a layer ─▶ cells ─▶ blur ─▶ evened ─▶ sigma a map ─▶ one map ─▶ sigma ─┐
+       └───▶ brightness beyond good web's ────────────────────────────────────────────────────────────────┴▶ map, score
 
 Every constant comes from validation tiles of good web and is the same for every tile: a tile's score depends
 on that tile alone. A map's mean and deviation are those of the tile's middle; towards a side the mean moves, and
@@ -151,14 +151,14 @@ def _folds(pixels: Tensor, dimension: int, axis: int, width: int) -> Tensor:
 
 
 class Scoring(nn.Module):
-    """Maps to sigma: each map's own, then their sum's."""
+    """Maps to sigma: each map's own, then that of all together."""
 
     mean: Tensor
     deviation: Tensor
     more_mean: Tensor
     more_deviation: Tensor
-    sum_mean: Tensor
-    sum_deviation: Tensor
+    joint_mean: Tensor
+    joint_deviation: Tensor
 
     def __init__(self, constants: Constants, shape: Shape) -> None:
         super().__init__()
@@ -168,12 +168,12 @@ class Scoring(nn.Module):
         more_deviation = (constants.zone_deviation - constants.deviation.view(-1, 1, 1)).clamp(min=0)
         self.register_buffer("more_mean", _laid_out(more_mean, shape.cells))
         self.register_buffer("more_deviation", _laid_out(more_deviation, shape.cells))
-        self.register_buffer("sum_mean", torch.zeros(()))
-        self.register_buffer("sum_deviation", torch.ones(()))
+        self.register_buffer("joint_mean", torch.zeros(()))
+        self.register_buffer("joint_deviation", torch.ones(()))
 
     def fused(self, maps: Tensor, sides: Tensor) -> Tensor:
-        """Sum of the maps' sigmas, [N, cells, cells]."""
-        return self.sigmas(maps, sides).sum(1)
+        """The maps as one, [N, cells, cells]: see ``joined``."""
+        return joined(self.sigmas(maps, sides))
 
     def sigmas(self, maps: Tensor, sides: Tensor) -> Tensor:
         """Each map in its own deviations above good tiles, [N, L, cells, cells]."""
@@ -190,7 +190,18 @@ class Scoring(nn.Module):
 
     def forward(self, maps: Tensor, sides: Tensor) -> Tensor:
         """Sigma above good tiles, [N, cells, cells]."""
-        return (self.fused(maps, sides) - self.sum_mean) / self.sum_deviation
+        return (self.fused(maps, sides) - self.joint_mean) / self.joint_deviation
+
+
+def joined(sigmas: Tensor) -> Tensor:
+    """Geometric mean over maps of 1 + sigma, less 1, [N, L, c, c] to [N, c, c]; below good web's mean counts as at it.
+
+    A product, as the paper's, but one that no map can bring to nothing. What several maps see a little of counts
+    more than what one map alone sees much of.
+    """
+    mean = (1 + sigmas.clamp(min=0)).log().mean(1)
+    # A runtime's clamp may turn a NaN into 0; a sum never does. It weighs nothing otherwise.
+    return mean.exp() - 1 + 0.0 * sigmas.sum(1)
 
 
 def _laid_out(zone: Tensor, cells: int) -> Tensor:
@@ -249,8 +260,8 @@ def build_graph(
     sides = torch.cat([s for _, s in seen]).clone()
     scoring = Scoring(measure(maps, sides, shape.zone), shape)
     fused = scoring.fused(maps, sides)
-    scoring.sum_mean.copy_(fused.mean())
-    scoring.sum_deviation.copy_(fused.std())
+    scoring.joint_mean.copy_(fused.mean())
+    scoring.joint_deviation.copy_(fused.std())
     light = Light.of([validation, *learnt], shape.margin_px)
     graph = InspectionGraph(disagreement, scoring, light).eval()
     for name, value in graph.state_dict().items():

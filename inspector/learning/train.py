@@ -283,7 +283,7 @@ def _spread(tiles: U8, count: int) -> U8:
 
 
 def _check(tile_px: int, margin_px: int, pair: str, epochs: int | None) -> None:
-    deepest = max(layer.stride for spec in pair_specs(pair) for layer in spec.layers())
+    deepest = max(layer.stride for layer in pair_layers(pair, learning=True))
     step = max(16, deepest)
     if (tile_px + 2 * margin_px) % step:
         raise ConfigError(
