@@ -87,8 +87,9 @@ def test_good_web_scores_the_same_at_a_tiles_border_and_in_its_middle(
     border = np.ones(maps.shape[1:], np.bool_)
     border[8:-8, 8:-8] = False
     assert abs(maps[:, border].mean() - maps[:, ~border].mean()) < 0.35  # sigma
-    # The border is 44 % of the cells; the highest lie there as often as anywhere, within chance of a dozen tiles.
-    assert maps[:, border].max() < 1.4 * maps[:, ~border].max()
+    # The highest one in a thousand; of a dozen tiles the single highest is chance.
+    high = [float(np.quantile(maps[:, where], 0.999)) for where in (border, ~border)]
+    assert high[0] < 1.3 * high[1]
 
 
 def test_neither_batch_nor_neighbours_change_a_score(
