@@ -207,7 +207,7 @@ def random_maps(count: int) -> torch.Tensor:
 def test_a_layer_counts_the_same_whatever_its_scale() -> None:
     maps, sides = random_maps(8), torch.zeros(8, 4)
     larger = maps * torch.tensor([1.0, 4.0]).view(1, 2, 1, 1)
-    one, other = (Scoring(measure(m, sides, 4), SHAPE).fused(m, sides) for m in (maps, larger))
+    one, other = (Scoring.of(m, sides, SHAPE)(m, sides) for m in (maps, larger))
     assert torch.allclose(one, other, atol=1e-4)
 
 
@@ -228,8 +228,7 @@ def test_what_shines_through_a_real_margin_is_taken_off() -> None:
     """A deep layer sees past the margin into zero padding: every tile's border would draw the grid."""
     maps = random_maps(8)
     maps[:, 1, :, -3:] += 4
-    scoring = Scoring(measure(maps, torch.zeros(8, 4), 4), SHAPE)
-    fused = scoring.fused(maps, torch.zeros(8, 4))
+    fused = Scoring.of(maps, torch.zeros(8, 4), SHAPE)(maps, torch.zeros(8, 4))
     assert abs(fused[..., -3:].mean() - fused[..., :-3].mean()) < 0.5
     assert torch.allclose(measure(maps, torch.zeros(8, 4), 4).mean, torch.full((2,), 0.5), atol=0.1)
 
@@ -237,7 +236,7 @@ def test_what_shines_through_a_real_margin_is_taken_off() -> None:
 def test_nan_comes_out_as_nan(made: Made) -> None:
     tiles = tiles_of(cloth(4))[:2]
     # The last weights before the distance; further inside, a runtime's ReLU may swallow it: the next test.
-    for name in ("disagreement.students.heads.0.weight", "scoring.mean"):
+    for name in ("disagreement.students.heads.0.weight", "scoring.each.mean"):
         model = onnx.load_from_string(made.onnx)
         (tensor,) = (t for t in model.graph.initializer if t.name == name)
         values = numpy_helper.to_array(tensor).copy()

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from inspector.learning.augment import relit
 from inspector.learning.distill import LOOK, Course, as_pixels, bf16_is_fast, distill, look
-from inspector.learning.export import EVENED_SHARE, Disagreement, Scoring, Shape, evened, joined, measure
+from inspector.learning.export import EVENED_SHARE, Disagreement, Normal, Shape, evened, joined, measure
 from inspector.learning.images import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
 from inspector.learning.metrics import PixelFigures, auroc
 from inspector.learning.students import build_students
@@ -230,9 +230,14 @@ def fused(row: Row, maps: Maps) -> F32:
         for part in (maps.validation, maps.test)
     )
     shape = Shape(TILE_PX, MARGIN_PX, 1)
-    scoring = Scoring(measure(good, torch.from_numpy(maps.validation_sides), shape.zone), shape)
-    sigmas = scoring.sigmas(test, torch.from_numpy(maps.test_sides))
-    return np.asarray(_joined(sigmas, row.fusion).numpy(), np.float32)
+    sides = [torch.from_numpy(part) for part in (maps.validation_sides, maps.test_sides)]
+    shape = Shape(TILE_PX, MARGIN_PX, 1)
+    for is_first in (True, False):  # each map, then all in one
+        normal = Normal(measure(good, sides[0], shape.zone), shape)
+        good, test = normal(good, sides[0]), normal(test, sides[1])
+        if is_first:
+            good, test = (_joined(part, row.fusion)[:, None] for part in (good, test))
+    return np.asarray(test[:, 0].numpy(), np.float32)
 
 
 def _joined(sigmas: Tensor, fusion: str) -> Tensor:

@@ -150,15 +150,13 @@ def _folds(pixels: Tensor, dimension: int, axis: int, width: int) -> Tensor:
     return 1.0 - (one - other).abs().amax((1, 2, 3)).clamp(max=1.0)
 
 
-class Scoring(nn.Module):
-    """Maps to sigma: each map's own, then that of all together."""
+class Normal(nn.Module):
+    """Maps to sigma, each in its own deviations above good tiles."""
 
     mean: Tensor
     deviation: Tensor
     more_mean: Tensor
     more_deviation: Tensor
-    joint_mean: Tensor
-    joint_deviation: Tensor
 
     def __init__(self, constants: Constants, shape: Shape) -> None:
         super().__init__()
@@ -168,15 +166,9 @@ class Scoring(nn.Module):
         more_deviation = (constants.zone_deviation - constants.deviation.view(-1, 1, 1)).clamp(min=0)
         self.register_buffer("more_mean", _laid_out(more_mean, shape.cells))
         self.register_buffer("more_deviation", _laid_out(more_deviation, shape.cells))
-        self.register_buffer("joint_mean", torch.zeros(()))
-        self.register_buffer("joint_deviation", torch.ones(()))
 
-    def fused(self, maps: Tensor, sides: Tensor) -> Tensor:
-        """The maps as one, [N, cells, cells]: see ``joined``."""
-        return joined(self.sigmas(maps, sides))
-
-    def sigmas(self, maps: Tensor, sides: Tensor) -> Tensor:
-        """Each map in its own deviations above good tiles, [N, L, cells, cells]."""
+    def forward(self, maps: Tensor, sides: Tensor) -> Tensor:
+        """[N, L, cells, cells] and sides [N, 4] to sigma, [N, L, cells, cells]."""
         down, across = _by_axis(self._more(self.more_mean, sides))
         mean = self.mean + down.sum(2) + across.sum(2)
         down, across = _by_axis(self._more(self.more_deviation, sides))
@@ -188,9 +180,27 @@ class Scoring(nn.Module):
         real, mirrored = more[:1], more[1:]
         return real + sides[:, None, :, None] * (mirrored - real)
 
+
+class Scoring(nn.Module):
+    """Maps to sigma: each map's own, then that of all together."""
+
+    def __init__(self, each: Normal, together: Normal) -> None:
+        super().__init__()
+        self.each = each
+        self.together = together
+
+    @classmethod
+    def of(cls, maps: Tensor, sides: Tensor, shape: Shape) -> Scoring:
+        """Take all constants from good tiles' maps [N, L, cells, cells] and their sides [N, 4]."""
+        each = Normal(measure(maps, sides, shape.zone), shape)
+        # Near a side all maps are uncertain at once, which no map's own constants tell.
+        all_in_one = joined(each(maps, sides))[:, None]
+        return cls(each, Normal(measure(all_in_one, sides, shape.zone), shape))
+
     def forward(self, maps: Tensor, sides: Tensor) -> Tensor:
         """Sigma above good tiles, [N, cells, cells]."""
-        return (self.fused(maps, sides) - self.joint_mean) / self.joint_deviation
+        sigma: Tensor = self.together(joined(self.each(maps, sides))[:, None], sides)
+        return sigma[:, 0]
 
 
 def joined(sigmas: Tensor) -> Tensor:
@@ -258,10 +268,7 @@ def build_graph(
         ]
     maps = torch.cat([m for m, _ in seen]).clone()
     sides = torch.cat([s for _, s in seen]).clone()
-    scoring = Scoring(measure(maps, sides, shape.zone), shape)
-    fused = scoring.fused(maps, sides)
-    scoring.joint_mean.copy_(fused.mean())
-    scoring.joint_deviation.copy_(fused.std())
+    scoring = Scoring.of(maps, sides, shape)
     light = Light.of([validation, *learnt], shape.margin_px)
     graph = InspectionGraph(disagreement, scoring, light).eval()
     for name, value in graph.state_dict().items():
