@@ -810,7 +810,7 @@ def test_arguments_that_can_not_be(plant: Path, words: tuple[str, ...], said: st
 def test_a_rate_of_false_alarms_that_can_not_be(plant: Path) -> None:
     sentence = refusal(plant, 2, *CALIBRATE, "--false-alarms-per-100m", "1e6")
     assert sentence.endswith(
-        "1e+06 false alarms per 100 m can't be had: line 1 has 31250 tiles there; give a number below that"
+        "1e+06 false alarms per 100 m can't be had: line 1 has 31250 tiles in 100 m; give a number below that"
     )
 
 

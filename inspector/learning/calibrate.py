@@ -95,9 +95,9 @@ def calibrate(
         data=_shown_path(data, site),
         two_groups="" if groups is None else _two_kinds(groups, web),
     )
-    if pictures is not None:
-        pictures_of(web, found, limits, pictures, backend.info.channels)
     write_atomically(limits_file(site, line_id, recipe), to_toml(limits).encode())
+    if pictures is not None:  # last: a disk too full for pictures takes nobody's limit
+        pictures_of(web, found, limits, pictures, backend.info.channels)
     return limits
 
 
