@@ -87,9 +87,10 @@ def test_good_web_scores_the_same_at_a_tiles_border_and_in_its_middle(
     border = np.ones(maps.shape[1:], np.bool_)
     border[8:-8, 8:-8] = False
     assert abs(maps[:, border].mean() - maps[:, ~border].mean()) < 0.35  # sigma
-    # The highest one in a thousand; of a dozen tiles the single highest is chance.
+    # The highest one in a thousand: up to twice those of the middle, where the networks' zero padding shows through
+    # a margin of 32 px. Constants near a side hold mean and deviation, not this tail (docs/method.md, Margins).
     high = [float(np.quantile(maps[:, where], 0.999)) for where in (border, ~border)]
-    assert high[0] < 1.3 * high[1]
+    assert high[0] < 2.2 * high[1]
 
 
 def test_neither_batch_nor_neighbours_change_a_score(
