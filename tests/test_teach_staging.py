@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from inspector import config
 from inspector.backends.artifact import write_atomically
 from inspector.errors import ArtefactError
 from inspector.learning import staging as rooms
-from inspector.learning.staging import Staging, claimed, deferred_signals, signals_end
+from inspector.learning.staging import Staging, claimed
 from tests.small_recipe import make_site
 
 NEW = b"the new limits"
@@ -162,17 +163,29 @@ def test_frames_that_were_kept_before_are_never_replaced(tmp_path: Path) -> None
     assert said == [f"recorded frames: {new.relative_to(tmp_path)}"]
 
 
-def test_what_is_ignored_stays_ignored_and_the_rest_ends_as_ctrl_c_does() -> None:
-    """A teaching under nohup outlives its terminal."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+SIGNALS = """
+import signal
+from inspector.learning.staging import deferred_signals, signals_end
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with signals_end():
+    signal.raise_signal(signal.SIGHUP)
     try:
-        with signals_end():
-            signal.raise_signal(signal.SIGHUP)
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGTERM)
-            with deferred_signals():
-                signal.raise_signal(signal.SIGTERM)
-                signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.raise_signal(signal.SIGTERM)
+    except KeyboardInterrupt:
+        print("ended")
+    with deferred_signals():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        print("deferred")
+print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+"""
+
+
+def test_what_is_ignored_stays_ignored_and_the_rest_ends_as_ctrl_c_does() -> None:
+    """A teaching under nohup outlives its terminal. In a process of its own: libraries of other tests have handlers too."""
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALS], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["ended", "deferred", "True", "True"]
