@@ -183,7 +183,7 @@ print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, signal.getsignal(signa
 
 
 def test_what_is_ignored_stays_ignored_and_the_rest_ends_as_ctrl_c_does() -> None:
-    """A teaching under nohup outlives its terminal. In a process of its own: libraries of other tests have handlers too."""
+    """A teaching under nohup outlives its terminal. In a process of its own: other libraries handle signals too."""
     done = subprocess.run(
         [sys.executable, "-c", SIGNALS], capture_output=True, text=True, timeout=50, check=False
     )
