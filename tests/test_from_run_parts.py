@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -353,6 +354,7 @@ def hear(
     identity: Identity = IDENTITY,
     wish: Wish | None = None,
     limits: Limits = CLOTH,
+    progress: Callable[[float, float], None] = lambda done, total: None,
 ) -> Heard:
     line = Weaver(make_site(tmp_path), also, identity)
     try:
@@ -361,7 +363,7 @@ def hear(
             "1",
             limits,
             wish or Wish(8.0, 1.0, silence_s=5.0),
-            progress=lambda done, total: None,
+            progress=progress,
             say=lambda text: None,
             warn=lambda text: None,
         )
@@ -420,26 +422,38 @@ def test_a_line_that_is_not_what_the_disk_says(tmp_path: Path, change: dict[str,
     [("engine_sha256", "engine"), ("recipe_rev", "recipe's training"), ("calibration_sha256", "limits")],
 )
 def test_what_changes_meanwhile(tmp_path: Path, key: str, said: str) -> None:
-    seen = iter([0])
+    heard, seen = threading.Event(), iter([0])
 
     def also(publisher: Publisher, number: int) -> None:
-        if number == 2000 and next(seen, None) is not None:
+        if heard.is_set() and next(seen, None) is not None:
             publisher.identify(dataclasses.replace(IDENTITY, **{key: "0"}))  # type: ignore[arg-type]
         weave(good)(publisher, number)
 
-    sentence = refusal(ArtefactError, tmp_path, also, wish=Wish(1000.0, 1.0))
+    sentence = refusal(ArtefactError, tmp_path, also, wish=Wish(1000.0, 1.0), progress=when_some(heard))
     assert f"line 1 changed its {said} after " in sentence
     assert sentence.endswith("of 1000 m of good web; nothing is written, run it again")
 
 
-def test_a_line_that_ends(tmp_path: Path) -> None:
-    def also(publisher: Publisher, number: int) -> None:
-        if number == 2000:
-            publisher.publish_state(State.HALTED)
-        elif number < 2000:
-            weave(good)(publisher, number)
+def when_some(heard: threading.Event) -> Callable[[float, float], None]:
+    """Set it as soon as some web was heard: a line that changes before anyone listens has not changed."""
 
-    sentence = refusal(SilentLine, tmp_path, also, wish=Wish(1000.0, 1.0))
+    def progress(done: float, total: float) -> None:
+        if done > 0:
+            heard.set()
+
+    return progress
+
+
+def test_a_line_that_ends(tmp_path: Path) -> None:
+    heard, halted = threading.Event(), iter([0])
+
+    def also(publisher: Publisher, number: int) -> None:
+        if not heard.is_set():
+            weave(good)(publisher, number)
+        elif next(halted, None) is not None:
+            publisher.publish_state(State.HALTED)
+
+    sentence = refusal(SilentLine, tmp_path, also, wish=Wish(1000.0, 1.0), progress=when_some(heard))
     assert sentence.startswith("line 1 ended (Halted) after ")
 
 
