@@ -17,16 +17,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from inspector import config
 from inspector.backends import golden, open_backend
 from inspector.backends.artifact import load_recipe, sha256_of
 from inspector.cameras.loom import Loom
 from inspector.learning.images import Cut, ImageFile, cut_tiles, read_image
-from inspector.learning.teachers import PAIRS, build_trunk
+from tests.random_weights import write_random_weights
 from tests.small_recipe import PLANT
 
 SIDE = 256
@@ -71,14 +69,7 @@ def weave(folder: Path, seeds: range) -> list[Path]:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Random, for both teachers of the plain pair."""
-    folder = tmp_path_factory.mktemp("weights")
-    files = []
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for spec in PAIRS["plain"]:
-            files.append(folder / f"{spec.network}.safetensors")
-            save_file(build_trunk(spec.network, spec.taps(learning=True)).state_dict(), files[-1])
-    return files
+    return write_random_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,21 @@ Pure: no threads, no I/O, no clocks. What it does not know: pixels, engines, how
 """
 
 from inspector.judging.judge import Judge, lane_edges_mm, stitch
-from inspector.judging.levelled import Scratch, levelled, rows_kept, window_means, zone_factors
+from inspector.judging.levelled import (
+    Scratch,
+    levelled,
+    levelled_alone,
+    rows_kept,
+    window_means,
+    zone_factors,
+)
 
 __all__ = [
     "Judge",
     "Scratch",
     "lane_edges_mm",
     "levelled",
+    "levelled_alone",
     "rows_kept",
     "stitch",
     "window_means",

@@ -92,6 +92,12 @@ def levelled(
     return np.where(np.isfinite(cells), level, cells)
 
 
+def levelled_alone(levels: Levels, cells: F32, px_per_cell: int, left_px: int, mm_per_px: float) -> F32:
+    """``levelled`` for a piece of web of its own, with nothing above it."""
+    nothing = np.zeros((0, cells.shape[1]), np.float32)
+    return levelled(levels, cells, nothing, px_per_cell, left_px, mm_per_px)
+
+
 def rows_kept(levels: Levels, px_per_cell: int) -> int:
     """How many rows above a strip its windows and the heat in them depend on."""
     return levels.rows_above(px_per_cell) + HALO_CELLS if levels.wide else 0

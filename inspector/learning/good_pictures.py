@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from inspector.errors import ArtefactError
-from inspector.learning.pictures import FOUND_RGB, captioned, heat, joined, write_picture
+from inspector.learning.pictures import FOUND_RGB, captioned, heat, in_colour, joined, write_picture
 from inspector.records import F32, U8, Region
 
 AROUND_PX = 384  # shown on each side of the place
@@ -55,7 +55,7 @@ def ask(
     Raises:
         ArtefactError: the disk won't take it.
     """
-    image = np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))
+    image = in_colour(pixels)
     x, y = (round(at) for at in asked.place_px)
     scores = np.zeros(image.shape[:2], np.float32)
     drawn = cells.repeat(px_per_cell, axis=0).repeat(px_per_cell, axis=1)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from inspector.learning.outliers import Standout, standouts
-from inspector.learning.pictures import FOUND_RGB, write_picture
+from inspector.learning.pictures import FOUND_RGB, in_colour, write_picture
 from inspector.learning.record import Recorded
 from inspector.records import U8, Region
 
@@ -46,7 +45,7 @@ def sort_out(frames: Sequence[Recorded]) -> tuple[list[Recorded], list[LeftOut]]
 
 def show(left: LeftOut, pixels: U8, folder: Path) -> Path:
     """Write the frame's picture, outlined, and return where. Raises ArtefactError."""
-    picture = np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))
+    picture = in_colour(pixels)
     x0, y0, x1, y1 = _outline(left, pixels.shape[:2])
     cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), FOUND_RGB, THICK_PX)
     file = folder / left.frame.file.name

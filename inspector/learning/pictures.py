@@ -53,7 +53,7 @@ def draw(
     height, width = pixels.shape[:2]
     shrink = min(1.0, WIDEST_PANEL_PX / width, HIGHEST_PANEL_PX / height)
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    image = _resized(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2), size)
+    image = _resized(in_colour(pixels), size)
     top = 2 * limit_sigma if limit_sigma else TOP_WITHOUT_LIMIT_SIGMA
     hot = heat(np.where(judged, scores, 0), top)
     hot[~judged] //= 3
@@ -102,6 +102,11 @@ def _outlined(image: U8, mask: Mask | None, size: tuple[int, int], colour: tuple
     outlines, _ = cv2.findContours(grown, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(drawn, outlines, -1, colour, 1)
     return drawn
+
+
+def in_colour(pixels: U8) -> U8:
+    """Mono [H, W] or RGB [H, W, 3] as RGB, to draw on: uint8, contiguous; RGB that is so already is not copied."""
+    return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))
 
 
 def captioned(caption: str, panel: U8) -> U8:

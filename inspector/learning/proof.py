@@ -13,7 +13,7 @@ from inspector.backends.artifact import load_manifest, load_recipe
 from inspector.backends.building import rebuild_command
 from inspector.errors import ArtefactError
 from inspector.interfaces import Backend
-from inspector.judging import levelled
+from inspector.judging import levelled_alone
 from inspector.learning.drawn import SIZES_MM, THREAD_MM, TRIES, GoodWeb, Row, try_faults
 from inspector.learning.images import GOOD, ImageFile, Mask
 from inspector.learning.left_out import Box, LeftOut
@@ -116,18 +116,18 @@ def prove(
     for done, frame in enumerate(frames):
         progress(done, len(frames))
         pixels, scored = score_frame(backend, grid, frame)
-        judged = levelled_cells(levels, scored.cells, frame.region.left_px, grid, mm_per_px)
-        above = int((_tile_peaks(judged, scored, grid) > levels.limit_sigma).sum())
+        judged = scored.levelled(levels, grid, mm_per_px)
+        above = int((judged.map_peaks > levels.limit_sigma).sum())
         tiles += len(scored.map_peaks)
         alarms += above
         if above:
-            why = f"kept back, {judged.max():.1f} sigma, above the new limit"
-            alarmed.append(LeftOut(frame, why, _place_px(judged, frame.region, grid)))
+            why = f"kept back, {judged.judged.max():.1f} sigma, above the new limit"
+            alarmed.append(LeftOut(frame, why, _place_px(judged.judged, frame.region, grid)))
         if len(webs) < MOST_DRAWN_ON:
             webs.append(GoodWeb(_web(pixels, frame.region), scored.cells, frame.region.left_px))
 
     def exceeds(cells: F32, left_px: int) -> Mask:
-        return levelled_cells(levels, cells, left_px, grid, mm_per_px) > levels.limit_sigma
+        return levelled_alone(levels, cells, grid.px_per_cell, left_px, mm_per_px) > levels.limit_sigma
 
     rows = try_faults(backend, grid, webs, mm_per_px, exceeds, progress)
     return Proof(len(frames) * frame_m, tiles, alarms, tuple(rows), tuple(alarmed))
@@ -142,21 +142,6 @@ def score_frame(backend: Backend, grid: Grid, frame: Recorded) -> tuple[U8, Scor
 def highest_px(scored: Scored, grid: Grid) -> Box:
     """The frame's highest cell: left, top, right, bottom."""
     return _place_px(scored.cells, scored.region, grid)
-
-
-def levelled_cells(levels: Levels, cells: F32, left_px: int, grid: Grid, mm_per_px: float) -> F32:
-    """Cells [rows, columns] as judging holds them against the limit, of a frame with nothing above it."""
-    above = np.zeros((0, cells.shape[1]), np.float32)
-    return levelled(levels, cells, above, grid.px_per_cell, left_px, mm_per_px)
-
-
-def _tile_peaks(cells: F32, scored: Scored, grid: Grid) -> F32:
-    """The highest cell of every tile, [N]."""
-    side = grid.tile_px // grid.px_per_cell
-    corners = scored.origins_px // grid.px_per_cell
-    return np.array(
-        [cells[row : row + side, column : column + side].max() for row, column in corners], np.float32
-    )
 
 
 def _place_px(cells: F32, region: Region, grid: Grid) -> Box:

@@ -14,7 +14,7 @@ import numpy as np
 
 from inspector.errors import ArtefactError, DataError
 from inspector.interfaces import Backend
-from inspector.judging import levelled, stitch
+from inspector.judging import levelled_alone, stitch
 from inspector.learning.images import Image, ImageFile, read_images
 from inspector.records import F32, I32, U8, Grid, Levels, Region, Stamp, TileBatch
 from inspector.tiling import cut_region
@@ -41,8 +41,7 @@ class Scored:
 
     def levelled(self, levels: Levels, grid: Grid, mm_per_px: float) -> Scored:
         """Return the same as a line's limits see it, the image being a piece of web of its own."""
-        above = np.zeros((0, self.cells.shape[1]), np.float32)
-        judged = levelled(levels, self.cells, above, grid.px_per_cell, self.region.left_px, mm_per_px)
+        judged = levelled_alone(levels, self.cells, grid.px_per_cell, self.region.left_px, mm_per_px)
         side = grid.tile_px // grid.px_per_cell
         corners = self.origins_px // grid.px_per_cell
         peaks = [judged[row : row + side, column : column + side].max() for row, column in corners]

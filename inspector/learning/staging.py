@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from inspector.backends.artifact import write_atomically
+from inspector.backends.artifact import sync_folder, write_atomically
 from inspector.config import Site
 from inspector.errors import ArtefactError
 from inspector.limits import limits_file
@@ -92,12 +92,12 @@ class Staging:
         self._before.mkdir()
         if self.limits_target.exists():
             write_atomically(self._before / "limits.toml", self.limits_target.read_bytes())
-        _sync(self.folder)
+        sync_folder(self.folder)
         if self.target.exists():
             self.target.rename(self._before / self._recipe)
         self.engine_dir.rename(self.target)
         write_atomically(self.limits_target, limits)
-        _sync(self._site.engines)
+        sync_folder(self._site.engines)
         self._before.rename(self.folder / "done")  # from here on nothing is rolled back
 
     def _take_over_strange_files(self) -> None:
@@ -120,7 +120,7 @@ class Staging:
             self.target.rename(self.engine_dir)
         if old_recipe.exists():
             old_recipe.rename(self.target)
-        _sync(self._site.engines)
+        sync_folder(self._site.engines)
         shutil.rmtree(self._before)
         return True
 
@@ -268,11 +268,3 @@ def _is_still(file: Path, lock: IO[str]) -> bool:
         return os.path.samestat(file.stat(), os.fstat(lock.fileno()))
     except OSError:
         return False
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inspector.learning.distill import Progress, Standing
-from inspector.learning.pictures import captioned, heat, joined, write_picture
+from inspector.learning.pictures import captioned, heat, in_colour, joined, write_picture
 from inspector.records import F32, U8
 
 NAME = "not-learnt.png"
@@ -93,9 +93,7 @@ def sheet(tiles: U8, maps: F32, names: Sequence[str], margin_px: int, when: str)
     pairs = []
     for at in worst:
         inner = slice(margin_px, tiles.shape[1] - margin_px)
-        tile = tiles[at, inner, inner]
-        colour = tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, axis=2)
-        seen, wrong = _panel(colour), _panel(heat(maps[at], TIMES))
+        seen, wrong = _panel(in_colour(tiles[at, inner, inner])), _panel(heat(maps[at], TIMES))
         said = f"highest {maps[at].max():.1f}, mean {maps[at].mean():.1f}"
         pairs.append(joined([captioned(names[at], seen), captioned(said, wrong)], axis=1))
     while len(pairs) % ACROSS:
