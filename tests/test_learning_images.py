@@ -122,6 +122,22 @@ def test_tiles_hold_real_neighbours_and_mirror_only_at_the_edges(tmp_path: Path)
     assert np.array_equal(tiles, np.stack(expected))
 
 
+def test_tiles_cut_astray_are_the_webs_own_pixels_at_other_places(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path / "a.png", GREY))
+    how = Cut(32, 8)
+    tiles = cut_tiles(image, how, np.random.default_rng(1))
+    assert np.array_equal(tiles, cut_tiles(image, how, np.random.default_rng(1)))
+    mirrored = np.pad(GREY, ((8, 8), (8, 10)), "reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(mirrored, (48, 48))
+    rows, columns = np.repeat((0, 32, 64), 5), np.tile((0, 32, 64, 96, 100), 3)
+    moved = 0
+    for tile, row, column in zip(tiles, rows, columns, strict=True):
+        places = np.argwhere((windows == tile).all((2, 3)))
+        assert (np.abs(places - (row, column)).max(1) <= 16).any(), "up to half a stride off its place"
+        moved += not (places == (row, column)).all(1).any()
+    assert moved > 10
+
+
 def test_resize_makes_one_tile_of_a_whole_image(tmp_path: Path) -> None:
     image = read_image(saved(tmp_path / "a.png", COLOUR))
     how = Cut(64, 16, resize=64)

@@ -49,13 +49,15 @@ class Training:
     """How students are trained."""
 
     pair: str = "plain"
-    relit: bool = True
+    relit: bool = True  # a second copy of every tile, in other light
+    astray: bool = True  # which is cut off its place
     aids: bool = True  # learn every layer, not only the judged ones
 
 
 TRAININGS = {
     "default": Training(),
-    "not relit": Training(relit=False),
+    "not relit": Training(relit=False, astray=False),
+    "on the grid": Training(astray=False),
     "no aids": Training(aids=False),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
@@ -105,6 +107,7 @@ def rows() -> list[Row]:
         replace(default, name="blur of 6 px more", blur_px=6.0),
         replace(default, name="tile score: mean of the top 1 %", top_share=0.01),
         replace(default, name="students learn no relit copies", training="not relit"),
+        replace(default, name="relit copies cut on the grid", training="on the grid"),
         replace(default, name="students learn judged layers only", training="no aids"),
         Row("reduced: ResNet18 4 8", "reduced", ["R8", "R16"], **published),  # type: ignore[arg-type]
         Row("paper", "paper", ["R8", "R16", "B16", "B32"], **published),  # type: ignore[arg-type]
@@ -162,9 +165,11 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
     """Train on a pack and look at its test images."""
     training, cut = TRAININGS[name], cut_of(pack)
     held = hold_back(read_images(open_data(data / pack).good), cut, seed, data / pack)
-    lesson, depth = held.learnt_tiles, held.learnt[0].channels
+    depth = held.learnt[0].channels
+    lesson = held.learnt_tiles
     if training.relit:
-        lesson = np.concatenate([lesson, relit(lesson, seed)])
+        copies = held.astray_tiles if training.astray else held.learnt_tiles
+        lesson = np.concatenate([lesson, relit(copies, seed)])
     teachers, _ = load_teachers(training.pair, depth, weights, learning=training.aids)
     students = build_students(training.pair, depth, seed, learning=training.aids)
     epochs, ours = default_epochs(training.pair, len(lesson)), training.pair not in AS_PUBLISHED

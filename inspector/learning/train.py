@@ -46,8 +46,9 @@ class Held:
 
     learnt: list[Image]
     validation: list[Image]
-    learnt_tiles: U8  # [N, S, S(, 3)]
-    validation_tiles: U8
+    learnt_tiles: U8  # [N, S, S(, 3)], as the line's grid cuts them
+    astray_tiles: U8  # of the same images, each cut a bit off its place
+    validation_tiles: U8  # both kinds
     learnt_of: I32  # [N] which image of ``learnt`` a tile is of
     validation_of: I32
 
@@ -55,6 +56,12 @@ class Held:
     def names(self) -> list[str]:
         """Of the images learnt from, then of those held back."""
         return [image.file.path.name for image in (*self.learnt, *self.validation)]
+
+    def lesson(self, pair: str, seed: int) -> U8:
+        """Tiles that students of a pair learn from; of our own pair's, the second half off its place in other light."""
+        if pair in AS_PUBLISHED:
+            return self.learnt_tiles
+        return np.concatenate([self.learnt_tiles, relit(self.astray_tiles, seed)])
 
 
 def train(
@@ -120,9 +127,7 @@ def train(
     images = read_images(open_data(data).good, channels)
     refuse_unlike(images, squeezed=resize is not None)
     held = hold_back(images, cut, seed, data)
-    lesson = held.learnt_tiles
-    if pair not in AS_PUBLISHED:
-        lesson = np.concatenate([lesson, relit(lesson, seed)])
+    lesson = held.lesson(pair, seed)
     depth = held.learnt[0].channels
     teachers, hashes = load_teachers(pair, depth, weights, learning=True)
     epochs = epochs or default_epochs(pair, len(lesson))
@@ -252,21 +257,32 @@ def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
     order = [distinct[at] for at in rng.permutation(len(distinct))]
     aside = max(1, round(VALIDATION_SHARE * len(order)))
     validation, learnt = order[:aside], order[aside:]
-    tiles, owners = [], []
-    for part, most in ((learnt, MOST_TILES), (validation, MOST_VALIDATION)):
-        cuts = [cut_tiles(image, cut) for image in part]
-        of = np.repeat(np.arange(len(part), dtype=np.int32), [len(one) for one in cuts])
-        kept = _thinned(len(of), most, rng)
-        tiles.append(np.concatenate(cuts)[kept])
-        owners.append(of[kept])
-    for part, found in zip((learnt, validation), tiles, strict=True):
-        fewest = FEWEST_TILES if part is learnt else 1
+    on_grid, astray = ([cut_tiles(image, cut, how) for image in learnt] for how in (None, rng))
+    kept, learnt_of = _chosen(on_grid, MOST_TILES, rng)
+    learnt_tiles, astray_tiles = (np.concatenate(cuts)[kept] for cuts in (on_grid, astray))
+    both = [_both_ways(image, cut, rng) for image in validation]
+    kept, validation_of = _chosen(both, MOST_VALIDATION, rng)
+    validation_tiles = np.concatenate(both)[kept]
+    for part, found, fewest in ((learnt, learnt_tiles, FEWEST_TILES), (validation, validation_tiles, 1)):
         if len(found) < fewest:
             raise DataError(
                 f"{data}: only {len(found)} tiles of {cut.tile_px} px in {len(part)} images; take more images, "
                 "smaller tiles, or --region whole if background was looked for in vain"
             )
-    return Held(learnt, validation, tiles[0], tiles[1], owners[0], owners[1])
+    return Held(learnt, validation, learnt_tiles, astray_tiles, validation_tiles, learnt_of, validation_of)
+
+
+def _both_ways(image: Image, cut: Cut, rng: np.random.Generator) -> U8:
+    """Tiles on the grid, then off it; an image of a single tile has nowhere else to cut one."""
+    on_grid = cut_tiles(image, cut)
+    return on_grid if len(on_grid) < 2 else np.concatenate([on_grid, cut_tiles(image, cut, rng)])
+
+
+def _chosen(cuts: Sequence[U8], most: int, rng: np.random.Generator) -> tuple[I32, I32]:
+    """Which of all tiles stay, and the image that each of these is of."""
+    of = np.repeat(np.arange(len(cuts), dtype=np.int32), [len(one) for one in cuts])
+    kept = _thinned(len(of), most, rng)
+    return kept, of[kept]
 
 
 def _thinned(tiles: int, most: int, rng: np.random.Generator) -> I32:

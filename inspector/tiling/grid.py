@@ -117,6 +117,20 @@ def cut_region(grid: Grid, pixels: U8, region: Region) -> tuple[U8, I32]:
     return cut(grid, pad(grid, web, top=True, bottom=True), tops, lefts), origins(tops, lefts)
 
 
+def cut_astray(grid: Grid, pixels: U8, region: Region, rng: np.random.Generator) -> U8:
+    """Cut a region as ``cut_region`` does, but each tile up to half a stride off its place, within the region.
+
+    Returns:
+        As many tiles, in the same order; where the region is one tile high or wide, they don't move that way.
+    """
+    tops, lefts = starts(grid, region.height_px), starts(grid, region.width_px)
+    web = pixels[region.top_px : region.bottom_px, region.left_px : region.right_px]
+    padded, reach = pad(grid, web, top=True, bottom=True), grid.stride_px // 2
+    places = origins(tops, lefts)
+    moved = np.clip(places + rng.integers(-reach, reach + 1, places.shape), 0, (tops[-1], lefts[-1]))
+    return np.concatenate([cut(grid, padded, [int(top)], [int(left)]) for top, left in moved])
+
+
 def least_rows(grid: Grid) -> int:
     """Rows a seamless frame must have, so that every frame decides some web and none waits for two frames."""
     return grid.tile_px + grid.margin_px
