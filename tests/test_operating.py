@@ -13,7 +13,6 @@ from inspector.backends import open_backend
 from inspector.errors import ArtefactError, ConfigError
 from inspector.learning.calibrate import calibrate
 from inspector.learning.faults import Fault, faults_of
-from inspector.learning.metrics import F64
 from inspector.learning.operating import (
     Confusion,
     KindEscapes,
@@ -25,6 +24,7 @@ from inspector.learning.operating import (
     operating_points,
     web_of,
 )
+from inspector.records import F64
 from tests.small_recipe import make_recipe, make_site, weave
 from tests.test_metrics import regions
 

@@ -28,11 +28,11 @@ from inspector.cameras.truth import Fault
 from inspector.config import Line
 from inspector.interfaces import Backend
 from inspector.judging import levelled, stitch
-from inspector.learning.blocks import F64, block_peaks, blocks_per_100m
+from inspector.learning.blocks import block_peaks, blocks_per_100m
 from inspector.learning.good_web import WIDE_SHARE
 from inspector.learning.tail import find_limit
 from inspector.learning.wide import WINDOWS, find_wide
-from inspector.records import F32, Frame, Grid, Levels, Stamp, WideLimit
+from inspector.records import F32, F64, Frame, Grid, Levels, Stamp, WideLimit
 from inspector.tiling import Tiler, grid_for
 from inspector.tiling.region import fixed_columns
 

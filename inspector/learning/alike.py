@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from inspector.errors import DataError
 from inspector.learning.images import Image
-from inspector.learning.metrics import F64
-from inspector.records import U8
+from inspector.records import F64, U8
 
 SPREADS = 6.5  # robust standard deviations (1.4826 MAD) from the median that good images are given
 FEW = 10.0  # a spread that so few images show is known by half: it is given twice the room

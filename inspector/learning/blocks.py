@@ -8,14 +8,11 @@ Alarms are counted as blocks above the limit: a fault that lies in two counts tw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from inspector.records import F32
-
-F64: TypeAlias = npt.NDArray[np.float64]
+from inspector.records import F32, F64
 
 BLOCK_PX = 64
 

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inspector.learning.images import Mask
-from inspector.learning.metrics import F64, ImageCounts, aupro_of_counts, auroc_of_counts
+from inspector.learning.metrics import ImageCounts, aupro_of_counts, auroc_of_counts
+from inspector.records import F64
 
 Interval: TypeAlias = tuple[float, float]  # low, high
 

@@ -11,16 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from inspector.bus.wire import VerdictHeader
 from inspector.errors import ConfigError
-from inspector.records import Outcome
-
-F64: TypeAlias = npt.NDArray[np.float64]
+from inspector.records import F64, Outcome
 
 
 class _Kind(Enum):

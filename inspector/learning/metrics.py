@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inspector.learning.images import Mask
-from inspector.records import F32
+from inspector.records import F32, F64
 
-F64: TypeAlias = npt.NDArray[np.float64]
 Counts: TypeAlias = npt.NDArray[Any]  # real numbers [levels], by rising score
 
 BINS = 1 << 18

@@ -23,8 +23,8 @@ from inspector.config import Line, Site
 from inspector.interfaces import EngineInfo
 from inspector.learning.faults import Fault
 from inspector.learning.images import GOOD, Mask
-from inspector.learning.metrics import F64
 from inspector.limits import Limits, load_limits
+from inspector.records import F64
 from inspector.tiling import grid_for, plan_for
 
 SIZE_EDGES_PX = (4, 8, 16, 32, 64)

@@ -15,11 +15,8 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from inspector.records import F32, U8, Region
-
-F64: TypeAlias = npt.NDArray[np.float64]
+from inspector.records import F32, F64, U8, Region
 
 BLOCK_PX = 16
 CLIPPED_LOW, CLIPPED_HIGH = 1, 254  # greys at and beyond which a pixel tells nothing

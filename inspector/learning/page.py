@@ -13,12 +13,13 @@ from inspector.backends.artifact import write_atomically
 from inspector.learning import gallery, plots
 from inspector.learning.collect import Curves
 from inspector.learning.images import GOOD
-from inspector.learning.metrics import AUPRO_FPR, F64
+from inspector.learning.metrics import AUPRO_FPR
 from inspector.learning.operating import Peaks
 from inspector.learning.pictures import Shown
 from inspector.learning.plots import BESIDE_COLOUR, FAULTY_COLOUR, GOOD_COLOUR, OTHER_COLOUR, Group, Series
 from inspector.learning.report import Evaluation
 from inspector.learning.tables import by_kind, by_size, points, provenance, summary
+from inspector.records import F64
 
 STYLE = """
 :root { color-scheme: light }

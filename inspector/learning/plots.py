@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from inspector.learning.metrics import F64, Curve
+from inspector.learning.metrics import Curve
+from inspector.records import F64
 
 # Blue and orange stay apart for colour-blind eyes and on a grey printer.
 GOOD_COLOUR, BESIDE_COLOUR, FAULTY_COLOUR, OTHER_COLOUR = "#2b7a9b", "#8a9ba8", "#e07b2a", "#5b4b8a"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inspector.learning.blocks import F64
+from inspector.records import F64
 
 LEAST_IMAGES = 8
 LEAST_GROUP, LEAST_SHARE = 3, 0.1  # fewer images are outliers, not a kind of web

@@ -15,8 +15,7 @@ from inspector.interfaces import Backend
 from inspector.learning.left_out import LeftOut
 from inspector.learning.proof import highest_px, score_frame
 from inspector.learning.record import Recorded
-from inspector.learning.tail import F64
-from inspector.records import Grid
+from inspector.records import F64, Grid
 
 MOST_SHOWN = 4
 

@@ -15,8 +15,7 @@ import torch
 
 from inspector.learning.distill import LOOK, Progress
 from inspector.learning.export import InspectionGraph
-from inspector.learning.metrics import F64
-from inspector.records import I32, U8
+from inspector.records import F64, I32, U8
 
 # Of 149 good images of two real packs three lie farther, two of them with a speck or a streak to be seen.
 SPREADS = 5.5  # robust standard deviations (1.4826 MAD) above the median

@@ -30,12 +30,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-F64: TypeAlias = npt.NDArray[np.float64]
+from inspector.records import F64
 
 TAIL_SHARE = 0.1  # of the tiles lie above u
 LEAST_EXCEEDANCES = 15

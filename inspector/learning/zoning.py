@@ -17,8 +17,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from inspector.learning.blocks import F64, block_columns, block_peaks
-from inspector.records import F32, Zone
+from inspector.learning.blocks import block_columns, block_peaks
+from inspector.records import F32, F64, Zone
 
 LEAST_IMAGES = 3  # two have hardly a variance
 LEAST_PEAK = 0.1  # sigma; below that a ratio says nothing
