@@ -19,9 +19,8 @@ from inspector.config import Site
 from inspector.learning import plots
 from inspector.learning.evaluate import evaluate
 from inspector.learning.gallery import sections
-from inspector.learning.metrics import Curve
 from inspector.learning.operating import Peaks, line_under_test
-from inspector.learning.pictures import Shown, picture_name
+from inspector.learning.panels import Shown, picture_name
 from inspector.learning.plots import Group, Series
 from inspector.learning.report import Evaluation
 from tests.flat_tree import make_flat_tree, set_limit, write
@@ -301,7 +300,7 @@ def test_a_curve_keeps_its_corners() -> None:
     """A hundred thousand points drawn as a few hundred: steps stay steps."""
     x = np.repeat([0.0, 0.5, 1.0], [1, 60_000, 40_001])
     y = np.concatenate([[0.0], np.linspace(0, 0.8, 60_000), np.linspace(0.8, 1, 40_001)])
-    svg = plots.curves([Series("ROC", Curve(x, y), "#111111")], "x", "y", 1.0, (0.5, 0.8), "a curve")
+    svg = plots.curves([Series("ROC", x, y, "#111111")], "x", "y", 1.0, (0.5, 0.8), "a curve")
     (points,) = re.findall(r'<polyline points="([^"]+)"', svg)
     drawn = [tuple(map(float, point.split(","))) for point in points.split()]
     assert len(drawn) < 1000

@@ -25,7 +25,8 @@ from inspector.learning.collect import Collected
 from inspector.learning.images import GOOD, SUFFIXES, Cut, DataFolder, ImageFile, open_data
 from inspector.learning.operating import LineUnderTest, Peaks, Web, at_limit, operating_points, web_of
 from inspector.learning.page import Report, write_page
-from inspector.learning.pictures import Shown, draw, picture_name, write_picture
+from inspector.learning.panels import Shown, draw, picture_name
+from inspector.learning.pictures import write_picture
 from inspector.learning.report import Evaluation, FaultScore
 from inspector.learning.scoring import warm_up
 from inspector.learning.seeing import Look, Seen, above_on_canvas, on_canvas

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from inspector.learning.images import GOOD
 from inspector.learning.operating import Peaks
-from inspector.learning.pictures import Shown
+from inspector.learning.panels import Shown
 
 MOST_FOUND, MOST_ESCAPES, MOST_GOOD = 6, 12, 6
 

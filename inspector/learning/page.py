@@ -15,7 +15,7 @@ from inspector.learning.collect import Curves
 from inspector.learning.images import GOOD
 from inspector.learning.metrics import AUPRO_FPR
 from inspector.learning.operating import Peaks
-from inspector.learning.pictures import Shown
+from inspector.learning.panels import Shown
 from inspector.learning.plots import BESIDE_COLOUR, FAULTY_COLOUR, GOOD_COLOUR, OTHER_COLOUR, Group, Series
 from inspector.learning.report import Evaluation
 from inspector.learning.tables import by_kind, by_size, points, provenance, summary
@@ -163,7 +163,7 @@ def _curves(report: Report) -> str:
         good = at.false_positives + at.true_negatives
         mark = (at.false_positives / good, e.at_limit.image.recall) if good else None
     rocs = [
-        Series(f"{name} {area:.4f}", curve, colour)
+        Series(f"{name} {area:.4f}", curve.x, curve.y, colour)
         for name, curve, area, colour in (
             ("images, AUROC", drawn.image_roc, e.image_auroc, FAULTY_COLOUR),
             ("pixels, AUROC", drawn.pixel_roc, e.pixel_auroc, GOOD_COLOUR),
@@ -178,7 +178,7 @@ def _curves(report: Report) -> str:
             )
         )
     if drawn.pro is not None and e.aupro is not None:
-        series = [Series(f"AUPRO {e.aupro:.4f}", drawn.pro, OTHER_COLOUR)]
+        series = [Series(f"AUPRO {e.aupro:.4f}", drawn.pro.x, drawn.pro.y, OTHER_COLOUR)]
         figures.append(
             plots.curves(
                 series,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from inspector.learning.metrics import Curve
 from inspector.records import F64
 
 # Blue and orange stay apart for colour-blind eyes and on a grey printer.
@@ -40,7 +39,8 @@ class Series:
     """One curve of a plot."""
 
     name: str
-    curve: Curve
+    x: F64  # [K], rising
+    y: F64  # [K]
     colour: str
 
 
@@ -145,7 +145,7 @@ def curves(
         parts.append(_text(frame.left - 6, frame.y(tick) + 4, f"{tick:g}", "end"))
     parts.append(_line(frame.x(0), frame.y(0), frame.x(x_to), frame.y(x_to), COIN_COLOUR, 1, "4 4"))
     for place, one in enumerate(series):
-        x, y = _thinned(one.curve, x_to)
+        x, y = _thinned(one, x_to)
         points = " ".join(f"{frame.x(a):.1f},{frame.y(b):.1f}" for a, b in zip(x, y, strict=True))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{one.colour}" stroke-width="2"/>')
         at = frame.bottom - 14 - 16 * (len(series) - 1 - place)
@@ -251,11 +251,11 @@ def _bars(
     return bars
 
 
-def _thinned(curve: Curve, x_to: float) -> tuple[F64, F64]:
+def _thinned(one: Series, x_to: float) -> tuple[F64, F64]:
     """The curve up to ``x_to`` with at most MOST_POINTS points, evenly along its length."""
-    inside = curve.x <= x_to
-    x = np.append(curve.x[inside], x_to)
-    y = np.append(curve.y[inside], np.interp(x_to, curve.x, curve.y))
+    inside = one.x <= x_to
+    x = np.append(one.x[inside], x_to)
+    y = np.append(one.y[inside], np.interp(x_to, one.x, one.y))
     along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) / x_to + np.abs(np.diff(y)))])
     places = np.searchsorted(along, np.linspace(0, along[-1], MOST_POINTS))
     # Corners lie at the end of a level stretch; without the point before it a step would become a slope.
