@@ -464,8 +464,8 @@ def teach(
       inspector teach --line 3 --recipe denim
       inspector teach --line 3 --recipe denim --metres 50 --overwrite
     """
-    from inspector.learning.teach import Asked
-    from inspector.learning.teach import teach as teach_line
+    from inspector.teaching.teach import Asked
+    from inspector.teaching.teach import teach as teach_line
     from inspector.view import Steps
 
     asked = Asked(
@@ -529,7 +529,7 @@ def calibrate(
       inspector calibrate more-good-frames/ --recipe denim --line 3 --false-alarms-per-hour 2
       inspector calibrate --from-run --line 3 --metres 200
     """
-    from inspector.learning import calibrate as calibration
+    from inspector.calibrating import calibrate as calibration
     from inspector.limits import pictures_folder
     from inspector.view import progress_bar
 
@@ -575,8 +575,8 @@ def _calibrate_from_run(
     per_100m: float | None,
     per_hour: float | None,
 ) -> None:
-    from inspector.learning import from_run
-    from inspector.learning.calibrate import target_of
+    from inspector.calibrating import from_run
+    from inspector.calibrating.calibrate import target_of
     from inspector.view import progress_bar
 
     site = _site(config_file)
@@ -670,8 +670,8 @@ def evaluate(
       inspector evaluate data/denim --recipe denim --line 3 --json denim.json --pictures out/denim
       inspector evaluate data/grid --recipe grid --resize 256
     """
-    from inspector.learning.evaluate import evaluate as measure
-    from inspector.learning.operating import line_under_test
+    from inspector.evaluating.evaluate import evaluate as measure
+    from inspector.evaluating.operating import line_under_test
     from inspector.view import progress_bar
 
     if json_file:

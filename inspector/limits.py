@@ -50,7 +50,7 @@ class WideProvenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class RunProvenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the good metres of a running line moved all limits by one factor (``inspector.learning.from_run``)."""
+    """How the good metres of a running line moved all limits by one factor (``inspector.calibrating.from_run``)."""
 
     date_utc: str  # ISO 8601
     inspector: str  # version
@@ -86,7 +86,7 @@ class RunProvenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where a limit comes from. The tail's symbols are those of ``inspector.learning.tail``."""
+    """Where a limit comes from. The tail's symbols are those of ``inspector.calibrating.tail``."""
 
     date_utc: str  # ISO 8601
     inspector: str  # version

@@ -19,8 +19,8 @@ import cv2
 import msgspec
 import numpy as np
 
+from inspector.calibrating.calibrate import calibrate
 from inspector.config import Site
-from inspector.learning.calibrate import calibrate
 from inspector.limits import Limits, limits_file, to_toml
 from tests.small_recipe import weave
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.learning import bootstrap
-from inspector.learning.bootstrap import auroc_ci95, pixel_ci95
-from inspector.learning.metrics import PixelFigures, auroc
+from inspector.evaluating import bootstrap
+from inspector.evaluating.bootstrap import auroc_ci95, pixel_ci95
+from inspector.evaluating.metrics import PixelFigures, auroc
 
 
 def singly(values: np.ndarray) -> list[np.ndarray]:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from inspector.calibrating.calibrate import calibrate, summary
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
-from inspector.learning.calibrate import calibrate, summary
 from inspector.limits import limits_file, load_limits
 from tests.small_recipe import make_recipe, make_site, weave
 

@@ -24,9 +24,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from inspector.calibrating.calibrate import calibrate
 from inspector.cli import INTERRUPTED, main
 from inspector.errors import InspectorError
-from inspector.learning.calibrate import calibrate
 from tests.conftest import ROOT
 from tests.small_recipe import make_recipe, make_site, weave
 from tests.talking_line import PATIENCE_S, Listener, ask

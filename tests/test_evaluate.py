@@ -12,7 +12,7 @@ import pytest
 
 from inspector.config import Site
 from inspector.errors import ArtefactError, DataError
-from inspector.learning.evaluate import Evaluation, evaluate
+from inspector.evaluating.evaluate import Evaluation, evaluate
 from tests.small_recipe import make_recipe, make_site, weave
 
 HEIGHT, WIDTH = 128, 256
@@ -274,5 +274,6 @@ def test_evaluation_loads_no_torch(tree: Path, recipe: Path) -> None:
     import subprocess
     import sys
 
-    code = "import sys, inspector.learning.evaluate, inspector.learning.calibrate; sys.exit('torch' in sys.modules)"
+    modules = "inspector.evaluating.evaluate, inspector.calibrating.calibrate, inspector.calibrating.from_run"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

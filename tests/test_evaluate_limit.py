@@ -16,9 +16,9 @@ from inspector.backends.artifact import load_recipe, write_recipe
 from inspector.cli import main
 from inspector.config import Site
 from inspector.errors import ConfigError, DataError
-from inspector.learning.evaluate import evaluate
-from inspector.learning.operating import Confusion, KindEscapes, line_under_test
-from inspector.learning.report import Evaluation
+from inspector.evaluating.evaluate import evaluate
+from inspector.evaluating.operating import Confusion, KindEscapes, line_under_test
+from inspector.evaluating.report import Evaluation
 from inspector.limits import limits_file, to_toml
 from inspector.records import WideLimit, Zone
 from tests.flat_tree import BY_HAND, HEIGHT, WIDTH, make_flat_tree, set_limit, write

@@ -22,11 +22,11 @@ import pytest
 from click.testing import CliRunner
 
 from inspector import config
+from inspector.calibrating.calibrate import calibrate
+from inspector.calibrating.tail import find_limit
 from inspector.cameras.loom import Loom
 from inspector.cli import INTERRUPTED, main
 from inspector.config import Site
-from inspector.learning.calibrate import calibrate
-from inspector.learning.tail import find_limit
 from inspector.limits import Limits, digest, limits_file, load_limits, to_toml
 from tests.small_recipe import make_recipe
 from tests.talking_line import PATIENCE_S, Listener, ask
@@ -306,7 +306,7 @@ def test_limits_that_a_hand_moves_meanwhile_stay_as_they_are(
     plant: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the first word and the last somebody else has set the limits."""
-    from inspector.learning import from_run
+    from inspector.calibrating import from_run
 
     real = from_run.find
 

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from inspector.bus.publisher import Identity, Publisher
 from inspector.bus.wire import State, VerdictHeader
+from inspector.calibrating.from_run import Learnt, find, lowered, summary
+from inspector.calibrating.good_metres import GoodMetres, Stretch
+from inspector.calibrating.run_ear import Heard, Wish, listen, refuse_short
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError, InspectorError, SilentLine
 from inspector.judging import levelled
 from inspector.judging.levelled import SHOWN
-from inspector.learning.from_run import Learnt, find, lowered, summary
-from inspector.learning.good_metres import GoodMetres, Stretch
-from inspector.learning.run_ear import Heard, Wish, listen, refuse_short
 from inspector.limits import Limits, RunProvenance, digest
 from inspector.records import Outcome, Reason, WideLimit, Zone
 from tests.talking_line import TalkingLine, make_site, site_of, verdict

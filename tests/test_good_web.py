@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inspector.calibrating.blocks import block_peaks, blocks_per_100m
+from inspector.calibrating.good_web import GoodMap, find_levels
+from inspector.calibrating.populations import two_groups
+from inspector.calibrating.wide import WINDOWS, find_wide, fitting
+from inspector.calibrating.zoning import find_zones
 from inspector.judging import levelled, window_means
-from inspector.learning.blocks import block_peaks, blocks_per_100m
-from inspector.learning.good_web import GoodMap, find_levels
-from inspector.learning.populations import two_groups
-from inspector.learning.wide import WINDOWS, find_wide, fitting
-from inspector.learning.zoning import find_zones
 from inspector.records import Grid, Levels
 
 MM_PER_PX, CELL = 0.2, 4

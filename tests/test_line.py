@@ -23,10 +23,10 @@ import pytest
 from inspector import config
 from inspector.bus.publisher import Publisher
 from inspector.bus.wire import State
+from inspector.calibrating.calibrate import calibrate
 from inspector.config import Site
 from inspector.errors import CameraError, InspectorError, LineFault
 from inspector.interfaces import Backend, EngineInfo
-from inspector.learning.calibrate import calibrate
 from inspector.line import Corridor, Ending, open_parts
 from inspector.records import ScoreMap, TileBatch
 from inspector.tally import Snapshot

@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from inspector.bus.publisher import Publisher
-from inspector.learning.calibrate import calibrate
+from inspector.calibrating.calibrate import calibrate
 from inspector.line import Corridor, Ending, open_parts
 from inspector.records import Frame
 from tests.small_recipe import make_recipe, make_site, weave

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inspector.learning.metrics import BINS, PixelFigures, auroc
+from inspector.evaluating.metrics import BINS, PixelFigures, auroc
 
 
 def slow_auroc(scores: np.ndarray, faulty: np.ndarray) -> float:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from inspector.backends import open_backend
+from inspector.calibrating.calibrate import calibrate
 from inspector.errors import ArtefactError, ConfigError
-from inspector.learning.calibrate import calibrate
-from inspector.learning.faults import Fault, faults_of
-from inspector.learning.operating import (
+from inspector.evaluating.faults import Fault, faults_of
+from inspector.evaluating.operating import (
     Confusion,
     KindEscapes,
     Peaks,

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from inspector.config import Site
-from inspector.learning import plots
-from inspector.learning.evaluate import evaluate
-from inspector.learning.gallery import sections
-from inspector.learning.operating import Peaks, line_under_test
-from inspector.learning.panels import Shown, picture_name
-from inspector.learning.plots import Group, Series
-from inspector.learning.report import Evaluation
+from inspector.evaluating.evaluate import evaluate
+from inspector.evaluating.gallery import sections
+from inspector.evaluating.operating import Peaks, line_under_test
+from inspector.evaluating.panels import Shown, picture_name
+from inspector.evaluating.report import Evaluation
+from inspector.images import plots
+from inspector.images.plots import Group, Series
 from tests.flat_tree import make_flat_tree, set_limit, write
 from tests.small_recipe import make_recipe, make_site, weave
 
@@ -317,8 +317,8 @@ def test_bars_show_shares() -> None:
 
 
 def test_warnings_stand_on_top(site: Site, tmp_path: Path) -> None:
-    from inspector.learning.collect import Curves
-    from inspector.learning.page import Report, page
+    from inspector.evaluating.collect import Curves
+    from inspector.evaluating.page import Report, page
 
     result = evaluate(
         make_flat_tree(tmp_path / "tree"), site.engines / "stripes", backend="onnxruntime", overlap_px=0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from inspector.learning.tail import HIGHEST_SHAPE, LOWEST_SHAPE, find_limit, fit_tail
+from inspector.calibrating.tail import HIGHEST_SHAPE, LOWEST_SHAPE, find_limit, fit_tail
 
 RATE = 1e-4
 

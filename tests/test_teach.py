@@ -62,7 +62,7 @@ main(prog_name="inspector")
 """
 BEFORE_THE_SWAP = """
 import signal
-from inspector.learning.staging import Staging
+from inspector.teaching.staging import Staging
 def wait(staging, limits):
     print("about to put it in place", flush=True)
     signal.pause()

@@ -14,13 +14,6 @@ from inspector import config
 from inspector.cameras.loom import Loom
 from inspector.errors import ArtefactError, CameraError, ConfigError
 from inspector.interfaces import CameraInfo, EngineInfo
-from inspector.learning import drawn, record
-from inspector.learning.drawn import KINDS, SIZES_MM, TRIES, GoodWeb, draw, try_faults
-from inspector.learning.outliers import Look, look_at, standouts
-from inspector.learning.record import Recording, Wanted
-from inspector.learning.second_look import far_above
-from inspector.learning.shares import Needs, needs_of, share_out
-from inspector.learning.teachable import refuse_little_room
 from inspector.records import (
     Acquired,
     EndOfWeb,
@@ -33,6 +26,13 @@ from inspector.records import (
     Stamp,
     TileBatch,
 )
+from inspector.teaching import drawn, record
+from inspector.teaching.drawn import KINDS, SIZES_MM, TRIES, GoodWeb, draw, try_faults
+from inspector.teaching.outliers import Look, look_at, standouts
+from inspector.teaching.record import Recording, Wanted
+from inspector.teaching.second_look import far_above
+from inspector.teaching.shares import Needs, needs_of, share_out
+from inspector.teaching.teachable import refuse_little_room
 from tests.small_recipe import PLANT, weave
 
 HEIGHT, WIDTH = 64, 96

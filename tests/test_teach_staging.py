@@ -13,8 +13,8 @@ import pytest
 from inspector import config
 from inspector.backends.artifact import write_atomically
 from inspector.errors import ArtefactError
-from inspector.learning import staging as rooms
-from inspector.learning.staging import Staging, claimed
+from inspector.teaching import staging as rooms
+from inspector.teaching.staging import Staging, claimed
 from tests.small_recipe import make_site
 
 NEW = b"the new limits"
@@ -165,7 +165,7 @@ def test_frames_that_were_kept_before_are_never_replaced(tmp_path: Path) -> None
 
 SIGNALS = """
 import signal
-from inspector.learning.staging import deferred_signals, signals_end
+from inspector.teaching.staging import deferred_signals, signals_end
 
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with signals_end():

@@ -23,7 +23,7 @@ from inspector import config
 from inspector.backends import golden, open_backend
 from inspector.backends.artifact import load_recipe, sha256_of
 from inspector.cameras.loom import Loom
-from inspector.learning.images import ImageFile, read_image
+from inspector.images.reading import ImageFile, read_image
 from tests.random_weights import write_random_weights
 from tests.small_recipe import PLANT
 

@@ -26,11 +26,11 @@ from packs import PACKS
 from real_cloth import outside_repository
 from torch import Tensor
 
+from inspector.evaluating.metrics import PixelFigures, auroc
+from inspector.images.reading import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
 from inspector.learning.augment import relit
 from inspector.learning.distill import LOOK, Course, as_pixels, bf16_is_fast, distill, look
 from inspector.learning.export import EVENED_SHARE, Disagreement, Normal, Shape, evened, joined, measure
-from inspector.learning.images import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
-from inspector.learning.metrics import PixelFigures, auroc
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers
 from inspector.learning.train import default_epochs, hold_back, patience_for

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from inspector.calibrating.wide import WINDOWS
 from inspector.judging import Scratch, levelled
-from inspector.learning.wide import WINDOWS
 from inspector.records import Levels, WideLimit, Zone
 
 ROWS, COLUMNS, PX_PER_CELL, MM_PER_PX = 128, 512, 4, 0.2

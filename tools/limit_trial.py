@@ -23,15 +23,15 @@ import numpy as np
 
 from inspector import config
 from inspector.backends import open_backend
+from inspector.calibrating.blocks import block_peaks, blocks_per_100m
+from inspector.calibrating.good_web import WIDE_SHARE
+from inspector.calibrating.tail import find_limit
+from inspector.calibrating.wide import WINDOWS, find_wide
 from inspector.cameras.loom import Loom
 from inspector.cameras.truth import Fault
 from inspector.config import Line
 from inspector.interfaces import Backend
 from inspector.judging import levelled, stitch
-from inspector.learning.blocks import block_peaks, blocks_per_100m
-from inspector.learning.good_web import WIDE_SHARE
-from inspector.learning.tail import find_limit
-from inspector.learning.wide import WINDOWS, find_wide
 from inspector.records import F32, F64, Frame, Grid, Levels, Stamp, WideLimit
 from inspector.tiling import Tiler, grid_for
 from inspector.tiling.region import fixed_columns

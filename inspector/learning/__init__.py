@@ -1,1 +1,1 @@
-"""Offline: images, teachers, students, distillation, export, limits, evaluation; the only user of torch."""
+"""Offline: a recipe from good images (``train``): teachers, students, distillation, export. The only user of torch."""

@@ -4,7 +4,7 @@ Students would learn it as one more look of good web, and the limit would rise u
 image is held against the median of all. Where images vary they are given room, by the median absolute
 deviation; where they hardly do, generous floors hold: each is at least twice what the farthest good image of
 five real packs needs. A look that more than MOST_SHARE of the images have is a look of this web, and stays.
-Colour, bits a pixel and damage: ``images``. This module knows nothing of networks.
+Colour, bits a pixel and damage: ``images.reading``. This module knows nothing of networks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inspector.errors import DataError
-from inspector.learning.images import Image
+from inspector.images.reading import Image
 from inspector.records import F64, U8
 
 SPREADS = 6.5  # robust standard deviations (1.4826 MAD) from the median that good images are given

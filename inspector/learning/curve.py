@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from inspector.images.plots import trend
 from inspector.learning.distance import Students
 from inspector.learning.distill import BATCH, Course, Lesson, Progress, distill
-from inspector.learning.plots import trend
 from inspector.records import I32
 
 NAME = "learning-curve.svg"

@@ -27,9 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inspector.errors import ArtefactError
+from inspector.images.reading import PX_PER_CELL
 from inspector.learning.distance import Students
 from inspector.learning.distill import LOOK, as_pixels
-from inspector.learning.images import PX_PER_CELL
 from inspector.learning.light import Light
 from inspector.learning.teachers import Teacher
 from inspector.records import U8

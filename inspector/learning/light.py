@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inspector.learning.images import PX_PER_CELL
+from inspector.images.reading import PX_PER_CELL
 from inspector.records import U8
 
 WINDOW_CELLS = 5  # 20 px: wider than a yarn, so that single ones average out

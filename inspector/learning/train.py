@@ -20,13 +20,13 @@ import torch
 from inspector.backends import golden
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
 from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.images.reading import PX_PER_CELL, Cut, Image, cut_tiles, open_data, read_images
 from inspector.learning import curve
 from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
 from inspector.learning.distill import Course, Progress, bf16_is_fast, distill, look, residuals
 from inspector.learning.export import EVENED_SHARE, InspectionGraph, Shape, build_graph, to_onnx
 from inspector.learning.halved import halved
-from inspector.learning.images import PX_PER_CELL, Cut, Image, cut_tiles, open_data, read_images
 from inspector.learning.students import build_students, judged_only
 from inspector.learning.suspects import find_suspects, peaks, warning
 from inspector.learning.teachers import AS_PUBLISHED, Teacher, load_teachers, pair_layers, pair_specs

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inspector.images.pictures import captioned, heat, in_colour, joined, write_picture
 from inspector.learning.distill import Progress, Standing
-from inspector.learning.pictures import captioned, heat, in_colour, joined, write_picture
 from inspector.records import F32, U8
 
 NAME = "not-learnt.png"

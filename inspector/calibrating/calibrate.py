@@ -1,0 +1,225 @@
+"""Calibrate: a line's limits, from good web alone.
+
+Only images that the students never learnt from count; a student knows its own lessons too well, and a
+limit set on them would be too low. How limits follow from the maps: ``good_web``; what is told of them:
+``calibrated``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from inspector.backends import open_backend
+from inspector.backends.artifact import load_recipe, write_atomically
+from inspector.calibrating.calibrated import GoodImage, GoodWeb, Target, limits_of, pictures_of, summary
+from inspector.calibrating.good_web import FoundLevels, GoodMap, find_levels
+from inspector.calibrating.populations import TwoGroups, two_groups
+from inspector.calibrating.tail import FARTHEST, LEAST_TILES
+from inspector.config import Line, Site
+from inspector.errors import ConfigError, DataError
+from inspector.images.reading import Image, ImageFile, open_data
+from inspector.images.scoring import read_for, score_image
+from inspector.interfaces import Backend
+from inspector.limits import Limits, limits_file, to_toml
+from inspector.records import Grid, Region
+from inspector.tiling import grid_for, plan_for, region_finder
+
+__all__ = ["FARTHEST", "calibrate", "summary"]
+
+
+def calibrate(
+    data: Path,
+    recipe: str,
+    line_id: str,
+    site: Site,
+    *,
+    false_alarms_per_100m: float | None = None,
+    false_alarms_per_hour: float | None = None,
+    pictures: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Limits:
+    """Set the limits of a line and write them to ``calibration/line-<id>.<recipe>.toml``.
+
+    Args:
+        data: folder of good images, or an MVTec-style tree, of which only train/good counts.
+        recipe: name of a folder in engines/, with an engine built for the line's backend.
+        line_id: line of the config; its grid, region, speed and mm per pixel hold.
+        site: the plant.
+        false_alarms_per_100m: how many pieces of good web may be called faulty; 1 unless the rate is given per hour.
+        false_alarms_per_hour: the same target in another way, at the line's speed.
+        pictures: folder for pictures of suspects and of the highest good images; what is in it is replaced.
+        progress: told how many images are done, and of how many.
+
+    Raises:
+        DataError: the images can't be used, are too few, all score alike, or are plainly of two kinds.
+        ArtefactError: recipe or engine are missing, don't fit, or score NaN; a file can't be written.
+        ConfigError: there is no such line, its grid doesn't fit, or the rate of false alarms makes no sense.
+    """
+    line = site.line(line_id)
+    target = target_of(false_alarms_per_100m, false_alarms_per_hour, line)
+    learnt = load_recipe(site.engines / recipe)
+    files = open_data(data).good
+    if not files:
+        raise DataError(f"{data}: no good images in train/good; limits are set on good web alone")
+    backend = open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
+    try:
+        web = _score(files, learnt.learnt_sha256, line, backend, progress)
+    finally:
+        backend.close()
+    region_mm = _region_mm(web.images, line)
+    per_100m = _tiles_per_100m(web.grid, line, region_mm[1] - region_mm[0])
+    rate = target.per_100m / per_100m
+    if rate >= 1:
+        raise ConfigError(
+            f"{target.words} can't be had: line {line_id} has {per_100m} tiles in 100 m; give a number below that"
+        )
+    _refuse_few(data, web, line_id, rate, per_100m)
+    found = _find(data, web, region_mm, line.web.mm_per_px, target)
+    groups = two_groups(web.typical(found.levelled))
+    if groups is not None and groups.beyond_doubt:
+        raise DataError(f"{data}: {_two_kinds(groups, web)}")
+    limits = limits_of(
+        web,
+        found,
+        target,
+        line_id=line_id,
+        recipe=recipe,
+        onnx_sha256=learnt.onnx_sha256,
+        line=line,
+        region_mm=region_mm,
+        tiles_per_100m=per_100m,
+        data=_shown_path(data, site),
+        two_groups="" if groups is None else _two_kinds(groups, web),
+    )
+    write_atomically(limits_file(site, line_id, recipe), to_toml(limits).encode())
+    if pictures is not None:  # last: a disk too full for pictures takes nobody's limit
+        pictures_of(web, found, limits, pictures, backend.info.channels)
+    return limits
+
+
+def target_of(per_100m: float | None, per_hour: float | None, line: Line) -> Target:
+    """What was asked for, one of the two or neither. Raises ConfigError for a rate that makes no sense."""
+    if per_100m is not None and per_hour is not None:
+        raise ConfigError("false alarms are asked for per 100 m and per hour at once; give one of the two")
+    asked = per_hour if per_hour is not None else 1.0 if per_100m is None else per_100m
+    unit = "100 m" if per_hour is None else "hour"
+    if not (math.isfinite(asked) and asked > 0):
+        raise ConfigError(f"{asked:g} false alarms per {unit} can't be had; give a number above 0")
+    of_100m_in_an_hour = line.web.speed_m_min * 60 / 100
+    if per_hour is None:
+        return Target(
+            asked, asked * of_100m_in_an_hour, line.web.speed_m_min, f"{asked:g} false alarms per {unit}"
+        )
+    return Target(
+        asked / of_100m_in_an_hour, asked, line.web.speed_m_min, f"{asked:g} false alarms per {unit}"
+    )
+
+
+def _two_kinds(groups: TwoGroups, web: GoodWeb) -> str:
+    """Which images, and what to do."""
+    names = [
+        ", ".join(web.images[place].name for place in part[:3]) + (" ..." if len(part) > 3 else "")
+        for part in (groups.lower, groups.upper)
+    ]
+    return (
+        f"the good images are of two kinds: {len(groups.lower)} typically score {groups.lower_sigma:.1f} sigma "
+        f"({names[0]}), {len(groups.upper)} {groups.upper_sigma:.1f} ({names[1]}); look at both: if both are good, "
+        "train on both, and if they are two fabrics, make two recipes"
+    )
+
+
+def _score(
+    files: Sequence[ImageFile],
+    learnt_sha256: frozenset[str],
+    line: Line,
+    backend: Backend,
+    progress: Callable[[int, int], None],
+) -> GoodWeb:
+    """Score every image that counts. Raises DataError for images that can't."""
+    grid = grid_for(line, backend.info)
+    locate = region_finder(line)
+    seen: dict[str, Path] = {}
+    images = []
+    for done, file in enumerate(files):
+        progress(done, len(files))
+        image = read_for(file, backend.info.channels)
+        if image.sha256 in seen:
+            raise DataError(
+                f"{file.path} and {seen[image.sha256]} are the same image; remove one, it can't count twice"
+            )
+        seen[image.sha256] = file.path
+        if image.sha256 not in learnt_sha256:
+            images.append(_good_image(image, locate(image.pixels), backend, grid))
+    progress(len(files), len(files))
+    return GoodWeb(tuple(images), len(files) - len(images), backend.info, grid)
+
+
+def _good_image(image: Image, region: Region | None, backend: Backend, grid: Grid) -> GoodImage:
+    path = image.file.path
+    if region is None:
+        raise DataError(f"{path}: no web to be seen; take the image out, or set the line's region by hand")
+    if region.right_px > (width := image.pixels.shape[1]):
+        raise DataError(
+            f"{path}: {width} px wide, but the line's region reaches to column {region.right_px}; "
+            "take the image out, or set region.right_mm to fit"
+        )
+    scored = score_image(backend, grid, path, image.pixels, region)
+    return GoodImage(image.file, image.sha256, region, len(scored.tile_scores), scored.cells)
+
+
+def _region_mm(images: Sequence[GoodImage], line: Line) -> tuple[float, float]:
+    """The judged web's edges; where each image has its own, their medians."""
+    if not images:
+        return 0.0, line.web.width_mm
+    edges = np.median([(image.region.left_px, image.region.right_px) for image in images], axis=0)
+    left, right = (round(float(edge) * line.web.mm_per_px, 3) for edge in edges)
+    return left, right
+
+
+def _tiles_per_100m(grid: Grid, line: Line, width_mm: float) -> int:
+    return math.ceil(100 * plan_for(grid, line, round(width_mm / line.web.mm_per_px)).tiles_per_m)
+
+
+def _refuse_few(data: Path, web: GoodWeb, line_id: str, rate: float, per_100m: int) -> None:
+    """Raise DataError where the tail would have to be carried farther than anyone can answer for."""
+    tiles = sum(image.tiles for image in web.images)
+    wanted = max(LEAST_TILES, math.ceil(1 / (FARTHEST * rate)))
+    if tiles >= wanted:
+        return
+    has = f"{tiles} tiles of good web that the students never learnt from"
+    if web.left_out:
+        has += f" ({web.left_out} images were left out because they did)"
+    more = f"{(wanted - tiles) / per_100m * 100:.2f} m"
+    if tiles:
+        more = f"{math.ceil((wanted - tiles) * len(web.images) / tiles)} images like these or {more}"
+    raise DataError(
+        f"{data}: {has}, but a limit for line {line_id} wants at least {wanted}; give {more} of good web more"
+    )
+
+
+def _find(
+    data: Path, web: GoodWeb, region_mm: tuple[float, float], mm_per_px: float, target: Target
+) -> FoundLevels:
+    peak = max(float(image.cells.max()) for image in web.images)
+    if peak <= 0:
+        raise DataError(
+            f"{data}: good web scores {peak:.4g} sigma at most; the recipe is dead, train it again"
+        )
+    maps = [GoodMap(image.cells, image.region.left_px) for image in web.images]
+    try:
+        return find_levels(maps, region_mm, web.grid, mm_per_px, target.per_100m)
+    except ValueError:
+        raise DataError(
+            f"{data}: tile after tile scores the same {peak:.4g} sigma; the images are alike or show "
+            "nothing, or the recipe is dead: look at the images, then train again"
+        ) from None
+
+
+def _shown_path(data: Path, site: Site) -> str:
+    """Relative to the plant's folder; of a folder elsewhere only its name."""
+    full = data.resolve()
+    return full.relative_to(site.root).as_posix() if full.is_relative_to(site.root) else full.name

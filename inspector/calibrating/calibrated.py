@@ -1,0 +1,265 @@
+"""What calibration found, as a file, as words and as pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from inspector import __version__
+from inspector.calibrating.blocks import BLOCK_PX, block_peaks
+from inspector.calibrating.good_pictures import Asked, ask, empty_folder
+from inspector.calibrating.good_web import FoundLevels, highest_px
+from inspector.calibrating.tail import CONFIDENCE, FARTHEST, SOUND, FoundLimit
+from inspector.calibrating.wide import FoundWide
+from inspector.config import Line
+from inspector.images.reading import ImageFile
+from inspector.images.scoring import read_for
+from inspector.interfaces import EngineInfo
+from inspector.limits import Limits, Provenance, WideProvenance
+from inspector.records import F32, Grid, Region
+
+HIGHEST_SHOWN = 3  # good images besides the suspects
+
+
+@dataclass(frozen=True, slots=True)
+class GoodImage:
+    """What is kept of a good image once it is scored; its pixels are not."""
+
+    file: ImageFile
+    sha256: str
+    region: Region
+    tiles: int
+    cells: F32  # [rows, columns] over the region, sigma
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return self.file.path.name
+
+
+@dataclass(frozen=True, slots=True)
+class GoodWeb:
+    """Good images that count, scored."""
+
+    images: tuple[GoodImage, ...]
+    left_out: int  # because the students learnt from them
+    engine: EngineInfo
+    grid: Grid
+
+    def typical(self, levelled: Sequence[F32]) -> list[float]:
+        """Median of each image's block peaks, of its map divided by the zones' factors, sigma."""
+        return [float(np.median(block_peaks(one, self.grid.px_per_cell))) for one in levelled]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """False alarms asked for."""
+
+    per_100m: float
+    per_hour: float  # at speed_m_min
+    speed_m_min: float
+    words: str  # as it was asked
+
+
+def limits_of(
+    web: GoodWeb,
+    found: FoundLevels,
+    target: Target,
+    *,
+    line_id: str,
+    recipe: str,
+    onnx_sha256: str,
+    line: Line,
+    region_mm: tuple[float, float],
+    tiles_per_100m: int,
+    data: str,
+    two_groups: str,
+) -> Limits:
+    """Put together what is written.
+
+    Args:
+        web: the images.
+        found: their limits.
+        target: false alarms asked for.
+        line_id: whose limits they are.
+        recipe: its name.
+        onnx_sha256: of its graph.
+        line: its config.
+        region_mm: edges of the judged web.
+        tiles_per_100m: of the line.
+        data: where the images came from, as shown.
+        two_groups: what to do where the images are of two kinds; empty: they are not.
+    """
+    return Limits(
+        line=line_id,
+        recipe=recipe,
+        onnx_sha256=onnx_sha256,
+        mm_per_px=line.web.mm_per_px,
+        region_mm=region_mm,
+        limit_sigma=math.ceil(found.cells.limit * 1e4)
+        / 1e4,  # rounded down, the highest good tile would exceed it
+        zones=found.zones,
+        wide=tuple(one.limit for one in found.wide if one.limit is not None),
+        provenance=_provenance(web, found, target, tiles_per_100m, data, line, two_groups),
+    )
+
+
+def summary(limits: Limits) -> str:
+    """A few lines for a person."""
+    p = limits.provenance
+    lines = [
+        f"limit {limits.limit_sigma:.2f} sigma for line {limits.line} and recipe {limits.recipe}",
+        f"from {p.tiles} tiles of {p.images} good images, the highest at {p.highest_sigma:.2f} sigma",
+        f"left out because the students learnt from them: {p.images_left_out} images",
+        (
+            f"false alarms per 100 m: {p.false_alarms_per_100m:g}, that is one tile in {1 / p.tile_rate:.0f}, "
+            f"or {p.false_alarms_per_hour:.3g} per hour at {p.speed_m_min:g} m/min"
+        ),
+        f"good web reaches that at {p.quantile_sigma:.2f} sigma, {p.confidence:.0%} surely below {p.bound_sigma:.2f}",
+        _zone_words(limits),
+        *_wide_words(limits),
+    ]
+    sound = math.ceil(SOUND / (FARTHEST * p.tile_rate))
+    if p.tiles < sound:
+        lines.append(f"carried far beyond so few tiles, so set with caution; {sound} tiles give a lower one")
+    if p.two_groups:
+        lines.append(f"LOOK: {p.two_groups}")
+    if p.suspects:
+        lines.append("suspects, not counted; look whether these good images bear a fault:")
+        lines += [f"  {suspect}" for suspect in p.suspects]
+    return "\n".join(lines)
+
+
+def _zone_words(limits: Limits) -> str:
+    if not limits.zones:
+        return "across the web: one limit for all of it"
+    by_zone = [zone.factor * limits.limit_sigma for zone in limits.zones]
+    return f"across the web: {len(by_zone)} zones, from left to right " + " ".join(
+        f"{one:.1f}" for one in by_zone
+    )
+
+
+def _wide_words(limits: Limits) -> list[str]:
+    """Each window's limit as the mean that it stands for."""
+    words = []
+    for one in limits.wide:
+        size = f"{one.across_px * limits.mm_per_px:.3g} x {one.along_px * limits.mm_per_px:.3g} mm"
+        mean = one.mean_sigma + one.limit_deviations * one.deviation_sigma
+        words.append(f"large and faint, {one.name}: a mean of {mean:.2f} sigma over {size}")
+    words += [f"large and faint, no limit: {why}" for why in limits.provenance.wide_unused]
+    return words
+
+
+def pictures_of(web: GoodWeb, found: FoundLevels, limits: Limits, folder: Path, channels: int) -> list[Path]:
+    """Draw the suspects and the highest good images, for a person to say whether they are good.
+
+    Args:
+        web: the images.
+        found: their limits.
+        limits: as written.
+        folder: for the pictures; what is in it is replaced.
+        channels: of the recipe.
+
+    Raises:
+        DataError: an image can no longer be read.
+        ArtefactError: the disk won't take it.
+    """
+    empty_folder(folder)
+    by_peak = sorted(range(len(web.images)), key=lambda place: -float(found.levelled[place].max()))
+    others = [place for place in by_peak if place not in found.suspects][:HIGHEST_SHOWN]
+    windows: dict[int, str] = dict(found.wide_suspects)
+    files = []
+    for number, place in enumerate((*found.suspects, *others), start=1):
+        image, cells = web.images[place], found.levelled[place]
+        kind = "suspect" if place in found.suspects else "highest"
+        told = f"{image.name}: {kind}, {cells.max():.1f} sigma"
+        if place in windows and place not in found.cells.suspects:
+            told += f", faint {windows[place]}"
+        at = highest_px(cells, image.region.left_px, image.region.top_px, web.grid.px_per_cell)
+        asked = Asked(f"{number:02}-{kind}-{image.file.path.stem}", told, at)
+        pixels = read_for(image.file, channels).pixels
+        files.append(
+            ask(folder, asked, pixels, image.region, cells, web.grid.px_per_cell, limits.limit_sigma)
+        )
+    return files
+
+
+def _provenance(
+    web: GoodWeb,
+    found: FoundLevels,
+    target: Target,
+    per_100m: int,
+    data: str,
+    line: Line,
+    two_groups: str,
+) -> Provenance:
+    cells = found.cells
+    counted = [image for place, image in enumerate(web.images) if place not in cells.suspects]
+    return Provenance(
+        date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        inspector=__version__,
+        engine=f"{web.engine.backend} {web.engine.version} {web.engine.precision}",
+        data=data,
+        images=len(web.images),
+        images_sha256=_digest(web.images),
+        images_left_out=web.left_out,
+        tiles=sum(image.tiles for image in counted),
+        tiles_per_100m=per_100m,
+        false_alarms_per_100m=target.per_100m,
+        tile_rate=target.per_100m / per_100m,
+        highest_sigma=round(cells.highest, 4),
+        quantile_sigma=round(cells.quantile, 4),
+        bound_sigma=round(cells.bound, 4),
+        confidence=CONFIDENCE,
+        tail_threshold_sigma=round(cells.tail.threshold, 4),
+        tail_exceedances=cells.tail.exceedances,
+        tail_scale_sigma=round(cells.tail.scale, 4),
+        tail_shape=round(cells.tail.shape, 4),
+        suspects=(
+            *(_suspect(web, found, place, line.web.mm_per_px) for place in cells.suspects),
+            *(f"{web.images[place].name}: large and faint, {name}" for place, name in found.wide_suspects),
+        ),
+        false_alarms_per_hour=target.per_hour,
+        speed_m_min=target.speed_m_min,
+        blocks=cells.blocks,
+        block_px=BLOCK_PX,
+        block_rate=found.block_rate,
+        wide=tuple(_wide_provenance(one, one.found) for one in found.wide if one.limit and one.found),
+        wide_unused=tuple(f"{one.window.name}: {one.why}" for one in found.wide if one.limit is None),
+        two_groups=two_groups,
+    )
+
+
+def _wide_provenance(one: FoundWide, found: FoundLimit) -> WideProvenance:
+    return WideProvenance(
+        name=one.window.name,
+        blocks=one.blocks,
+        block_px=one.window.block_px,
+        block_rate=one.rate,
+        highest=round(found.highest, 4),
+        quantile=round(found.quantile, 4),
+        bound=round(found.bound, 4),
+        tail_threshold=round(found.tail.threshold, 4),
+        tail_exceedances=found.tail.exceedances,
+        tail_scale=round(found.tail.scale, 4),
+        tail_shape=round(found.tail.shape, 4),
+    )
+
+
+def _suspect(web: GoodWeb, found: FoundLevels, place: int, mm_per_px: float) -> str:
+    """Name a suspect image and the middle of its highest cell."""
+    image, cells = web.images[place], found.levelled[place]
+    at = highest_px(cells, image.region.left_px, image.region.top_px, web.grid.px_per_cell)
+    x_mm, y_mm = (one * mm_per_px for one in at)
+    return f"{image.name}: {cells.max():.1f} sigma at {x_mm:.0f} mm from the left, {y_mm:.0f} mm from the top"
+
+
+def _digest(images: Sequence[GoodImage]) -> str:
+    lines = "".join(f"{sha256}\n" for sha256 in sorted(image.sha256 for image in images))
+    return hashlib.sha256(lines.encode()).hexdigest()

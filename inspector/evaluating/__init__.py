@@ -1,0 +1,1 @@
+"""Offline: what an engine finds on images with known faults, in figures and on a page (``evaluate``). No torch."""

@@ -1,0 +1,411 @@
+"""Teach: from a running camera to a recipe with its limit, in one go that nobody has to watch.
+
+camera ─▶ frames ─▶ those like each other ─▶ to learn from ─▶ train ─▶ engine ─┐
+                            │                for the limit ─▶ calibrate ◀──────┤
+                            └─ left out      kept back ─────▶ proof ◀──────────┘─▶ put in place
+
+This module knows the order of the steps and says what each one found; everything happens in the staging place,
+and the plant's own files change at the very end (``staging``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+import msgspec
+
+from inspector import cameras, config
+from inspector.backends import build_engine, open_backend
+from inspector.backends.runtime import toolchain
+from inspector.bus.lock import hold_line
+from inspector.calibrating.calibrate import calibrate
+from inspector.config import Site
+from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.images.reading import GOOD, ImageFile, read_image
+from inspector.interfaces import Backend, CameraInfo
+from inspector.limits import Limits, limits_file, to_toml
+from inspector.records import Grid, Levels, Region
+from inspector.teaching.left_out import LeftOut, show, sort_out
+from inspector.teaching.proof import Proof, check_golden, highest_px, prove, score_frame
+from inspector.teaching.record import Progress, Recorded, Recording, Wanted, record, write_frame
+from inspector.teaching.second_look import SecondLook, look_again
+from inspector.teaching.shares import MOST_LEFT_OUT, Needs, Shares, needs_of, share_out
+from inspector.teaching.staging import Staging, claimed
+from inspector.teaching.taught import Taught
+from inspector.teaching.teachable import (
+    expected_width,
+    fewest_words,
+    grid_to_be,
+    plan_words,
+    refuse_little_room,
+    usual_width,
+)
+from inspector.tiling import region_finder
+
+
+class Onlooker(Protocol):
+    """Whoever watches, or reads the log in the morning."""
+
+    def say(self, text: str) -> None:
+        """Some lines."""
+
+    def bar(self, what: str) -> AbstractContextManager[Progress]:
+        """Show how far a step is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asked for."""
+
+    line_id: str
+    recipe: str
+    metres: float
+    false_alarms_per_100m: float = 1.0
+    overwrite: bool = False
+    keep_frames: bool = False
+    weights: Sequence[Path] = ()
+    epochs: int | None = None
+    seed: int = 0
+
+
+def teach(site: Site, asked: Asked, onlooker: Onlooker) -> Taught:
+    """Record good web from a line's camera, and make a recipe and a limit of it.
+
+    The line's lock is held while its camera is: afterwards the line may run on with the recipe it had.
+
+    Args:
+        site: the plant.
+        asked: line, recipe, metres and the rest.
+        onlooker: told what each step found.
+
+    Returns what was put in place.
+
+    Raises:
+        ConfigError: there is no such line, its tiles can't be taught, the metres are too few, or torch is missing.
+        BusError: the line runs.
+        CameraError: its camera can't be opened, or delivers nothing.
+        DataError: what was recorded is too little, or too unlike itself.
+        ArtefactError: a recipe or limit of that name exists, it is being taught, or the disk is full.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or a closed terminal.
+    Whatever is raised, recipe and limits are those of before and nothing staged remains.
+    """
+    line = site.line(asked.line_id)
+    with claimed(
+        site, asked.line_id, asked.recipe, keep_frames=asked.keep_frames, say=onlooker.say
+    ) as staging:
+        # Only now: a teaching that was killed in its swap has been taken back, so what exists is what was before.
+        _refuse_existing(site, asked)
+        return _Teaching(site, line, asked, onlooker, staging).run()
+
+
+class _Teaching:
+    """One teaching, step by step."""
+
+    def __init__(
+        self, site: Site, line: config.Line, asked: Asked, onlooker: Onlooker, staging: Staging
+    ) -> None:
+        self._site = site
+        self._line = line
+        self._asked = asked
+        self._onlooker = onlooker
+        self._staging = staging
+        self._seconds: dict[str, float] = {}
+        self._left_out = 0
+
+    def run(self) -> Taught:
+        """Take all steps."""
+        with closing(hold_line(self._site.file, self._asked.line_id)):
+            training = _training()
+            self._find_tools(training)
+            info, recording, grid, needs = self._record(training)
+        if not recording.frames:
+            raise DataError(
+                f"line {self._asked.line_id}: {recording.text()}; show the camera web, then teach again"
+            )
+        kept, left = sort_out(recording.frames)
+        self._show(left, "that stand out; they count neither for training nor for the limit")
+        self._refuse_many(len(left), len(recording.frames))
+        needs = self._needs(training, info, grid, usual_width(kept))
+        if len(kept) < needs.fewest:
+            raise DataError(
+                f"line {self._asked.line_id}: {len(kept)} frames of {recording.metres:.2f} m remain, teaching wants "
+                f"{fewest_words(needs)}; teach again with --metres {needs.metres(needs.fewest + len(left)):g} or more"
+            )
+        shares = self._lay_out(share_out(kept, needs))
+        learnt = self._train(training, shares.learn, info, grid)
+        with self._step("engine"):
+            build_engine(self._staging.engine_dir, self._line.engine.backend)
+        backend = open_backend(self._staging.engine_dir, self._line.engine.backend, self._line.engine.threads)
+        with closing(backend):
+            again = self._look_again(backend, grid, learnt, shares.limit)
+            left += again.left
+            self._refuse_many(len(left), len(recording.frames))
+            if len(again.kept) < needs.fewest_for_limit:
+                raise DataError(
+                    f"line {self._asked.line_id}: {len(again.kept)} frames remain for the limit, which wants "
+                    f"{needs.fewest_for_limit}; teach again on more --metres"
+                )
+            limits = self._calibrate(again.kept, recording.metres)
+            suspects = self._suspects(limits, again.kept, backend, grid)
+            left += suspects
+            self._refuse_many(len(left), len(recording.frames))
+            golden_tiles, proof = self._prove(backend, grid, shares.proof, needs, limits.levels)
+        if proof.finds_little:
+            self._show(again.highest, "that do count for the limit, and are the highest of those")
+        self._refuse_blind(proof, limits)
+        others = self._lines_with_limits()
+        _refuse_existing(self._site, self._asked)  # somebody else may have trained one meanwhile
+        self._staging.put_in_place(to_toml(limits).encode())
+        self._staging.pictures_stay = True
+        return Taught(
+            line_id=self._asked.line_id,
+            recipe=self._asked.recipe,
+            named=self._line.recipe,
+            config=self._site.file.name,
+            metres=recording.metres,
+            frames={
+                "learnt from": len(shares.learn),
+                "for the limit": len(again.kept) - len(suspects),
+                "kept back": len(shares.proof),
+                "not counted": len(left),
+            },
+            limits=limits,
+            proof=proof,
+            golden_tiles=golden_tiles,
+            seconds=self._seconds,
+            left_out=self._left_out,
+            pictures=self._staging.left_out.relative_to(self._site.root),
+            others=others,
+        )
+
+    # -- before and while the camera looks -----------------------------------------------------------
+
+    def _find_tools(self, training: ModuleType) -> None:
+        """Find out before the recording whether what comes after it can be done here. Raises ArtefactError."""
+        training.load_teachers("plain", 1, self._asked.weights, learning=True)
+        tools = toolchain(self._line.engine.backend)
+        tools.library_version()
+        tools.device_name()
+
+    def _record(self, training: ModuleType) -> tuple[CameraInfo, Recording, Grid, Needs]:
+        staging, line, asked = self._staging, self._line, self._asked
+        with closing(cameras.open_camera(asked.line_id, line, self._site.root)) as camera:
+            info = camera.info
+            grid = grid_to_be(self._site, asked.line_id, asked.recipe, info)
+            needs = self._needs(training, info, grid, expected_width(line, info))
+            wanted = Wanted(
+                asked.metres, needs.frame_m, needs.most, grid.tile_px, line.web.encoder_counts_per_m
+            )
+            if wanted.expected < needs.fewest:
+                raise ConfigError(
+                    f"--metres {asked.metres:g}: that is {wanted.expected} frames of line {asked.line_id}; teaching "
+                    f"wants {fewest_words(needs)}; give --metres {needs.metres(needs.fewest):g} or more"
+                )
+            megabytes = (
+                min(wanted.expected, needs.most) * info.width_px * info.height_px * info.channels / 1e6
+            )
+            staging.recording.mkdir(parents=True)
+            for folder, wants in ((staging.recording, megabytes), (staging.folder, 0.0)):
+                refuse_little_room(folder, wants)
+            self._onlooker.say(plan_words(asked.line_id, line, info, wanted, needs, megabytes))
+            with self._step("recording") as progress:
+                recording = record(camera, wanted, staging.recording, region_finder(line), progress)
+        self._onlooker.say(recording.text())
+        if recording.web_ended and recording.metres < asked.metres:
+            self._onlooker.say(f"the web ended before {asked.metres:g} m")
+        return info, recording, grid, needs
+
+    def _needs(self, training: ModuleType, info: CameraInfo, grid: Grid, width_px: int) -> Needs:
+        return needs_of(
+            self._line,
+            grid,
+            info.height_px,
+            width_px,
+            false_alarms_per_100m=self._asked.false_alarms_per_100m,
+            most_learnt_tiles=training.MOST_TILES,
+            held_back_share=training.VALIDATION_SHARE,
+        )
+
+    # -- what was recorded ---------------------------------------------------------------------------
+
+    def _show(self, left: Sequence[LeftOut], what: str) -> None:
+        """Picture and line of every frame that a person should look at."""
+        if left:
+            self._onlooker.say(f"frames {what}: {len(left)}")
+        for one in left:
+            self._onlooker.say(one.text(self._picture(one)))
+
+    def _picture(self, one: LeftOut) -> Path:
+        """Write a picture; return where, from the plant's folder on."""
+        self._left_out += 1
+        file = show(one, read_image(ImageFile(one.frame.file, GOOD)).pixels, self._staging.left_out)
+        return file.relative_to(self._site.root)
+
+    def _refuse_many(self, left: int, of: int) -> None:
+        if left <= MOST_LEFT_OUT * of:
+            return
+        self._staging.pictures_stay = True
+        raise DataError(
+            f"{self._staging.left_out}: {left} of {of} frames stand out from the others, more than {MOST_LEFT_OUT:.0%}"
+            "; look at their pictures: does the light flicker, does the web end or change, is the focus off? "
+            "mend it, then teach again"
+        )
+
+    def _lay_out(self, shares: Shares[Recorded]) -> Shares[Recorded]:
+        """Move every frame to a folder of its purpose."""
+        lessons = self._lesson_folder
+        folders = (lessons, self._staging.recording / "limit", self._staging.recording / "proof")
+        parts = (shares.learn, shares.limit, shares.proof)
+        return Shares(
+            *(tuple(_moved(one, to) for one in part) for part, to in zip(parts, folders, strict=True))
+        )
+
+    @property
+    def _lesson_folder(self) -> Path:
+        """Named as the recipe will tell where it learnt."""
+        return self._staging.recording / f"taught-on-line-{self._asked.line_id}"
+
+    # -- learning ------------------------------------------------------------------------------------
+
+    def _train(
+        self, training: ModuleType, learn: Sequence[Recorded], info: CameraInfo, grid: Grid
+    ) -> list[Recorded]:
+        """Train; return the frames as they were learnt."""
+        if self._line.region.kind == "fixed":
+            learn = [_cut_to_region(frame) for frame in learn]
+        with self._step("training") as progress:
+            training.train(
+                self._lesson_folder,
+                self._asked.recipe,
+                self._staging.site.engines,
+                weights=self._asked.weights,
+                tile_px=grid.tile_px,
+                margin_px=grid.margin_px,
+                region="auto" if self._line.region.kind == "auto" else "whole",
+                channels=info.channels,
+                epochs=self._asked.epochs,
+                seed=self._asked.seed,
+                mm_per_px=self._line.web.mm_per_px,
+                progress=progress,
+            )
+        self._onlooker.say(f"trained on {len(learn)} frames in {self._seconds['training']:.0f} s")
+        return list(learn)
+
+    def _look_again(
+        self, backend: Backend, grid: Grid, learnt: Sequence[Recorded], limit: Sequence[Recorded]
+    ) -> SecondLook:
+        """Frames for the limit, without those that the engine finds odd; odd ones among the learnt are shown."""
+        with self._step("second look") as progress:
+            lessons = look_again(backend, grid, learnt, "learnt from and still", progress)
+            limits = look_again(backend, grid, limit, "after training", progress)
+        left = (*lessons.left, *limits.left)
+        self._show(left, "far above the others after training; none of them counts for the limit")
+        for one in limits.left:
+            _moved(one.frame, self._staging.recording / "left-out")
+        return SecondLook(limits.kept, left, limits.highest)
+
+    def _calibrate(self, frames: Sequence[Recorded], metres: float) -> Limits:
+        with self._step("limit") as progress:
+            limits = calibrate(
+                frames[0].file.parent,
+                self._asked.recipe,
+                self._asked.line_id,
+                self._staging.site,
+                false_alarms_per_100m=self._asked.false_alarms_per_100m,
+                progress=progress,
+            )
+        self._onlooker.say(f"limit {limits.limit_sigma:.2f} sigma from {limits.provenance.tiles} tiles")
+        words = f"{metres:.2f} m that `inspector teach` recorded on {datetime.now(UTC):%Y-%m-%d}"
+        return msgspec.structs.replace(
+            limits, provenance=msgspec.structs.replace(limits.provenance, data=words)
+        )
+
+    def _suspects(
+        self, limits: Limits, frames: Sequence[Recorded], backend: Backend, grid: Grid
+    ) -> list[LeftOut]:
+        """Calibration's suspects, shown."""
+        named = {suspect.partition(":")[0]: suspect for suspect in limits.provenance.suspects}
+        suspects = []
+        for frame in frames:
+            if frame.file.name in named:
+                _, scored = score_frame(backend, grid, frame)
+                why = f"{scored.map_peaks.max():.1f} sigma when the limit was set"
+                suspects.append(LeftOut(frame, why, highest_px(scored, grid)))
+        self._show(suspects, "that the others don't explain; they don't count for the limit")
+        return suspects
+
+    def _prove(
+        self, backend: Backend, grid: Grid, frames: Sequence[Recorded], needs: Needs, levels: Levels
+    ) -> tuple[int, Proof]:
+        with self._step("self-test") as progress:
+            golden_tiles = check_golden(self._staging.engine_dir, backend)
+            proof = prove(backend, grid, frames, needs.frame_m, self._line.web.mm_per_px, levels, progress)
+        self._show(proof.alarmed, f"with alarms, of {len(frames)} kept back")
+        return golden_tiles, proof
+
+    def _refuse_blind(self, proof: Proof, limits: Limits) -> None:
+        """Nobody looks on who would see that a recipe is worth nothing; it may not take another's place."""
+        if any(any(row.found) for row in proof.rows):
+            return
+        self._staging.pictures_stay = True
+        raise DataError(
+            f"line {self._asked.line_id}: at {limits.limit_sigma:.1f} sigma not one drawn fault is found, so nothing "
+            "was put in place; the recorded web bore faults, or changed too much: look at the web, then teach again"
+        )
+
+    def _lines_with_limits(self) -> tuple[str, ...]:
+        """Other lines that have a limit for a recipe of that name, which then belongs to none."""
+        others = (other for other in self._site.plant.line if other != self._asked.line_id)
+        return tuple(other for other in others if limits_file(self._site, other, self._asked.recipe).exists())
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[Progress]:
+        began_s = time.monotonic()
+        with self._onlooker.bar(what) as progress:
+            yield progress
+        self._seconds[what] = time.monotonic() - began_s
+
+
+def _refuse_existing(site: Site, asked: Asked) -> None:
+    """Raise ArtefactError where something of that name would be replaced unasked."""
+    recipe, limits = (
+        site.engines / asked.recipe / "recipe.toml",
+        limits_file(site, asked.line_id, asked.recipe),
+    )
+    for file, what in ((recipe, "a recipe"), (limits, "a limit")):
+        if file.exists() and not asked.overwrite:
+            raise ArtefactError(
+                f"{file}: there is {what} of that name already; choose another --recipe, or replace it by --overwrite"
+            )
+
+
+def _training() -> ModuleType:
+    """Load training, which takes seconds: what is refused before it is refused at once. Raises ConfigError."""
+    try:
+        from inspector.learning import train
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f'training needs the package {error.name!r}; run: pip install "inspector-line[train]"'
+        ) from None
+    return train
+
+
+def _moved(frame: Recorded, folder: Path) -> Recorded:
+    folder.mkdir(exist_ok=True)
+    return dataclasses.replace(frame, file=frame.file.rename(folder / frame.file.name))
+
+
+def _cut_to_region(frame: Recorded) -> Recorded:
+    """Leave what is not judged out of what is learnt; training itself knows no fixed columns."""
+    pixels = read_image(ImageFile(frame.file, GOOD)).pixels
+    region = frame.region
+    write_frame(frame.file, pixels[:, region.left_px : region.right_px])
+    return dataclasses.replace(frame, region=Region(0, region.width_px, region.top_px, region.bottom_px))

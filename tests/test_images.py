@@ -1,0 +1,160 @@
+"""Images in: what is taken, what is refused and how it is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from inspector.errors import DataError
+from inspector.images.reading import (
+    Cut,
+    ImageFile,
+    canvas,
+    canvas_mask,
+    cut_tiles,
+    open_data,
+    read_image,
+    read_images,
+    read_mask,
+)
+
+RNG = np.random.default_rng(7)
+GREY = RNG.integers(0, 256, (96, 130), np.uint8)
+COLOUR = RNG.integers(0, 256, (96, 130, 3), np.uint8)
+
+
+def saved(path: Path, pixels: np.ndarray) -> ImageFile:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+    return ImageFile(path, "good")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".bmp"])
+def test_lossless_formats_come_back_bit_for_bit(tmp_path: Path, suffix: str) -> None:
+    assert np.array_equal(read_image(saved(tmp_path / f"a{suffix}", GREY)).pixels, GREY)
+    colour = read_image(saved(tmp_path / f"b{suffix}", COLOUR[..., ::-1]))
+    assert np.array_equal(colour.pixels, COLOUR)
+    assert (colour.channels, len(colour.sha256)) == (3, 64)
+
+
+def test_jpeg_is_read(tmp_path: Path) -> None:
+    assert read_image(saved(tmp_path / "a.jpg", GREY)).pixels.shape == GREY.shape
+
+
+def test_opaque_alpha_and_grey_in_colour_files_are_mono(tmp_path: Path) -> None:
+    opaque = np.dstack([GREY, GREY, GREY, np.full_like(GREY, 255)])
+    assert np.array_equal(read_image(saved(tmp_path / "a.png", opaque)).pixels, GREY)
+
+
+def test_each_refusal_names_the_file_and_what_to_do(tmp_path: Path) -> None:
+    whole = cv2.imencode(".png", GREY)[1].tobytes()
+    bad: dict[str, tuple[bytes | np.ndarray, str]] = {
+        "empty.png": (b"", "is empty"),
+        "text.png": (b"hello", "not a readable image"),
+        "cut.png": (whole[: len(whole) // 2], "not a readable image"),
+        "deep.png": (GREY.astype(np.uint16) * 256, "16 bits"),
+        "glass.png": (np.dstack([COLOUR, GREY]), "transparent"),
+    }
+    for name, (content, words) in bad.items():
+        if isinstance(content, bytes):
+            (tmp_path / name).write_bytes(content)
+        else:
+            saved(tmp_path / name, content)
+        with pytest.raises(DataError) as told:
+            read_image(ImageFile(tmp_path / name, "good"))
+        assert name in str(told.value)
+        assert words in str(told.value)
+    with pytest.raises(DataError, match=r"gone\.png.*No such file"):
+        read_image(ImageFile(tmp_path / "gone.png", "good"))
+
+
+def test_grey_and_colour_are_not_mixed(tmp_path: Path) -> None:
+    files = [saved(tmp_path / "a.png", GREY), saved(tmp_path / "b.png", COLOUR)]
+    with pytest.raises(DataError, match=r"b\.png: a colour image, but a\.png is grey"):
+        read_images(files)
+    with pytest.raises(DataError, match=r"a\.png: a grey image, but the recipe is colour"):
+        read_images(files, 3)
+
+
+def test_a_tree_and_a_plain_folder(tmp_path: Path) -> None:
+    for name in ("train/good/b", "train/good/a", "test/good/c", "test/hole/d", "ground_truth/hole/d_mask"):
+        saved(tmp_path / f"{name}.png", GREY)
+    (tmp_path / "train/good/notes.txt").write_text("no image")
+    tree = open_data(tmp_path)
+    assert [file.path.name for file in tree.good] == ["a.png", "b.png"]
+    assert [(file.kind, file.mask is not None) for file in tree.test] == [("good", False), ("hole", True)]
+    plain = open_data(tmp_path / "train/good")
+    assert [file.path.name for file in plain.good] == ["a.png", "b.png"]
+    assert plain.test == ()
+
+
+def test_no_folder_and_no_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        open_data(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no images here"):
+        open_data(tmp_path)
+
+
+def test_masks(tmp_path: Path) -> None:
+    truth = np.zeros(GREY.shape, np.uint8)
+    truth[10, 10] = 255
+    mask = saved(tmp_path / "m.png", truth).path
+    assert read_mask(ImageFile(tmp_path / "x.png", "hole", mask), GREY.shape).sum() == 1
+    assert not read_mask(ImageFile(tmp_path / "x.png", "good"), GREY.shape).any()
+    with pytest.raises(DataError, match=r"m\.png: the mask is 130x96 px but its image 50x40"):
+        read_mask(ImageFile(tmp_path / "x.png", "hole", mask), (40, 50))
+    with pytest.raises(DataError, match="no mask"):
+        read_mask(ImageFile(tmp_path / "x.png", "hole"), GREY.shape)
+    squeezed = canvas_mask(truth > 0, Cut(32, 16, resize=32))
+    assert squeezed.any(), "a fault of one pixel must survive the squeeze"
+
+
+def test_tiles_hold_real_neighbours_and_mirror_only_at_the_edges(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path / "a.png", GREY))
+    tiles = cut_tiles(image, Cut(32, 8))
+    mirrored = np.pad(GREY, ((8, 8), (8, 10)), "reflect")  # right edge filled up to whole cells of 4 px
+    assert tiles.shape == (3 * 5, 48, 48)
+    rows, columns = (0, 32, 64), (0, 32, 64, 96, 100)
+    expected = [mirrored[r : r + 48, c : c + 48] for r in rows for c in columns]
+    assert np.array_equal(tiles, np.stack(expected))
+
+
+def test_tiles_cut_astray_are_the_webs_own_pixels_at_other_places(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path / "a.png", GREY))
+    how = Cut(32, 8)
+    tiles = cut_tiles(image, how, np.random.default_rng(1))
+    assert np.array_equal(tiles, cut_tiles(image, how, np.random.default_rng(1)))
+    mirrored = np.pad(GREY, ((8, 8), (8, 10)), "reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(mirrored, (48, 48))
+    rows, columns = np.repeat((0, 32, 64), 5), np.tile((0, 32, 64, 96, 100), 3)
+    moved = 0
+    for tile, row, column in zip(tiles, rows, columns, strict=True):
+        places = np.argwhere((windows == tile).all((2, 3)))
+        assert (np.abs(places - (row, column)).max(1) <= 16).any(), "up to half a stride off its place"
+        moved += not (places == (row, column)).all(1).any()
+    assert moved > 10
+
+
+def test_resize_makes_one_tile_of_a_whole_image(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path / "a.png", COLOUR))
+    how = Cut(64, 16, resize=64)
+    tiles = cut_tiles(image, how)
+    assert tiles.shape == (1, 96, 96, 3)
+    assert np.array_equal(tiles[0, 16:80, 16:80], canvas(image.pixels, how))
+
+
+def test_tiles_that_cannot_be_cut(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path / "small.png", GREY))
+    with pytest.raises(
+        DataError, match=r"small\.png: 130x96 px is smaller than a tile of 128 px.*--resize 128"
+    ):
+        cut_tiles(image, Cut(128, 16))
+    with pytest.raises(DataError, match="--resize 64 is smaller than a tile"):
+        Cut(128, 16, resize=64)
+    with pytest.raises(DataError, match="don't divide into cells"):
+        Cut(30, 8)
+    with pytest.raises(DataError, match="overlap"):
+        Cut(32, 8, overlap_px=20)
