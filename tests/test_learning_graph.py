@@ -18,9 +18,11 @@ import torch
 from onnx import numpy_helper
 
 from inspector.errors import ArtefactError
+from inspector.learning.cells import Shape
 from inspector.learning.distill import Course, as_pixels, distill, look
-from inspector.learning.export import InspectionGraph, Scoring, Shape, build_graph, measure, to_onnx
+from inspector.learning.export import InspectionGraph, Scoring, build_graph, to_onnx
 from inspector.learning.halved import halved
+from inspector.learning.normal import measure
 from inspector.learning.students import build_students
 from inspector.learning.teachers import random_teachers
 from inspector.records import F32, U8, Grid, Region

@@ -29,10 +29,13 @@ from torch import Tensor
 from inspector.evaluating.metrics import PixelFigures, auroc
 from inspector.images.reading import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
 from inspector.learning.augment import relit
+from inspector.learning.cells import Shape
 from inspector.learning.distill import LOOK, Course, as_pixels, bf16_is_fast, distill, look
-from inspector.learning.export import EVENED_SHARE, Disagreement, Normal, Shape, evened, joined, measure
+from inspector.learning.export import EVENED_SHARE, Disagreement, evened, joined
+from inspector.learning.normal import Normal, measure
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers
+from inspector.learning.tone import Tone, ToneSigma
 from inspector.learning.train import default_epochs, hold_back, patience_for
 from inspector.records import F32, U8, Grid, Region
 from inspector.tiling import cut_region, find_region
@@ -75,6 +78,7 @@ class Row:
     evened_share: float = EVENED_SHARE
     fusion: str = "product"  # as the graph does it; "sum" or "max" of the sigmas
     blur_px: float = 0.0  # sigma, besides the graph's own
+    tone: bool = True
     top_share: float = 0.0  # a tile's score is the mean of so many of its cells; 0: its highest
 
 
@@ -82,9 +86,10 @@ def rows() -> list[Row]:
     """Every row, in the table's order."""
     default = Row("**default**: L8 L16 M8 M16")
     both = ("L4", "L8", "L16", "L32", "M4", "M8", "M16")
-    published = {"kinds": KINDS[:1], "evened_share": 0.0}
+    published = {"kinds": KINDS[:1], "evened_share": 0.0, "tone": False}
     return [
         default,
+        replace(default, name="no tone", tone=False),
         replace(default, name="direction alone", kinds=KINDS[:1]),
         replace(default, name="size alone", kinds=KINDS[1:]),
         *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 0.9, 1.0)),
@@ -121,8 +126,10 @@ class Maps:
     names: list[str]  # [L], "L16 size"
     validation: F32  # [V, L, cells, cells]
     validation_sides: F32  # [V, 4]
+    validation_tone: F32  # [V, 1, cells, cells]
     test: F32  # [N, L, cells, cells]
     test_sides: F32
+    test_tone: F32
     masks: U8  # [N, tile, tile] of 0 and 1
     image: np.ndarray  # [N], which test image a tile is of
     faulty: np.ndarray  # [N], whether that image is of a kind that is faulty
@@ -208,12 +215,14 @@ def told(what: str) -> Callable[..., None]:
     return progress
 
 
-def seen(graph: Disagreement, tiles: U8) -> tuple[F32, F32]:
-    """Maps [N, L, cells, cells] and sides [N, 4]."""
+def seen(graph: Disagreement, tiles: U8) -> tuple[F32, F32, F32]:
+    """Maps [N, L, cells, cells], sides [N, 4] and tone [N, 1, cells, cells]."""
+    tone = Tone(graph.shape)
+    batches = (as_pixels(tiles[at : at + LOOK]) for at in range(0, len(tiles), LOOK))
     with torch.inference_mode():
-        parts = [graph(as_pixels(tiles[at : at + LOOK])) for at in range(0, len(tiles), LOOK)]
-    maps, sides = (torch.cat(kind).numpy() for kind in zip(*parts, strict=True))
-    return maps, sides
+        parts = [(*graph(pixels), tone(pixels)) for pixels in batches]
+    maps, sides, tones = (torch.cat(kind).numpy() for kind in zip(*parts, strict=True))
+    return maps, sides, tones
 
 
 def kept(file: Path, make: Callable[[], Maps]) -> Maps:
@@ -236,13 +245,16 @@ def fused(row: Row, maps: Maps) -> F32:
     )
     shape = Shape(TILE_PX, MARGIN_PX, 1)
     sides = [torch.from_numpy(part) for part in (maps.validation_sides, maps.test_sides)]
-    shape = Shape(TILE_PX, MARGIN_PX, 1)
     for is_first in (True, False):  # each map, then all in one
         normal = Normal(measure(good, sides[0], shape.zone), shape)
         good, test = normal(good, sides[0]), normal(test, sides[1])
         if is_first:
             good, test = (_joined(part, row.fusion)[:, None] for part in (good, test))
-    return np.asarray(test[:, 0].numpy(), np.float32)
+    sigma = test[:, 0]
+    if row.tone:
+        tones = [torch.from_numpy(part) for part in (maps.validation_tone, maps.test_tone)]
+        sigma = sigma + ToneSigma.of(Tone(shape), tones[0], sides[0], good[:, 0]).added(tones[1], sides[1])
+    return np.asarray(sigma.numpy(), np.float32)
 
 
 def _joined(sigmas: Tensor, fusion: str) -> Tensor:

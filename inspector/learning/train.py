@@ -24,8 +24,9 @@ from inspector.images.reading import PX_PER_CELL, Cut, Image, cut_tiles, open_da
 from inspector.learning import curve
 from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
+from inspector.learning.cells import Shape
 from inspector.learning.distill import Course, Progress, bf16_is_fast, distill, look, residuals
-from inspector.learning.export import EVENED_SHARE, InspectionGraph, Shape, build_graph, to_onnx
+from inspector.learning.export import InspectionGraph, build_graph, to_onnx
 from inspector.learning.halved import halved
 from inspector.learning.students import build_students, judged_only
 from inspector.learning.suspects import find_suspects, peaks, warning
@@ -152,7 +153,7 @@ def train(
         held.validation_tiles,
         shape,
         [held.learnt_tiles],
-        evened_share=0.0 if pair in AS_PUBLISHED else EVENED_SHARE,
+        as_published=pair in AS_PUBLISHED,
     )
     _warn_of_suspects(graph, held, progress, warn)
     points: list[curve.Point] = []

@@ -1,0 +1,87 @@
+"""Tone: soft stains that networks forgive; other light that they must go on forgiving."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inspector.learning.cells import Shape
+from inspector.learning.tone import Tone, ToneSigma
+
+SHAPE = Shape(tile_px=128, margin_px=32, channels=1)
+SIDE = SHAPE.side_px
+UNIT = 1.5  # mean excess of the sigma that tone is measured by
+
+
+def web(tiles: int, seed: int, level: float = 120.0, grain: float = 20.0) -> Tensor:
+    """Grainy web without a fault, [N, 1, S, S]."""
+    noise = np.random.default_rng(seed).normal(level, grain, (tiles, 1, SIDE, SIDE))
+    return torch.from_numpy(noise.clip(0, 255).round().astype(np.float32))
+
+
+def stained(tiles: Tensor, share: float, radius_px: float = 24.0) -> Tensor:
+    """With a soft round spot in the middle, darker by ``share``."""
+    at = torch.arange(SIDE) - SIDE / 2
+    spot = torch.exp(-((at[:, None] ** 2 + at[None, :] ** 2) / radius_px**2))
+    return (tiles * (1 - share * spot)).round()
+
+
+@pytest.fixture(scope="module")
+def toned() -> ToneSigma:
+    good, tone = web(12, 0), Tone(SHAPE)
+    sigma = torch.from_numpy(np.random.default_rng(1).exponential(UNIT, (12, SHAPE.cells, SHAPE.cells)))
+    return ToneSigma.of(tone, tone(good), torch.zeros(12, 4), sigma.float())
+
+
+def added(toned: ToneSigma, tiles: Tensor) -> Tensor:
+    return toned(tiles, torch.zeros(len(tiles), 4)).amax((1, 2))
+
+
+def test_a_soft_stain_adds_far_more_than_good_web(toned: ToneSigma) -> None:
+    good = added(toned, web(12, 2))
+    for share in (0.07, -0.07):  # darker and brighter
+        assert added(toned, stained(web(12, 2), share)).min() > 2 * good.max()
+
+
+def test_one_hundredth_of_good_web_adds_a_tail_like_the_networks(toned: ToneSigma) -> None:
+    more = toned(web(24, 3), torch.zeros(24, 4))
+    assert 0.003 < float((more > 0).float().mean()) < 0.03
+    assert 0.6 * UNIT < float(more[more > 0].mean()) < 1.5 * UNIT
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.4])
+def test_a_lamp_that_is_brighter_darker_or_nearer_to_one_side_adds_nothing(
+    toned: ToneSigma, gain: float
+) -> None:
+    good = web(12, 4, grain=15.0)
+    slope = 1 + 0.15 * torch.linspace(-1, 1, SIDE)[:, None] - 0.1 * torch.linspace(-1, 1, SIDE)[None, :]
+    assert (
+        added(toned, (good * gain * slope).clamp(0, 255).round()).max() < 2 * added(toned, web(12, 2)).max()
+    )
+
+
+def test_tone_is_a_share_of_the_tiles_own_grey() -> None:
+    tone = Tone(SHAPE)
+    dark, bright = (tone(stained(torch.full((1, 1, SIDE, SIDE), level), 0.1)) for level in (100.0, 200.0))
+    assert float(dark.min()) == pytest.approx(float(bright.min()), rel=0.05)
+    assert -0.1 < float(dark.min()) < -0.06
+
+
+def test_black_tiles_and_blank_ones_are_numbers(toned: ToneSigma) -> None:
+    for grey in (0.0, 255.0):
+        assert torch.isfinite(toned(torch.full((2, 1, SIDE, SIDE), grey), torch.zeros(2, 4))).all()
+    blank = torch.full((4, 1, SIDE, SIDE), 120.0)
+    tone = Tone(SHAPE)
+    of_blank = ToneSigma.of(tone, tone(blank), torch.zeros(4, 4), torch.rand(4, SHAPE.cells, SHAPE.cells))
+    assert added(of_blank, blank).max() == 0
+    assert torch.isfinite(added(of_blank, web(2, 5))).all()
+
+
+def test_colour_counts_by_its_mean() -> None:
+    grey = stained(web(1, 6), 0.1)
+    colour = torch.cat([grey - 10, grey, grey + 10], 1)
+    torch.testing.assert_close(
+        Tone(Shape(SHAPE.tile_px, SHAPE.margin_px, 3))(colour), Tone(SHAPE)(grey), rtol=1e-4, atol=1e-5
+    )
