@@ -46,10 +46,20 @@ class CheckReport:
         self.rows.append((room, "ok", say(found)))
         return found
 
-    def text(self) -> str:
-        """One row a room."""
-        body = "\n".join(f"{mark:4}  {room:8} {sentence}" for room, mark, sentence in self.rows)
-        return f"{body}\n{'ready to run' if self.first_error is None else 'NOT ready: mend what says FAIL'}"
+    def proved(self) -> list[str]:
+        """What is well, one row a room; at the end whether all is."""
+        rows = [_row(row) for row in self.rows if row[1] != "FAIL"]
+        return rows if self.first_error else [*rows, "ready to run"]
+
+    def failures(self) -> list[str]:
+        """What fails, one row a room, and what to do; nothing where all is well."""
+        rows = [_row(row) for row in self.rows if row[1] == "FAIL"]
+        return [*rows, "NOT ready: mend what says FAIL"] if rows else []
+
+
+def _row(row: tuple[str, str, str]) -> str:
+    room, mark, sentence = row
+    return f"{mark:4}  {room:8} {sentence}"
 
 
 def check_line(site: Site, line_id: str) -> CheckReport:

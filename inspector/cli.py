@@ -192,6 +192,8 @@ def run(
 def check(config_file: Path, line_id: str) -> None:
     """Prove config, camera, engine, limits and ports before a start, and print the plan.
 
+    What fails is printed on standard error.
+
     \b
     Example:
       inspector check --line 3
@@ -199,7 +201,10 @@ def check(config_file: Path, line_id: str) -> None:
     from inspector.check import check_line
 
     report = check_line(_site(config_file), line_id)
-    click.echo(report.text())
+    for row in report.proved():
+        click.echo(row)
+    for row in report.failures():
+        click.echo(row, err=True)
     if report.first_error is not None:
         sys.exit(report.first_error.exit_code)
 

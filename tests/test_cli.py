@@ -310,9 +310,10 @@ def test_a_camera_that_can_not_be(
     assert said in refusal(plant, code, *TILES)
     checked = invoke(*CHECK)
     assert checked.exit_code == code
-    (failed,) = (row for row in checked.stdout.splitlines() if row.startswith("FAIL"))
+    (failed,) = (row for row in own_words(checked.stderr) if row.startswith("FAIL"))
     assert said in failed
-    assert checked.stdout.endswith("NOT ready: mend what says FAIL\n")
+    assert checked.stderr.endswith("NOT ready: mend what says FAIL\n")
+    assert [row for row in checked.stdout.splitlines() if not row.startswith(("ok ", "warn "))] == []
 
 
 def test_no_camera_behind_the_producer(plant: Path, simcam: Path) -> None:
@@ -426,8 +427,18 @@ def test_images_that_can_not_be_played(plant: Path, code: int, spoil: Spoil, sai
     assert said in refusal(plant, code, *TILES)
     checked = invoke(*CHECK)
     assert checked.exit_code == code
-    assert said in checked.stdout
+    assert said in checked.stderr
     assert "ready to run" not in checked.stdout
+
+
+def test_a_line_that_is_ready(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
+    checked = invoke(*CHECK)
+    assert (checked.exit_code, own_words(checked.stderr)) == (0, [])
+    rows = checked.stdout.splitlines()
+    rooms = ["config", "ports", "limits", "engine", "camera", "tiles", "speed"]
+    assert [row.split()[1] for row in rows[:-1]] == rooms
+    assert rows[-1] == "ready to run"
 
 
 def narrow(plant: Path) -> None:
@@ -483,7 +494,7 @@ def test_a_port_in_use(plant: Path) -> None:
     )
     assert said in sentence
     assert checked.exit_code == 5
-    assert f"FAIL  ports    {said}" in checked.stdout
+    assert f"FAIL  ports    {said}" in checked.stderr
 
 
 def test_a_line_that_runs_already_is_left_alone(plant: Path) -> None:
@@ -492,7 +503,7 @@ def test_a_line_that_runs_already_is_left_alone(plant: Path) -> None:
         listener.next("verdict")
         sentence = refusal(plant, 5, *RUN)
         assert sentence == f"inspector: line 1 runs already (process {process.pid}); end that one first"
-        assert f"FAIL  ports    line 1 runs already (process {process.pid})" in invoke(*CHECK).stdout
+        assert f"FAIL  ports    line 1 runs already (process {process.pid})" in invoke(*CHECK).stderr
         verdict, _ = listener.next("verdict")
         assert verdict["verdict"] == "PASS"
         process.terminate()
@@ -566,7 +577,7 @@ def test_an_engine_or_limit_that_nobody_vouches_for(
     assert remedy in sentence
     checked = invoke(*CHECK)
     assert checked.exit_code == 4
-    assert said in checked.stdout or file == RECIPE
+    assert said in checked.stderr or file == RECIPE
 
 
 def test_a_plan_of_which_a_byte_changed(plant: Path) -> None:
