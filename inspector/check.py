@@ -15,7 +15,7 @@ from inspector import backends, cameras, limits
 from inspector.backends.artifact import write_atomically
 from inspector.bus.publisher import Publisher
 from inspector.config import Line, Site
-from inspector.errors import CameraError, InspectorError
+from inspector.errors import CameraError, ConfigError, InspectorError
 from inspector.interfaces import Backend, CameraInfo, EngineInfo
 from inspector.judging import lane_edges_mm
 from inspector.limits import Limits
@@ -92,7 +92,9 @@ def check_line(site: Site, line_id: str) -> CheckReport:
 
 
 def draw_tiles(site: Site, line_id: str, picture: Path) -> str:
-    """Draw a line's grid onto one frame from its camera; return a sentence. Raises InspectorError."""
+    """Draw a line's grid onto one frame from its camera, as PNG; return a sentence. Raises InspectorError."""
+    if picture.suffix.lower() != ".png":
+        raise ConfigError(f"{picture}: the picture is a PNG; give it a name that ends in .png")
     line = site.line(line_id)
     backend = backends.open_backend(site.engines / line.recipe, line.engine.backend, line.engine.threads)
     backend.close()

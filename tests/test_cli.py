@@ -825,6 +825,13 @@ def test_a_rate_of_false_alarms_that_can_not_be(plant: Path) -> None:
     )
 
 
+def test_a_picture_of_tiles_is_a_png_by_name_too(plant: Path) -> None:
+    sentence = refusal(plant, 2, *TILES[:-1], "grid.jpg")
+    assert sentence == "inspector: grid.jpg: the picture is a PNG; give it a name that ends in .png"
+    assert invoke(*TILES[:-1], "grid.PNG").exit_code == 0
+    assert (plant / "grid.PNG").read_bytes().startswith(b"\x89PNG")
+
+
 # -- signals ----------------------------------------------------------------------------------------------
 
 
