@@ -7,7 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from inspector.calibrating.tail import HIGHEST_SHAPE, LOWEST_SHAPE, find_limit, fit_tail
+from inspector.calibrating.tail import (
+    HIGHEST_SHAPE,
+    LOWEST_SHAPE,
+    FoundLimit,
+    Tail,
+    find_limit,
+    fit_tail,
+    tail_fields,
+)
+from inspector.limits import Provenance, RunProvenance
 
 RATE = 1e-4
 
@@ -106,3 +115,19 @@ def test_equal_scores_have_no_tail() -> None:
 def test_the_same_scores_give_the_same_limit() -> None:
     scores = split(np.random.default_rng(8).gamma(4.0, 1.0, 200), 10)
     assert find_limit(scores, RATE) == find_limit(scores, RATE)
+
+
+def test_a_limits_file_tells_the_same_of_images_and_of_a_run() -> None:
+    tail = Tail(threshold=1.234567, scale=0.345678, shape=-0.0456789, share=0.1, exceedances=23)
+    fields = tail_fields(FoundLimit(9.9, 230, 4.56789, tail, 6.78912, 7.891234, ()))
+    assert fields == {
+        "highest_sigma": 4.5679,
+        "quantile_sigma": 6.7891,
+        "bound_sigma": 7.8912,
+        "confidence": 0.8,
+        "tail_threshold_sigma": 1.2346,
+        "tail_exceedances": 23,
+        "tail_scale_sigma": 0.3457,
+        "tail_shape": -0.0457,
+    }
+    assert fields.keys() <= set(Provenance.__struct_fields__) & set(RunProvenance.__struct_fields__)

@@ -15,7 +15,7 @@ from inspector import __version__
 from inspector.calibrating.blocks import BLOCK_PX, block_peaks
 from inspector.calibrating.good_pictures import Asked, ask, empty_folder
 from inspector.calibrating.good_web import FoundLevels, highest_px
-from inspector.calibrating.tail import CONFIDENCE, FARTHEST, SOUND, FoundLimit
+from inspector.calibrating.tail import FARTHEST, SOUND, FoundLimit, tail_fields
 from inspector.calibrating.wide import FoundWide
 from inspector.config import Line
 from inspector.images.reading import ImageFile
@@ -213,14 +213,7 @@ def _provenance(
         tiles_per_100m=per_100m,
         false_alarms_per_100m=target.per_100m,
         tile_rate=target.per_100m / per_100m,
-        highest_sigma=round(cells.highest, 4),
-        quantile_sigma=round(cells.quantile, 4),
-        bound_sigma=round(cells.bound, 4),
-        confidence=CONFIDENCE,
-        tail_threshold_sigma=round(cells.tail.threshold, 4),
-        tail_exceedances=cells.tail.exceedances,
-        tail_scale_sigma=round(cells.tail.scale, 4),
-        tail_shape=round(cells.tail.shape, 4),
+        **tail_fields(cells),
         suspects=(
             *(_suspect(web, found, place, line.web.mm_per_px) for place in cells.suspects),
             *(f"{web.images[place].name}: large and faint, {name}" for place, name in found.wide_suspects),

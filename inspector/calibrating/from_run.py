@@ -28,7 +28,7 @@ from inspector import __version__
 from inspector.backends.artifact import write_atomically
 from inspector.calibrating.good_metres import Stretch
 from inspector.calibrating.run_ear import Heard, Wish, listen, refuse_short
-from inspector.calibrating.tail import CONFIDENCE, FoundLimit, find_limit
+from inspector.calibrating.tail import FoundLimit, find_limit, tail_fields
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.judging.levelled import SHOWN
@@ -244,12 +244,5 @@ def _provenance(
         ),
         false_alarms_per_100m=wish.per_100m,
         verdict_rate=wish.per_100m / web.verdicts_per_100m,
-        highest_sigma=round(found.highest, 4),
-        quantile_sigma=round(found.quantile, 4),
-        bound_sigma=round(found.bound, 4),
-        confidence=CONFIDENCE,
-        tail_threshold_sigma=round(found.tail.threshold, 4),
-        tail_exceedances=found.tail.exceedances,
-        tail_scale_sigma=round(found.tail.scale, 4),
-        tail_shape=round(found.tail.shape, 4),
+        **tail_fields(found),
     )

@@ -30,6 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -137,6 +138,33 @@ class FoundLimit:
     quantile: float
     bound: float  # upper confidence bound of the quantile
     suspects: tuple[int, ...]  # places in the list of images, highest first; not counted
+
+
+class TailFields(TypedDict):
+    """A tail as a limits file tells it; numbers are rounded to what a person reads."""
+
+    highest_sigma: float
+    quantile_sigma: float
+    bound_sigma: float
+    confidence: float
+    tail_threshold_sigma: float
+    tail_exceedances: int
+    tail_scale_sigma: float
+    tail_shape: float
+
+
+def tail_fields(found: FoundLimit) -> TailFields:
+    """Return what a limits file tells of a limit whose scores are sigma."""
+    return TailFields(
+        highest_sigma=round(found.highest, 4),
+        quantile_sigma=round(found.quantile, 4),
+        bound_sigma=round(found.bound, 4),
+        confidence=CONFIDENCE,
+        tail_threshold_sigma=round(found.tail.threshold, 4),
+        tail_exceedances=found.tail.exceedances,
+        tail_scale_sigma=round(found.tail.scale, 4),
+        tail_shape=round(found.tail.shape, 4),
+    )
 
 
 def find_limit(scores: Sequence[F64], rate: float, most: int | None = None) -> FoundLimit:
