@@ -9,6 +9,10 @@
 
 Whatever ends a teaching, the plant's recipe and limits are then both the old ones or both the new ones. Errors
 and signals are seen to at once; what a kill or a power cut left is found by the next teaching of that name.
+
+The swap is two renames and a write, some milliseconds. A line that starts meanwhile is refused: there is no recipe of
+that name, or the limits belong to another training. An exchanging rename (renameat2) would close the first gap and
+leave the second, for the limits lie in another folder; and not every file system has it.
 """
 
 from __future__ import annotations
