@@ -558,7 +558,7 @@ def calibrate(
     site = _site(config_file)
     pictures = pictures_folder(site, line_id, recipe)
     with progress_bar("good images") as progress:
-        limits = calibration.calibrate(
+        calibrated = calibration.calibrate(
             data,
             recipe,
             line_id,
@@ -568,7 +568,7 @@ def calibrate(
             pictures=pictures,
             progress=progress,
         )
-    click.echo(calibration.summary(limits))
+    click.echo(calibration.summary(calibrated.limits))
     click.echo(f"is this good? look at the pictures in {pictures.relative_to(site.root)}/")
 
 

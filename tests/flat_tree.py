@@ -69,7 +69,7 @@ def set_limit(site: Site, limit_sigma: float | None = LIMIT_SIGMA) -> Limits:
     """Calibrate line 1 for recipe stripes; then move the limit by hand, or leave it."""
     for number in range(8):
         write(site.root / f"more/{number}.png", weave(number, HEIGHT, WIDTH))
-    limits = calibrate(site.root / "more", "stripes", "1", site)
+    limits = calibrate(site.root / "more", "stripes", "1", site).limits
     if limit_sigma is not None:
         limits = msgspec.structs.replace(limits, limit_sigma=limit_sigma, set_by_hand=BY_HAND)
         limits_file(site, "1", "stripes").write_text(to_toml(limits))

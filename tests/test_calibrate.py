@@ -43,7 +43,9 @@ def refusal(error: type[Exception], *args: object, **options: float) -> str:
 
 def test_a_limit_from_good_web(good: Path, site: Site) -> None:
     told: list[tuple[int, int]] = []
-    limits = calibrate(good, "stripes", "1", site, progress=lambda done, total: told.append((done, total)))
+    limits = calibrate(
+        good, "stripes", "1", site, progress=lambda done, total: told.append((done, total))
+    ).limits
     assert load_limits(site, "1", "stripes") == limits
     highest = max(limits.provenance.highest_sigma, limits.provenance.bound_sigma)
     assert limits.limit_sigma == pytest.approx(highest, abs=2e-4)
@@ -59,14 +61,14 @@ def test_a_limit_from_good_web(good: Path, site: Site) -> None:
 
 
 def test_the_same_web_gives_the_same_limit(good: Path, site: Site) -> None:
-    first, second = (calibrate(good, "stripes", "1", site) for _ in range(2))
+    first, second = (calibrate(good, "stripes", "1", site).limits for _ in range(2))
     assert first.limit_sigma == second.limit_sigma
     assert first.provenance.images_sha256 == second.provenance.images_sha256
 
 
 def test_fewer_false_alarms_cost_a_higher_limit(good: Path, site: Site) -> None:
-    often = calibrate(good, "stripes", "1", site, false_alarms_per_100m=100.0)
-    seldom = calibrate(good, "stripes", "1", site, false_alarms_per_100m=1.0)
+    often = calibrate(good, "stripes", "1", site, false_alarms_per_100m=100.0).limits
+    seldom = calibrate(good, "stripes", "1", site, false_alarms_per_100m=1.0).limits
     assert often.provenance.quantile_sigma < seldom.provenance.quantile_sigma
     assert often.limit_sigma <= seldom.limit_sigma
 
@@ -75,7 +77,7 @@ def test_what_the_students_learnt_from_does_not_count(good: Path, site: Site) ->
     learnt = sorted(good.iterdir())[:4]
     validation = sorted(good.iterdir())[4:6]
     make_recipe(site, "stripes", learnt=learnt, validation=validation)
-    limits = calibrate(good, "stripes", "1", site)
+    limits = calibrate(good, "stripes", "1", site).limits
     assert (limits.provenance.images, limits.provenance.images_left_out) == (10, 4)
     assert "left out because the students learnt from them: 4 images" in summary(limits)
 
@@ -88,16 +90,21 @@ def test_only_train_good_of_a_tree_counts(good: Path, site: Site, tmp_path: Path
     cv2.imwrite(
         str(tree / "test/good/900.png"), np.zeros((8, 8), np.uint8)
     )  # would be refused if it were read
-    assert calibrate(tree, "stripes", "1", site).provenance.images == IMAGES
+    assert calibrate(tree, "stripes", "1", site).limits.provenance.images == IMAGES
 
 
 def test_a_fault_among_the_good_images_is_pointed_at(good: Path, site: Site) -> None:
-    clean = calibrate(good, "stripes", "1", site).limit_sigma
+    clean = calibrate(good, "stripes", "1", site).limits.limit_sigma
     torn = weave(5, 128, 256)
     torn[40:56, 200:216] = 0
     cv2.imwrite(str(good / "005.png"), torn)
-    limits = calibrate(good, "stripes", "1", site)
+    found = calibrate(good, "stripes", "1", site)
+    limits = found.limits
+    (apart,) = found.suspects
+    assert (apart.file, apart.faint) == (good / "005.png", "")
+    assert apart.sigma > limits.limit_sigma
     (suspect,) = limits.provenance.suspects
+    assert suspect == apart.text(0.2)
     assert suspect.startswith("005.png: ")
     x_mm, y_mm = (float(word) for word in suspect.replace(" mm", "").split() if word.isdigit())
     assert 200 * 0.2 <= x_mm <= 216 * 0.2
@@ -196,8 +203,8 @@ def test_old_limits_outlive_a_refused_calibration(good: Path, site: Site) -> Non
 
 def test_a_rate_per_hour_is_one_per_100_m_at_the_lines_speed(good: Path, site: Site) -> None:
     """6 m/min: 360 m in an hour."""
-    by_hour = calibrate(good, "stripes", "1", site, false_alarms_per_hour=36.0)
-    by_metre = calibrate(good, "stripes", "1", site, false_alarms_per_100m=10.0)
+    by_hour = calibrate(good, "stripes", "1", site, false_alarms_per_hour=36.0).limits
+    by_metre = calibrate(good, "stripes", "1", site, false_alarms_per_100m=10.0).limits
     assert by_hour.limit_sigma == by_metre.limit_sigma
     for found in (by_hour.provenance, by_metre.provenance):
         assert (found.false_alarms_per_100m, found.false_alarms_per_hour) == pytest.approx((10, 36))
@@ -220,7 +227,7 @@ def test_suspects_and_the_highest_are_shown(good: Path, site: Site, tmp_path: Pa
     folder = tmp_path / "shown"
     folder.mkdir()
     (folder / "99-suspect-of-before.png").write_bytes(b"old")
-    limits = calibrate(good, "stripes", "1", site, pictures=folder)
+    limits = calibrate(good, "stripes", "1", site, pictures=folder).limits
     assert len(limits.provenance.suspects) == 1
     names = sorted(file.name for file in folder.iterdir())
     assert names[0] == "01-suspect-005.png"
@@ -229,7 +236,9 @@ def test_suspects_and_the_highest_are_shown(good: Path, site: Site, tmp_path: Pa
     assert picture is not None
     outlined = np.nonzero((picture[:, :256] == (40, 40, 255)).all(axis=2))
     assert 200 - 24 <= outlined[1].min() <= outlined[1].max() <= 216 + 24
-    assert calibrate(good, "stripes", "1", site).limit_sigma == limits.limit_sigma  # pictures change nothing
+    assert (
+        calibrate(good, "stripes", "1", site).limits.limit_sigma == limits.limit_sigma
+    )  # pictures change nothing
 
 
 def test_two_fabrics_in_one_folder(good: Path, site: Site) -> None:
@@ -239,7 +248,7 @@ def test_two_fabrics_in_one_folder(good: Path, site: Site) -> None:
         cv2.imwrite(
             str(good / f"1{number:02}.png"), np.clip((grey - 120) * 1.6 + 120, 0, 255).astype(np.uint8)
         )
-    told = summary(calibrate(good, "stripes", "1", site))
+    told = summary(calibrate(good, "stripes", "1", site).limits)
     assert "LOOK: the good images are of two kinds: 14 typically score" in told
     assert "make two recipes" in told
     for number in range(10):

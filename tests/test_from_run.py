@@ -68,7 +68,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "good").mkdir()
     for number in range(40):
         assert cv2.imwrite(str(folder / f"good/{number:02}.png"), loom.rows(4 * HEIGHT))
-    limits = calibrate(folder / "good", "stripes", "3", site)
+    limits = calibrate(folder / "good", "stripes", "3", site).limits
     assert limits.wide, limits.provenance.wide_unused
     times(site, limits, 1.5)
     return folder

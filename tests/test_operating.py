@@ -173,7 +173,7 @@ def test_the_web_is_measured_as_calibration_measures_it(tmp_path: Path) -> None:
     for number in range(8):
         (tmp_path / "good").mkdir(exist_ok=True)
         assert cv2.imwrite(str(tmp_path / f"good/{number}.png"), weave(number, 128, 256))
-    limits = calibrate(tmp_path / "good", "stripes", "1", site)
+    limits = calibrate(tmp_path / "good", "stripes", "1", site).limits
     engine = open_backend(site.engines / "stripes", "onnxruntime", 1)
     try:
         under_test = line_under_test(site, "1", "stripes")

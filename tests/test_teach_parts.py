@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from inspector import config
+from inspector.calibrating.calibrated import Suspect
 from inspector.cameras.loom import Loom
 from inspector.errors import ArtefactError, CameraError, ConfigError
 from inspector.interfaces import CameraInfo, EngineInfo
@@ -28,8 +29,9 @@ from inspector.records import (
 )
 from inspector.teaching import drawn, record
 from inspector.teaching.drawn import KINDS, SIZES_MM, TRIES, GoodWeb, draw, try_faults
+from inspector.teaching.left_out import suspected
 from inspector.teaching.outliers import Look, look_at, standouts
-from inspector.teaching.record import Recording, Wanted
+from inspector.teaching.record import Recorded, Recording, Wanted
 from inspector.teaching.second_look import far_above
 from inspector.teaching.shares import Needs, needs_of, share_out
 from inspector.teaching.teachable import refuse_little_room
@@ -219,6 +221,21 @@ def test_faults_do_not_hide_each_other_in_the_second_look() -> None:
     peaks[faulty] = [140, 70, 40, 30, 60, 90]
     assert [place for place, out in enumerate(far_above(peaks)) if out] == faulty
     assert not any(far_above(np.full(5, 0.3))), "below 1 sigma all are alike"
+
+
+def test_what_calibration_sets_apart_is_shown_once_and_where() -> None:
+    look = look_at(weave(0, 128, 256), Region(0, 256, 0, 128))
+    frames = [Recorded(Path(f"limit/{place}.png"), place, Region(0, 256, 0, 128), look) for place in range(4)]
+    found = [
+        Suspect(Path("limit/2.png"), 31.04, (18.0, 42.0), ""),
+        Suspect(Path("limit/0.png"), 9.0, (6.0, 6.0), "blot"),
+        Suspect(Path("limit/2.png"), 31.04, (18.0, 42.0), "across"),
+    ]
+    left = suspected(found, frames)
+    assert [(one.frame, one.why, one.box_px) for one in left] == [
+        (frames[2], "31.0 sigma when the limit was set", (18, 42, 18, 42)),
+        (frames[0], "9.0 sigma when the limit was set, large and faint (blot)", (6, 6, 6, 6)),
+    ]
 
 
 # -- how web is shared out ---------------------------------------------------------------------------------

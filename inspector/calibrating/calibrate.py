@@ -15,7 +15,16 @@ import numpy as np
 
 from inspector.backends import open_backend
 from inspector.backends.artifact import load_recipe, write_atomically
-from inspector.calibrating.calibrated import GoodImage, GoodWeb, Target, limits_of, pictures_of, summary
+from inspector.calibrating.calibrated import (
+    Calibration,
+    GoodImage,
+    GoodWeb,
+    Target,
+    limits_of,
+    pictures_of,
+    summary,
+    suspects_of,
+)
 from inspector.calibrating.good_web import FoundLevels, GoodMap, find_levels
 from inspector.calibrating.populations import TwoGroups, two_groups
 from inspector.calibrating.tail import FARTHEST, LEAST_TILES
@@ -24,7 +33,7 @@ from inspector.errors import ConfigError, DataError
 from inspector.images.reading import Image, ImageFile, open_data
 from inspector.images.scoring import read_for, score_image
 from inspector.interfaces import Backend
-from inspector.limits import Limits, limits_file, to_toml
+from inspector.limits import limits_file, to_toml
 from inspector.records import Grid, Region
 from inspector.tiling import grid_for, plan_for, region_finder
 
@@ -41,7 +50,7 @@ def calibrate(
     false_alarms_per_hour: float | None = None,
     pictures: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Limits:
+) -> Calibration:
     """Set the limits of a line and write them to ``calibration/line-<id>.<recipe>.toml``.
 
     Args:
@@ -53,6 +62,8 @@ def calibrate(
         false_alarms_per_hour: the same target in another way, at the line's speed.
         pictures: folder for pictures of suspects and of the highest good images; what is in it is replaced.
         progress: told how many images are done, and of how many.
+
+    Returns the limits as written, and the images that did not count for them.
 
     Raises:
         DataError: the images can't be used, are too few, all score alike, or are plainly of two kinds.
@@ -98,7 +109,7 @@ def calibrate(
     write_atomically(limits_file(site, line_id, recipe), to_toml(limits).encode())
     if pictures is not None:  # last: a disk too full for pictures takes nobody's limit
         pictures_of(web, found, limits, pictures, backend.info.channels)
-    return limits
+    return Calibration(limits, suspects_of(web, found))
 
 
 def target_of(per_100m: float | None, per_hour: float | None, line: Line) -> Target:

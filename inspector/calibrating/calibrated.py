@@ -58,6 +58,31 @@ class GoodWeb:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """A good image that the others don't explain: it doesn't count, a limit set on it would let its like pass."""
+
+    file: Path
+    sigma: float  # its highest cell, divided by its zone's factor
+    place_px: tuple[float, float]  # (x, y) of that cell's middle in the image
+    faint: str  # shape of window that it stands out by; empty: by that cell
+
+    def text(self, mm_per_px: float) -> str:
+        """What the limits file and a person are told."""
+        if self.faint:
+            return f"{self.file.name}: large and faint, {self.faint}"
+        x_mm, y_mm = (one * mm_per_px for one in self.place_px)
+        return f"{self.file.name}: {self.sigma:.1f} sigma at {x_mm:.0f} mm from the left, {y_mm:.0f} mm from the top"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a calibration ends with."""
+
+    limits: Limits  # as they are on the disk
+    suspects: tuple[Suspect, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """False alarms asked for."""
 
@@ -108,6 +133,17 @@ def limits_of(
         wide=tuple(one.limit for one in found.wide if one.limit is not None),
         provenance=_provenance(web, found, target, tiles_per_100m, data, line, two_groups),
     )
+
+
+def suspects_of(web: GoodWeb, found: FoundLevels) -> tuple[Suspect, ...]:
+    """Return the images that don't count, those of the cells' limit first; one may stand out by several windows."""
+    reasons = [(place, "") for place in found.cells.suspects] + list(found.wide_suspects)
+    suspects = []
+    for place, faint in reasons:
+        image, cells = web.images[place], found.levelled[place]
+        at = highest_px(cells, image.region.left_px, image.region.top_px, web.grid.px_per_cell)
+        suspects.append(Suspect(image.file.path, float(cells.max()), at, faint))
+    return tuple(suspects)
 
 
 def summary(limits: Limits) -> str:
@@ -214,10 +250,7 @@ def _provenance(
         false_alarms_per_100m=target.per_100m,
         tile_rate=target.per_100m / per_100m,
         **tail_fields(cells),
-        suspects=(
-            *(_suspect(web, found, place, line.web.mm_per_px) for place in cells.suspects),
-            *(f"{web.images[place].name}: large and faint, {name}" for place, name in found.wide_suspects),
-        ),
+        suspects=tuple(one.text(line.web.mm_per_px) for one in suspects_of(web, found)),
         false_alarms_per_hour=target.per_hour,
         speed_m_min=target.speed_m_min,
         blocks=cells.blocks,
@@ -243,14 +276,6 @@ def _wide_provenance(one: FoundWide, found: FoundLimit) -> WideProvenance:
         tail_scale=round(found.tail.scale, 4),
         tail_shape=round(found.tail.shape, 4),
     )
-
-
-def _suspect(web: GoodWeb, found: FoundLevels, place: int, mm_per_px: float) -> str:
-    """Name a suspect image and the middle of its highest cell."""
-    image, cells = web.images[place], found.levelled[place]
-    at = highest_px(cells, image.region.left_px, image.region.top_px, web.grid.px_per_cell)
-    x_mm, y_mm = (one * mm_per_px for one in at)
-    return f"{image.name}: {cells.max():.1f} sigma at {x_mm:.0f} mm from the left, {y_mm:.0f} mm from the top"
 
 
 def _digest(images: Sequence[GoodImage]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 
+from inspector.calibrating.calibrated import Suspect
 from inspector.images.pictures import FOUND_RGB, in_colour, write_picture
 from inspector.records import U8, Region
 from inspector.teaching.outliers import Standout, standouts
@@ -41,6 +42,18 @@ def sort_out(frames: Sequence[Recorded]) -> tuple[list[Recorded], list[LeftOut]]
         else:
             left.append(LeftOut(frame, _words(standout), standout.box_px))
     return kept, left
+
+
+def suspected(suspects: Sequence[Suspect], frames: Sequence[Recorded]) -> list[LeftOut]:
+    """Return the frames that calibration, given all of ``frames``, has set apart, each once, and why."""
+    by_file = {frame.file: frame for frame in frames}
+    left: dict[Path, LeftOut] = {}
+    for one in suspects:
+        x, y = (round(at) for at in one.place_px)
+        faint = f", large and faint ({one.faint})" if one.faint else ""
+        why = f"{one.sigma:.1f} sigma when the limit was set{faint}"
+        left.setdefault(one.file, LeftOut(by_file[one.file], why, (x, y, x, y)))
+    return list(left.values())
 
 
 def show(left: LeftOut, pixels: U8, folder: Path) -> Path:

@@ -33,8 +33,8 @@ from inspector.images.reading import GOOD, ImageFile, read_image
 from inspector.interfaces import Backend, CameraInfo
 from inspector.limits import Limits, limits_file, to_toml
 from inspector.records import Grid, Levels, Region
-from inspector.teaching.left_out import LeftOut, show, sort_out
-from inspector.teaching.proof import Proof, check_golden, highest_px, prove, score_frame
+from inspector.teaching.left_out import LeftOut, show, sort_out, suspected
+from inspector.teaching.proof import Proof, check_golden, prove
 from inspector.teaching.record import Progress, Recorded, Recording, Wanted, record, write_frame
 from inspector.teaching.second_look import SecondLook, look_again
 from inspector.teaching.shares import MOST_LEFT_OUT, Needs, Shares, needs_of, share_out
@@ -153,8 +153,7 @@ class _Teaching:
                     f"line {self._asked.line_id}: {len(again.kept)} frames remain for the limit, which wants "
                     f"{needs.fewest_for_limit}; teach again on more --metres"
                 )
-            limits = self._calibrate(again.kept, recording.metres)
-            suspects = self._suspects(limits, again.kept, backend, grid)
+            limits, suspects = self._calibrate(again.kept, recording.metres)
             left += suspects
             self._refuse_many(len(left), len(recording.frames))
             golden_tiles, proof = self._prove(backend, grid, shares.proof, needs, limits.levels)
@@ -312,9 +311,10 @@ class _Teaching:
             _moved(one.frame, self._staging.recording / "left-out")
         return SecondLook(limits.kept, left, limits.highest)
 
-    def _calibrate(self, frames: Sequence[Recorded], metres: float) -> Limits:
+    def _calibrate(self, frames: Sequence[Recorded], metres: float) -> tuple[Limits, list[LeftOut]]:
+        """Set the limit; return it and the frames that did not count for it, which are shown."""
         with self._step("limit") as progress:
-            limits = calibrate(
+            found = calibrate(
                 frames[0].file.parent,
                 self._asked.recipe,
                 self._asked.line_id,
@@ -322,25 +322,13 @@ class _Teaching:
                 false_alarms_per_100m=self._asked.false_alarms_per_100m,
                 progress=progress,
             )
+        limits = found.limits
         self._onlooker.say(f"limit {limits.limit_sigma:.2f} sigma from {limits.provenance.tiles} tiles")
-        words = f"{metres:.2f} m that `inspector teach` recorded on {datetime.now(UTC):%Y-%m-%d}"
-        return msgspec.structs.replace(
-            limits, provenance=msgspec.structs.replace(limits.provenance, data=words)
-        )
-
-    def _suspects(
-        self, limits: Limits, frames: Sequence[Recorded], backend: Backend, grid: Grid
-    ) -> list[LeftOut]:
-        """Calibration's suspects, shown."""
-        named = {suspect.partition(":")[0]: suspect for suspect in limits.provenance.suspects}
-        suspects = []
-        for frame in frames:
-            if frame.file.name in named:
-                _, scored = score_frame(backend, grid, frame)
-                why = f"{scored.map_peaks.max():.1f} sigma when the limit was set"
-                suspects.append(LeftOut(frame, why, highest_px(scored, grid)))
+        suspects = suspected(found.suspects, frames)
         self._show(suspects, "that the others don't explain; they don't count for the limit")
-        return suspects
+        words = f"{metres:.2f} m that `inspector teach` recorded on {datetime.now(UTC):%Y-%m-%d}"
+        provenance = msgspec.structs.replace(limits.provenance, data=words)
+        return msgspec.structs.replace(limits, provenance=provenance), suspects
 
     def _prove(
         self, backend: Backend, grid: Grid, frames: Sequence[Recorded], needs: Needs, levels: Levels
