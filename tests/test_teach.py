@@ -56,6 +56,14 @@ import os, shutil
 from inspector.learning import train
 train.train = lambda data, name, engines, **_: shutil.copytree(os.environ["TAUGHT"], engines / name)
 """
+REFUSED = """
+from inspector.learning import train
+from inspector.learning.alike import UnlikeImages
+def refuse(data, *_, **__):
+    files = sorted(data.iterdir())[1:3]
+    raise UnlikeImages(files, ["grey 20 on average", "grey 250 on average"], "grey 120 on average", "take them out")
+train.train = refuse
+"""
 RUN = """
 from inspector.cli import main
 main(prog_name="inspector")
@@ -299,6 +307,26 @@ def test_a_recipe_or_a_limit_of_that_name_is_replaced_only_when_asked(
     (other / "calibration").mkdir()
     (other / "calibration/line-1.cloth.toml").write_text("by hand")
     assert f"line-1.cloth.toml: there is a limit of that name {said}" in refusal(other, 4, *teaching(weights))
+
+
+def test_frames_that_training_refuses_are_named_by_their_place_and_shown(
+    tmp_path: Path, weights: list[Path]
+) -> None:
+    plant = make_plant(tmp_path / "plant", LOOM)
+    with start(plant, *teaching(weights), code=REFUSED + RUN) as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 6, out + err
+    asked = re.findall(
+        r"^  (\d\.\d\d) m: (grey \d+).*, where .* 120 .*; is this good\? (\S+)$", out, re.MULTILINE
+    )
+    assert [grey for _, grey, _ in asked] == ["grey 20", "grey 250"]
+    assert all((plant / picture).is_file() for _, _, picture in asked)
+    places = " m, ".join(place for place, _, _ in asked)
+    folder = plant.resolve() / "out/teach/cloth/left-out"
+    assert err.startswith(f"inspector: {folder}: 2 of ")
+    assert f" frames to learn from are unlike the others, at {places} m; look at their pictures: " in err
+    assert ".recording" not in out + err, "nobody can look there"
+    assert not (plant / "engines").exists()
 
 
 def test_too_few_metres_are_refused_before_the_recording(tmp_path: Path, weights: list[Path]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -57,6 +58,18 @@ class Oddity:
     remedy: str
 
 
+class UnlikeImages(DataError):
+    """Good images that are not like the rest; whoever knows them by other names than their files' can name them."""
+
+    def __init__(self, files: Sequence[Path], seen: Sequence[str], typical: str, remedy: str) -> None:
+        self.files = tuple(files)  # all of them
+        self.seen = tuple(seen)  # what is odd of each
+        self.typical = typical  # the same of the median of all images
+        names, values = (", ".join(str(one) for one in part[:MOST_NAMED]) for part in (files, seen))
+        more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
+        super().__init__(f"{names}{more}: {values}, but the median of all images is {typical}; {remedy}")
+
+
 def refuse_unlike(images: Sequence[Image], *, squeezed: bool) -> None:
     """Refuse good images that are not like the rest.
 
@@ -65,7 +78,7 @@ def refuse_unlike(images: Sequence[Image], *, squeezed: bool) -> None:
         squeezed: all are brought to one size afterwards, so that theirs may differ.
 
     Raises:
-        DataError: names the images, at most MOST_NAMED of them, says what is odd and what to do.
+        UnlikeImages: names the images, at most MOST_NAMED of them, says what is odd and what to do.
     """
     if not images:
         return
@@ -73,12 +86,11 @@ def refuse_unlike(images: Sequence[Image], *, squeezed: bool) -> None:
         odd = np.flatnonzero(oddity.odd).tolist()
         if not odd:
             continue
-        names = ", ".join(str(images[at].file.path) for at in odd[:MOST_NAMED])
-        more = f" and {len(odd) - MOST_NAMED} more" if len(odd) > MOST_NAMED else ""
-        values = ", ".join(oddity.said.format(oddity.seen[at]) for at in odd[:MOST_NAMED])
-        typical = oddity.said.format(float(np.median(oddity.seen)))
-        raise DataError(
-            f"{names}{more}: {values}, but the median of all images is {typical}; {oddity.remedy}"
+        raise UnlikeImages(
+            [images[at].file.path for at in odd],
+            [oddity.said.format(oddity.seen[at]) for at in odd],
+            oddity.said.format(float(np.median(oddity.seen))),
+            oddity.remedy,
         )
 
 

@@ -10,6 +10,7 @@ import cv2
 
 from inspector.calibrating.calibrated import Suspect
 from inspector.images.pictures import FOUND_RGB, in_colour, write_picture
+from inspector.learning.alike import UnlikeImages
 from inspector.records import U8, Region
 from inspector.teaching.outliers import Standout, standouts
 from inspector.teaching.record import Recorded
@@ -54,6 +55,15 @@ def suspected(suspects: Sequence[Suspect], frames: Sequence[Recorded]) -> list[L
         why = f"{one.sigma:.1f} sigma when the limit was set{faint}"
         left.setdefault(one.file, LeftOut(by_file[one.file], why, (x, y, x, y)))
     return list(left.values())
+
+
+def refused(unlike: UnlikeImages, frames: Sequence[Recorded]) -> list[LeftOut]:
+    """Return the frames for which training has refused all of ``frames``, and why."""
+    by_file = {frame.file: frame for frame in frames}
+    return [
+        LeftOut(by_file[file], f"{seen}, where {unlike.typical} is usual", None)
+        for file, seen in zip(unlike.files, unlike.seen, strict=True)
+    ]
 
 
 def show(left: LeftOut, pixels: U8, folder: Path) -> Path:

@@ -31,9 +31,10 @@ from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.images.reading import GOOD, ImageFile, read_image
 from inspector.interfaces import Backend, CameraInfo
+from inspector.learning.alike import UnlikeImages
 from inspector.limits import Limits, limits_file, to_toml
 from inspector.records import Grid, Levels, Region
-from inspector.teaching.left_out import LeftOut, show, sort_out, suspected
+from inspector.teaching.left_out import LeftOut, refused, show, sort_out, suspected
 from inspector.teaching.proof import Proof, check_golden, prove
 from inspector.teaching.record import Progress, Recorded, Recording, Wanted, record, write_frame
 from inspector.teaching.second_look import SecondLook, look_again
@@ -258,6 +259,16 @@ class _Teaching:
             "mend it, then teach again"
         )
 
+    def _refusal(self, unlike: Sequence[LeftOut], of: int) -> DataError:
+        """Show what training refuses, and say it by metres of web: the frames themselves are staged, and go."""
+        self._show(unlike, "that training refuses beside the others")
+        self._staging.pictures_stay = True
+        places = ", ".join(f"{one.frame.place_m:.2f} m" for one in unlike)
+        return DataError(
+            f"{self._staging.left_out}: {len(unlike)} of {of} frames to learn from are unlike the others, at {places}; "
+            "look at their pictures: does the light change there, the exposure, or the web? mend it, then teach again"
+        )
+
     def _lay_out(self, shares: Shares[Recorded]) -> Shares[Recorded]:
         """Move every frame to a folder of its purpose."""
         lessons = self._lesson_folder
@@ -280,21 +291,24 @@ class _Teaching:
         """Train; return the frames as they were learnt."""
         if self._line.region.kind == "fixed":
             learn = [_cut_to_region(frame) for frame in learn]
-        with self._step("training") as progress:
-            training.train(
-                self._lesson_folder,
-                self._asked.recipe,
-                self._staging.site.engines,
-                weights=self._asked.weights,
-                tile_px=grid.tile_px,
-                margin_px=grid.margin_px,
-                region="auto" if self._line.region.kind == "auto" else "whole",
-                channels=info.channels,
-                epochs=self._asked.epochs,
-                seed=self._asked.seed,
-                mm_per_px=self._line.web.mm_per_px,
-                progress=progress,
-            )
+        try:
+            with self._step("training") as progress:
+                training.train(
+                    self._lesson_folder,
+                    self._asked.recipe,
+                    self._staging.site.engines,
+                    weights=self._asked.weights,
+                    tile_px=grid.tile_px,
+                    margin_px=grid.margin_px,
+                    region="auto" if self._line.region.kind == "auto" else "whole",
+                    channels=info.channels,
+                    epochs=self._asked.epochs,
+                    seed=self._asked.seed,
+                    mm_per_px=self._line.web.mm_per_px,
+                    progress=progress,
+                )
+        except UnlikeImages as unlike:
+            raise self._refusal(refused(unlike, learn), len(learn)) from None
         self._onlooker.say(f"trained on {len(learn)} frames in {self._seconds['training']:.0f} s")
         return list(learn)
 
