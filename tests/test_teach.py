@@ -56,6 +56,17 @@ import os, shutil
 from inspector.learning import train
 train.train = lambda data, name, engines, **_: shutil.copytree(os.environ["TAUGHT"], engines / name)
 """
+# Of the lessons, and of the frames for the limit, the third is far above the others, whatever it scores.
+THE_THIRD_IS_ODD = """
+import os, shutil
+from inspector.learning import train
+from inspector.teaching import second_look
+def learn(data, name, engines, **_):
+    print("learns from", *sorted(file.name for file in data.iterdir()))
+    shutil.copytree(os.environ["TAUGHT"], engines / name)
+train.train = learn
+second_look.far_above = lambda peaks: [place == 2 for place in range(len(peaks))]
+"""
 REFUSED = """
 from inspector.learning import train
 from inspector.learning.alike import UnlikeImages
@@ -207,6 +218,28 @@ def test_frames_with_holes_are_left_out_and_shown(taught: tuple[Path, str]) -> N
         pixels = cv2.imread(str(plant / picture))
         assert (pixels == (40, 40, 255)).all(axis=2).sum() > 50, "an outline in red"
     assert f"look at the {len(list((plant / 'out/teach/cloth/left-out').iterdir()))} pictures in" in said
+
+
+def test_an_odd_frame_among_the_lessons_is_left_out_and_it_trains_once_more(
+    taught: tuple[Path, str], tmp_path: Path, weights: list[Path]
+) -> None:
+    plant = make_plant(tmp_path / "plant", LOOM)
+    recipe = str(taught[0] / "engines/cloth")
+    said = finish(plant, *teaching(weights), code=THE_THIRD_IS_ODD + RUN, TAUGHT=recipe)
+    first, second = (line.split()[2:] for line in said.splitlines() if line.startswith("learns from"))
+    assert second == first[:2] + first[3:]
+    place, picture = re.findall(r"^  (\d\.\d\d m): learnt from and still .*\? (\S+)$", said, re.MULTILINE)[0]
+    assert picture.endswith(f"/{first[2]}")
+    assert (plant / picture).is_file()
+    assert re.search(rf"^trains again without the frames at {place}: about \d+ s more$", said, re.MULTILINE)
+    assert re.search(rf"^trained again on {len(second)} frames in \d+ s$", said, re.MULTILINE)
+    steps = (*STEPS[:4], "training again", "engine again", *STEPS[4:])
+    assert re.search(rf"^took \d+ s: {', '.join(rf'{step} [0-9]+' for step in steps)}$", said, re.MULTILINE)
+    assert re.search(
+        rf"frames: {len(second)} learnt from, \d+ for the limit, \d+ kept back, 2 not count", said
+    )
+    for whose in ("were learnt from", "don't count for the limit"):
+        assert f"frames that {whose}, far above the others after training: 1\n" in said
 
 
 def test_the_end_says_what_is_known_and_what_is_next(taught: tuple[Path, str]) -> None:

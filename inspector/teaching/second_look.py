@@ -71,9 +71,8 @@ def look_again(
 
 def far_above(peaks: F64) -> list[bool]:
     """Which of the frames' peaks, sigma [N], are far above the others', as training finds suspects in its images."""
-    from inspector.learning.suspects import (
-        find_suspects,
-    )  # loads torch: what is refused before is refused at once
+    # Loads torch: what is refused before is refused at once.
+    from inspector.learning.suspects import find_suspects
 
     found = {suspect.image for suspect in find_suspects(peaks, np.arange(len(peaks), dtype=np.int32))}
     return [place in found for place in range(len(peaks))]

@@ -4,6 +4,8 @@ camera ─▶ frames ─▶ those like each other ─▶ to learn from ─▶ tr
                             │                for the limit ─▶ calibrate ◀──────┤
                             └─ left out      kept back ─────▶ proof ◀──────────┘─▶ put in place
 
+Where the engine finds frames among those it learnt from that are far above the others, it is trained once more without
+them: what such a frame shows was learnt as good web. Once, because every training doubles the time.
 This module knows the order of the steps and says what each one found; everything happens in the staging place,
 and the plant's own files change at the very end (``staging``).
 """
@@ -11,6 +13,7 @@ and the plant's own files change at the very end (``staging``).
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -141,12 +144,18 @@ class _Teaching:
                 f"{fewest_words(needs)}; teach again with --metres {needs.metres(needs.fewest + len(left)):g} or more"
             )
         shares = self._lay_out(share_out(kept, needs))
-        learnt = self._train(training, shares.learn, info, grid)
-        with self._step("engine"):
-            build_engine(self._staging.engine_dir, self._line.engine.backend)
-        backend = open_backend(self._staging.engine_dir, self._line.engine.backend, self._line.engine.threads)
-        with closing(backend):
-            again = self._look_again(backend, grid, learnt, shares.limit)
+        lessons = self._lessons(shares.learn)
+        self._train(training, lessons, info, grid)
+        with self._engine() as backend:
+            seen = self._look_again(backend, grid, lessons, "learnt from and still", "that were learnt from")
+        left += seen.left
+        self._refuse_many(len(left), len(recording.frames))
+        if seen.left:
+            self._train_without(seen.left, training, seen.kept, info, grid)
+        with self._engine() as backend:
+            again = self._look_again(
+                backend, grid, shares.limit, "after training", "that don't count for the limit"
+            )
             left += again.left
             self._refuse_many(len(left), len(recording.frames))
             if len(again.kept) < needs.fewest_for_limit:
@@ -172,7 +181,7 @@ class _Teaching:
             config=self._site.file.name,
             metres=recording.metres,
             frames={
-                "learnt from": len(shares.learn),
+                "learnt from": len(seen.kept),
                 "for the limit": len(again.kept) - len(suspects),
                 "kept back": len(shares.proof),
                 "not counted": len(left),
@@ -263,9 +272,9 @@ class _Teaching:
         """Show what training refuses, and say it by metres of web: the frames themselves are staged, and go."""
         self._show(unlike, "that training refuses beside the others")
         self._staging.pictures_stay = True
-        places = ", ".join(f"{one.frame.place_m:.2f} m" for one in unlike)
         return DataError(
-            f"{self._staging.left_out}: {len(unlike)} of {of} frames to learn from are unlike the others, at {places}; "
+            f"{self._staging.left_out}: {len(unlike)} of {of} frames to learn from are unlike the others, at "
+            f"{_places(unlike)}; "
             "look at their pictures: does the light change there, the exposure, or the web? mend it, then teach again"
         )
 
@@ -285,14 +294,16 @@ class _Teaching:
 
     # -- learning ------------------------------------------------------------------------------------
 
+    def _lessons(self, learn: Sequence[Recorded]) -> Sequence[Recorded]:
+        """The frames as they are learnt from."""
+        return [_cut_to_region(frame) for frame in learn] if self._line.region.kind == "fixed" else learn
+
     def _train(
-        self, training: ModuleType, learn: Sequence[Recorded], info: CameraInfo, grid: Grid
-    ) -> list[Recorded]:
-        """Train; return the frames as they were learnt."""
-        if self._line.region.kind == "fixed":
-            learn = [_cut_to_region(frame) for frame in learn]
+        self, training: ModuleType, learn: Sequence[Recorded], info: CameraInfo, grid: Grid, again: str = ""
+    ) -> None:
+        """Train on all frames in the lesson folder, which are ``learn``, and build the engine."""
         try:
-            with self._step("training") as progress:
+            with self._step(f"training{again}") as progress:
                 training.train(
                     self._lesson_folder,
                     self._asked.recipe,
@@ -309,21 +320,43 @@ class _Teaching:
                 )
         except UnlikeImages as unlike:
             raise self._refusal(refused(unlike, learn), len(learn)) from None
-        self._onlooker.say(f"trained on {len(learn)} frames in {self._seconds['training']:.0f} s")
-        return list(learn)
+        seconds = self._seconds[f"training{again}"]
+        self._onlooker.say(f"trained{again} on {len(learn)} frames in {seconds:.0f} s")
+        with self._step(f"engine{again}"):
+            build_engine(self._staging.engine_dir, self._line.engine.backend)
+
+    def _train_without(
+        self,
+        left: Sequence[LeftOut],
+        training: ModuleType,
+        learn: Sequence[Recorded],
+        info: CameraInfo,
+        grid: Grid,
+    ) -> None:
+        """Train anew, on the rest. Half of the lessons remain at least: none below the median is far above it."""
+        self._onlooker.say(
+            f"trains again without the frames at {_places(left)}: about {self._seconds['training']:.0f} s more"
+        )
+        shutil.rmtree(self._staging.engine_dir)
+        self._train(training, learn, info, grid, " again")
+
+    @contextmanager
+    def _engine(self) -> Iterator[Backend]:
+        """The engine as it was built last, open."""
+        backend = open_backend(self._staging.engine_dir, self._line.engine.backend, self._line.engine.threads)
+        with closing(backend):
+            yield backend
 
     def _look_again(
-        self, backend: Backend, grid: Grid, learnt: Sequence[Recorded], limit: Sequence[Recorded]
+        self, backend: Backend, grid: Grid, frames: Sequence[Recorded], what: str, told: str
     ) -> SecondLook:
-        """Frames for the limit, without those that the engine finds odd; odd ones among the learnt are shown."""
+        """Set the frames apart that the engine finds odd, and show them."""
         with self._step("second look") as progress:
-            lessons = look_again(backend, grid, learnt, "learnt from and still", progress)
-            limits = look_again(backend, grid, limit, "after training", progress)
-        left = (*lessons.left, *limits.left)
-        self._show(left, "far above the others after training; none of them counts for the limit")
-        for one in limits.left:
+            look = look_again(backend, grid, frames, what, progress)
+        self._show(look.left, f"{told}, far above the others after training")
+        for one in look.left:
             _moved(one.frame, self._staging.recording / "left-out")
-        return SecondLook(limits.kept, left, limits.highest)
+        return look
 
     def _calibrate(self, frames: Sequence[Recorded], metres: float) -> tuple[Limits, list[LeftOut]]:
         """Set the limit; return it and the frames that did not count for it, which are shown."""
@@ -373,7 +406,7 @@ class _Teaching:
         began_s = time.monotonic()
         with self._onlooker.bar(what) as progress:
             yield progress
-        self._seconds[what] = time.monotonic() - began_s
+        self._seconds[what] = self._seconds.get(what, 0.0) + time.monotonic() - began_s
 
 
 def _refuse_existing(site: Site, asked: Asked) -> None:
@@ -398,6 +431,10 @@ def _training() -> ModuleType:
             f'training needs the package {error.name!r}; run: pip install "inspector-line[train]"'
         ) from None
     return train
+
+
+def _places(left: Sequence[LeftOut]) -> str:
+    return ", ".join(f"{one.frame.place_m:.2f} m" for one in left)
 
 
 def _moved(frame: Recorded, folder: Path) -> Recorded:
