@@ -56,6 +56,13 @@ import os, shutil
 from inspector.learning import train
 train.train = lambda data, name, engines, **_: shutil.copytree(os.environ["TAUGHT"], engines / name)
 """
+# Training could look for suspects too; the engine does, at all of every frame, and is the only one to be asked.
+NO_OTHER_LOOK = """
+from inspector.learning import train
+def peaks(*_):
+    raise AssertionError("two answers to one question")
+train.peaks = peaks
+"""
 # Of the lessons, and of the frames for the limit, the third is far above the others, whatever it scores.
 THE_THIRD_IS_ODD = """
 import os, shutil
@@ -171,7 +178,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory, weights: list[Path]) -> tup
         process.kill()
         process.communicate()
     assert staging.exists(), "nobody could clear it away"
-    return plant, finish(plant, *teaching(weights))
+    return plant, finish(plant, *teaching(weights), code=NO_OTHER_LOOK + RUN)
 
 
 def test_what_a_killed_teaching_left_is_removed_and_said(taught: tuple[Path, str]) -> None:

@@ -82,7 +82,7 @@ def train(
     mm_per_px: float | None = None,
     overwrite: bool = False,
     progress: Progress,
-    warn: Callable[[str], None] = lambda sentence: None,
+    warn: Callable[[str], None] | None = None,
     learning_curve: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Recipe:
@@ -108,7 +108,7 @@ def train(
         mm_per_px: of the images, for the record.
         overwrite: replace a recipe of that name.
         progress: told how far it is.
-        warn: told a sentence that names good images which may bear a fault.
+        warn: told a sentence that names good images which may bear a fault; None: it isn't looked for them.
         learning_curve: train shortly on parts of the images too and tell what more would bring; also writes
             ``engines/NAME/learning-curve.svg``.
         say: told the learning curve in a few lines.
@@ -155,7 +155,8 @@ def train(
         [held.learnt_tiles],
         as_published=pair in AS_PUBLISHED,
     )
-    _warn_of_suspects(graph, held, progress, warn)
+    if warn is not None:
+        _warn_of_suspects(graph, held, progress, warn)
     points: list[curve.Point] = []
     if learning_curve:
         image_of = np.tile(held.learnt_of, len(lesson) // len(held.learnt_tiles))
