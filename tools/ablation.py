@@ -31,7 +31,8 @@ from inspector.images.reading import GOOD, Cut, canvas, canvas_mask, open_data, 
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
 from inspector.learning.distill import LOOK, Course, as_pixels, bf16_is_fast, distill, look
-from inspector.learning.export import EVENED_SHARE, Disagreement, evened, joined
+from inspector.learning.export import Disagreement
+from inspector.learning.fusion import FINE, WIDE, WIDE_STRIDE, Counted, evened, joined
 from inspector.learning.normal import Normal, measure
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers
@@ -44,7 +45,7 @@ TILE_PX, MARGIN_PX, CELL_PX = 256, 32, 4
 CELLS = TILE_PX // CELL_PX
 KINDS = ("direction", "size")
 SHORT = {"efficientnet_lite0": "L", "mobilenet_v2": "M", "resnet18": "R", "efficientnet_b0": "B"}
-JUDGED = ("L8", "L16", "M8", "M16")  # of the default
+JUDGED = ("L8", "L16", "L32", "M8", "M16")  # of the default
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ class Row:
     name: str
     training: str = "default"
     layers: Sequence[str] = JUDGED
-    kinds: Sequence[str] = KINDS
-    evened_share: float = EVENED_SHARE
+    kinds: Sequence[str] = KINDS[: FINE.kinds]
+    evened_share: float = FINE.evened_share
+    wide_kinds: Sequence[str] = KINDS[: WIDE.kinds]  # of stride 32
+    wide_share: float = WIDE.evened_share
     fusion: str = "product"  # as the graph does it; "sum" or "max" of the sigmas
     blur_px: float = 0.0  # sigma, besides the graph's own
     tone: bool = True
@@ -84,38 +87,41 @@ class Row:
 
 def rows() -> list[Row]:
     """Every row, in the table's order."""
-    default = Row("**default**: L8 L16 M8 M16")
-    both = ("L4", "L8", "L16", "L32", "M4", "M8", "M16")
-    published = {"kinds": KINDS[:1], "evened_share": 0.0, "tone": False}
+    default = Row("**default**: L8 L16 L32 M8 M16")
+    published = Row("", kinds=KINDS[:1], evened_share=0.0, wide_share=0.0, tone=False)
+    before = replace(default, layers=["L8", "L16", "M8", "M16"], evened_share=0.75, tone=False)
     return [
         default,
         replace(default, name="no tone", tone=False),
         replace(default, name="direction alone", kinds=KINDS[:1]),
         replace(default, name="size alone", kinds=KINDS[1:]),
-        *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 0.9, 1.0)),
-        *(replace(default, name=f"{layer} alone", layers=[layer]) for layer in both),
-        replace(default, name="Lite0 alone: L8 L16", layers=["L8", "L16"]),
+        replace(default, name="L32 by both distances", wide_kinds=KINDS),
+        *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 0.75)),
+        *(replace(default, name=f"L32 evened {share:g}", wide_share=share) for share in (0.0, 1.0)),
+        *(
+            replace(default, name=f"{one} alone", layers=[one])
+            for one in ("L4", "L8", "L16", "L32", "M4", "M8", "M16")
+        ),
+        replace(default, name="Lite0 alone: L8 L16 L32", layers=["L8", "L16", "L32"]),
         replace(default, name="MobileNetV2 alone: M8 M16", layers=["M8", "M16"]),
-        replace(default, name="with stride 32 too", layers=[*JUDGED, "L32"]),
+        replace(default, name="without stride 32", layers=["L8", "L16", "M8", "M16"]),
         replace(default, name="with stride 4 too", layers=[*JUDGED, "L4", "M4"]),
-        replace(default, name="L8 M16", layers=["L8", "M16"]),
+        replace(before, name="L8 L16 M8 M16, evened 0.75, no tone (the default before)"),
         replace(
-            default,
-            name="L8 M16, direction, not evened, sum (before)",
+            published,
+            name="L8 M16, direction, not evened, sum, no tone (the one before that)",
             layers=["L8", "M16"],
             fusion="sum",
-            **published,
         ),
         replace(default, name="sum of the sigmas", fusion="sum"),
-        replace(default, name="sum of the sigmas, with stride 32 too", fusion="sum", layers=[*JUDGED, "L32"]),
         replace(default, name="maximum of the sigmas", fusion="max"),
         replace(default, name="blur of 6 px more", blur_px=6.0),
         replace(default, name="tile score: mean of the top 1 %", top_share=0.01),
         replace(default, name="students learn no relit copies", training="not relit"),
         replace(default, name="relit copies cut on the grid", training="on the grid"),
         replace(default, name="students learn judged layers only", training="no aids"),
-        Row("reduced: ResNet18 4 8", "reduced", ["R8", "R16"], **published),  # type: ignore[arg-type]
-        Row("paper", "paper", ["R8", "R16", "B16", "B32"], **published),  # type: ignore[arg-type]
+        replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
+        replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
     ]
 
 
@@ -192,9 +198,10 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
             Path(folder),
             say,
         )
-    graph = Disagreement(teachers, students, Shape(TILE_PX, MARGIN_PX, depth), evened_share=0.0).eval()
     layers = pair_layers(training.pair, learning=training.aids)
     kinds = KINDS[: 1 if training.pair in AS_PUBLISHED else 2]
+    shape = Shape(TILE_PX, MARGIN_PX, depth)
+    graph = Disagreement(teachers, students, shape, [Counted(len(kinds), 0.0)] * len(layers)).eval()
     tiles, masks, image, faulty = test_tiles(data / pack, cut, depth)
     return Maps(
         [f"{SHORT[layer.network]}{layer.stride} {kind}" for layer in layers for kind in kinds],
@@ -237,10 +244,16 @@ def kept(file: Path, make: Callable[[], Maps]) -> Maps:
 
 def fused(row: Row, maps: Maps) -> F32:
     """Score maps of the test tiles, [N, cells, cells]."""
-    wanted = [f"{layer} {kind}" for layer in row.layers for kind in row.kinds]
-    chosen = [maps.names.index(name) for name in wanted]
+    names, shares, weights = [], [], []
+    for layer in row.layers:
+        is_wide = int(layer[1:]) == WIDE_STRIDE
+        kinds = row.wide_kinds if is_wide else row.kinds
+        names += [f"{layer} {kind}" for kind in kinds]
+        shares += [row.wide_share if is_wide else row.evened_share] * len(kinds)
+        weights += [1 / (len(kinds) * len(row.layers))] * len(kinds)
+    chosen = [maps.names.index(name) for name in names]
     good, test = (
-        evened(torch.from_numpy(np.ascontiguousarray(part[:, chosen])).float(), row.evened_share)
+        evened(torch.from_numpy(np.ascontiguousarray(part[:, chosen])).float(), shares)
         for part in (maps.validation, maps.test)
     )
     shape = Shape(TILE_PX, MARGIN_PX, 1)
@@ -249,7 +262,7 @@ def fused(row: Row, maps: Maps) -> F32:
         normal = Normal(measure(good, sides[0], shape.zone), shape)
         good, test = normal(good, sides[0]), normal(test, sides[1])
         if is_first:
-            good, test = (_joined(part, row.fusion)[:, None] for part in (good, test))
+            good, test = (_joined(part, torch.tensor(weights), row.fusion)[:, None] for part in (good, test))
     sigma = test[:, 0]
     if row.tone:
         tones = [torch.from_numpy(part) for part in (maps.validation_tone, maps.test_tone)]
@@ -257,14 +270,14 @@ def fused(row: Row, maps: Maps) -> F32:
     return np.asarray(sigma.numpy(), np.float32)
 
 
-def _joined(sigmas: Tensor, fusion: str) -> Tensor:
+def _joined(sigmas: Tensor, weights: Tensor, fusion: str) -> Tensor:
     match fusion:
         case "max":
             return sigmas.amax(1)
         case "sum":
-            return sigmas.sum(1)
+            return (sigmas * weights.view(-1, 1, 1)).sum(1)
         case _:
-            return joined(sigmas)
+            return joined(sigmas, weights)
 
 
 def figures(row: Row, maps: Maps, native: bool) -> tuple[float, float, float]:

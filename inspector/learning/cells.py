@@ -48,7 +48,7 @@ class Blur(nn.Module):
         shape: of the tiles.
     """
 
-    kernel: Tensor
+    line: Tensor
 
     def __init__(self, sigma_px: float, shape: Shape) -> None:
         super().__init__()
@@ -56,12 +56,15 @@ class Blur(nn.Module):
         self.radius = math.ceil(3 * sigma_px / PX_PER_CELL)
         at = torch.arange(-self.radius, self.radius + 1, dtype=torch.float32) * PX_PER_CELL
         line = torch.exp(-0.5 * (at / sigma_px) ** 2)
-        self.register_buffer("kernel", (line[:, None] * line[None, :] / line.sum() ** 2)[None, None])
+        self.register_buffer("line", (line / line.sum()).view(1, 1, 1, -1))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps over a tile with its margins, [N, L, S, S] in cells, to those of its interior, [N, L, cells, cells]."""
+        layers = maps.shape[1]
         margin, cells, reach = self.shape.margin_px // PX_PER_CELL, self.shape.cells, self.radius
         kept = min(margin, reach)
         inner = slice(margin - kept, margin + cells + kept)
         maps = F.pad(maps[:, :, inner, inner], (reach - kept,) * 4, mode="replicate")
-        return F.conv2d(maps, self.kernel.expand(maps.shape[1], 1, -1, -1), groups=maps.shape[1])
+        across = self.line.expand(layers, 1, 1, -1)
+        maps = F.conv2d(maps, across, groups=layers)
+        return F.conv2d(maps, across.transpose(2, 3), groups=layers)

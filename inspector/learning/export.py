@@ -27,9 +27,10 @@ from inspector.images.reading import PX_PER_CELL
 from inspector.learning.cells import Blur, Shape
 from inspector.learning.distance import Students
 from inspector.learning.distill import LOOK, as_pixels
+from inspector.learning.fusion import Counted, Scoring, counted_layers, evened, weights_of
 from inspector.learning.light import Light
-from inspector.learning.normal import SIDES, Normal, measure
-from inspector.learning.teachers import Teacher
+from inspector.learning.normal import SIDES
+from inspector.learning.teachers import AS_PUBLISHED, Teacher
 from inspector.learning.tone import Tone, ToneSigma
 from inspector.records import U8
 
@@ -37,23 +38,20 @@ OPSET = 18
 MOST_TILES_AT_ONCE = 1024
 BLUR_PX = 4.0  # sigma of the Gaussian, as in MixedTeacher
 COMPARED_PX = 8  # of a margin, to tell whether it is a mirror image
-# Light and focus change what students get wrong over a whole tile, faults seldom do: so much of what a tile shows
-# throughout is taken off. Not all: a fault may be wider than a tile.
-EVENED_SHARE = 0.75
-EVENED_CELLS = 8  # side of the blocks whose median tells what a tile shows throughout
 
 
 class Disagreement(nn.Module):
     """Tiles to blurred layer maps of the judged interior, and which sides are mirrored."""
 
     def __init__(
-        self, teachers: Sequence[Teacher], students: Students, shape: Shape, evened_share: float
+        self, teachers: Sequence[Teacher], students: Students, shape: Shape, layers: Sequence[Counted]
     ) -> None:
         super().__init__()
         self.teachers = nn.ModuleList(teachers)
         self.students = students
         self.shape = shape
-        self.evened_share = evened_share
+        self.kinds = [layer.kinds for layer in layers]
+        self.shares = [layer.evened_share for layer in layers for _ in range(layer.kinds)]
         self.blur = Blur(BLUR_PX, shape)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,9 +60,10 @@ class Disagreement(nn.Module):
         layers = self.students.distances(taught, self.students(pixels))
         size = self.shape.side_px // PX_PER_CELL
         maps = [
-            F.interpolate(layer, size=(size, size), mode="bilinear", align_corners=False) for layer in layers
+            F.interpolate(layer[:, :kinds], size=(size, size), mode="bilinear", align_corners=False)
+            for layer, kinds in zip(layers, self.kinds, strict=True)
         ]
-        return evened(self.blur(torch.cat(maps, 1)), self.evened_share), self._mirrored(pixels)
+        return evened(self.blur(torch.cat(maps, 1)), self.shares), self._mirrored(pixels)
 
     def _mirrored(self, pixels: Tensor) -> Tensor:
         """1 where a side's margin is a mirror image of what lies inside it, else 0."""
@@ -82,53 +81,11 @@ class Disagreement(nn.Module):
         return torch.stack(sides, 1)
 
 
-def evened(maps: Tensor, share: float) -> Tensor:
-    """Take off a share of what each tile shows throughout, the median over blocks of its maps [N, L, c, c]."""
-    if not share:
-        return maps
-    blocks = F.avg_pool2d(maps, min(EVENED_CELLS, maps.shape[-1])).flatten(2)
-    upper_half = torch.topk(blocks, blocks.shape[2] // 2 + 1, dim=2).values
-    return maps - share * upper_half[:, :, -1, None, None]
-
-
 def _folds(pixels: Tensor, dimension: int, axis: int, width: int) -> Tensor:
     """[N]: 1 where whole-numbered pixels on both sides of a row or column are equal, else 0."""
     away = torch.arange(1, width + 1)
     one, other = pixels.index_select(dimension, axis - away), pixels.index_select(dimension, axis + away)
     return 1.0 - (one - other).abs().amax((1, 2, 3)).clamp(max=1.0)
-
-
-class Scoring(nn.Module):
-    """Maps to sigma: each map's own, then that of all together."""
-
-    def __init__(self, each: Normal, together: Normal) -> None:
-        super().__init__()
-        self.each = each
-        self.together = together
-
-    @classmethod
-    def of(cls, maps: Tensor, sides: Tensor, shape: Shape) -> Scoring:
-        """Take all constants from good tiles' maps [N, L, cells, cells] and their sides [N, 4]."""
-        each = Normal(measure(maps, sides, shape.zone), shape)
-        # Near a side all maps are uncertain at once, which no map's own constants tell.
-        all_in_one = joined(each(maps, sides))[:, None]
-        return cls(each, Normal(measure(all_in_one, sides, shape.zone), shape))
-
-    def forward(self, maps: Tensor, sides: Tensor) -> Tensor:
-        """Sigma above good tiles, [N, cells, cells]."""
-        sigma: Tensor = self.together(joined(self.each(maps, sides))[:, None], sides)
-        return sigma[:, 0]
-
-
-def joined(sigmas: Tensor) -> Tensor:
-    """Geometric mean over maps of 1 + sigma, less 1, [N, L, c, c] to [N, c, c]; below good web's mean counts as at it.
-
-    A product, as the paper's, but one that no map can bring to nothing. What several maps see a little of counts
-    more than what one map alone sees much of.
-    """
-    mean = (1 + sigmas.clamp(min=0)).log().mean(1)
-    # A runtime's clamp may turn a NaN into 0; a sum never does. It weighs nothing otherwise.
-    return mean.exp() - 1 + 0.0 * sigmas.sum(1)
 
 
 class InspectionGraph(nn.Module):
@@ -162,24 +119,25 @@ def build_graph(
     shape: Shape,
     learnt: Sequence[U8] = (),
     *,
-    as_published: bool = False,
+    pair: str = "plain",
 ) -> InspectionGraph:
     """Put the graph together and set its constants from good validation tiles, uint8 [N, S, S(, 3)].
 
-    The range of brightness is that of these and of ``learnt``, further good tiles of that shape. ``as_published``,
-    maps are not evened and tone counts for nothing.
+    The range of brightness is that of these and of ``learnt``, further good tiles of that shape. ``pair`` is what
+    teachers and students are; one that is kept as published is not evened, and tone counts for nothing.
 
     Raises ArtefactError where a weight or constant is no finite number: a runtime's ReLU may turn a NaN
     inside into 0, so it must not get in; and where every tile looks exactly alike to a layer.
     """
-    disagreement = Disagreement(teachers, students, shape, 0.0 if as_published else EVENED_SHARE).eval()
+    layers = counted_layers(pair)
+    disagreement = Disagreement(teachers, students, shape, layers).eval()
     tone = Tone(shape)
     batches = [as_pixels(validation[start : start + LOOK]) for start in range(0, len(validation), LOOK)]
     with torch.inference_mode():
         seen = [(*disagreement(pixels), tone(pixels)) for pixels in batches]
     maps, sides, tones = (torch.cat(kind).clone() for kind in zip(*seen, strict=True))
-    scoring = Scoring.of(maps, sides, shape)
-    toned = None if as_published else ToneSigma.of(tone, tones, sides, scoring(maps, sides))
+    scoring = Scoring.of(maps, sides, shape, weights_of(layers))
+    toned = None if pair in AS_PUBLISHED else ToneSigma.of(tone, tones, sides, scoring(maps, sides))
     light = Light.of([validation, *learnt], shape.margin_px)
     graph = InspectionGraph(disagreement, scoring, toned, light).eval()
     for name, value in graph.state_dict().items():

@@ -133,7 +133,7 @@ NETWORKS = {
 PAIRS = {
     # A student that learns the aids too sees more of the web in the layers that count.
     "plain": (
-        TeacherSpec("efficientnet_lite0", (8, 16), aids=(4, 32)),
+        TeacherSpec("efficientnet_lite0", (8, 16, 32), aids=(4,)),
         TeacherSpec("mobilenet_v2", (8, 16), aids=(4,)),
     ),
     "paper": (TeacherSpec("resnet18", (4, 8), pooled=True), TeacherSpec("efficientnet_b0", (16, 32))),

@@ -1,11 +1,11 @@
-"""Tone: how much brighter or darker a place is than its tile. What the networks forgive, and a stain is made of.
+"""Tone: how much brighter or darker a place is than what surrounds it. What networks forgive, and a stain is made of.
 
-Students are taught that other light is no fault, and with it they forgive a soft stain or the flanks of a crease, whose
-weave is as good as any. Their brightness against what surrounds them tells both apart: light changes over a whole
-tile and more, a stain within it. So the mean grey around each cell is held against a plane through the
-tile, as a share of the tile's own grey, which no gain changes.
+Students are taught that other light is no fault, and with it they forgive a soft stain or the flanks of a crease,
+whose weave is as good as any. Their brightness tells both apart: light changes over a whole tile and more, a stain
+within it. So the mean grey around each cell is held against that of a wider surround, as a share of it, which no gain
+changes and hardly a slope of the light.
 
-    tone = (mean grey around a cell - plane through the tile) / grey of the tile
+    tone = (mean grey around a cell - mean grey of its surround) / mean grey of its surround
 
 What of it is beyond the highest hundredth of good web adds to the score, measured so that one step up in the tail of
 good web's tone counts as one step up in the tail of the networks' sigma. This module knows nothing of networks.
@@ -13,7 +13,6 @@ good web's tone counts as one step up in the tail of the networks' sigma. This m
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,37 +20,31 @@ from inspector.images.reading import PX_PER_CELL
 from inspector.learning.cells import Blur, Shape
 from inspector.learning.normal import Normal, measure
 
-BLUR_PX = 8.0  # sigma: yarns average out, stains of some mm don't
-LEAST_GREY = 8.0  # of a tile; what is darker is as good as black, and its noise no tone
+NEAR_PX = 8.0  # sigma: yarns average out, stains of some mm don't
+WIDE_PX = 24.0  # sigma of the surround
+LEAST_GREY = 8.0  # of a surround; what is darker is as good as black, and its noise no tone
 TAIL_SHARE = 0.01  # of good web's cells make its tail
-LEAST_DEVIATION = 0.002  # of a tile's grey: less is the camera's rounding
+LEAST_DEVIATION = 0.002  # of a surround's grey: less is the camera's rounding
 LEAST_EXCESS = 0.1  # deviations, of the tail; a normal distribution has 0.33
 
 
 class Tone(nn.Module):
-    """Pixels to signed tone, a share of the tile's grey."""
-
-    plane: Tensor
+    """Pixels to signed tone, a share of the surround's grey."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.blur = Blur(BLUR_PX, shape)
-        along = torch.linspace(-1, 1, shape.cells)
-        directions = [along[:, None].expand(-1, shape.cells), along[None, :].expand(shape.cells, -1)]
-        # Flat, down, across: at right angles to each other, so that each is fitted by itself.
-        columns = [torch.ones(shape.cells**2), *(one.reshape(-1) for one in directions)]
-        self.register_buffer("plane", torch.stack([one / one.norm() for one in columns], 1))
+        self.near = Blur(NEAR_PX, shape)
+        self.wide = Blur(WIDE_PX, shape)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels float32 [N, channels, S, S] on 0..255 to [N, 1, cells, cells]."""
         greys = F.avg_pool2d(pixels.mean(1, keepdim=True), PX_PER_CELL)
         level = greys.mean((2, 3), keepdim=True)
         # Taken off before anything is added up, or low precision would round away what is looked for.
-        around = self.blur(greys - level)
-        flat = around.flatten(2)
-        tilted = (flat @ self.plane) @ self.plane.T
-        tone: Tensor = (flat - tilted).view_as(around) / level.clamp(min=LEAST_GREY)
+        above = greys - level
+        near, wide = self.near(above), self.wide(above)
+        tone: Tensor = (near - wide) / (level + wide).clamp(min=LEAST_GREY)
         return tone
 
 

@@ -153,7 +153,7 @@ def train(
         held.validation_tiles,
         shape,
         [held.learnt_tiles],
-        as_published=pair in AS_PUBLISHED,
+        pair=pair,
     )
     if warn is not None:
         _warn_of_suspects(graph, held, progress, warn)

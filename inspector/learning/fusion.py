@@ -1,0 +1,109 @@
+"""How the maps of all layers become one, in deviations of good web.
+
+    map of a layer and a distance ─▶ evened ─▶ sigma ─▶ joined with all others ─▶ sigma
+
+A layer of stride 8 or 16 is judged by direction and by size (``distance``), each a map. Light and focus change what
+students get wrong over a whole tile, faults seldom do, so what such a map shows throughout the tile is taken off. The
+layer of stride 32 is there for faults as wide as a tile: only half is taken off it. Its size is a matter of
+brightness and not judged; ``tone`` tells that better. Every layer weighs the same, whatever the number of its maps.
+This module knows nothing of networks and images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inspector.learning.cells import Shape
+from inspector.learning.normal import Normal, measure
+from inspector.learning.teachers import AS_PUBLISHED, pair_layers
+
+EVENED_CELLS = 8  # side of the blocks whose median tells what a tile shows throughout
+WIDE_STRIDE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How a layer counts."""
+
+    kinds: int  # of its distances that are judged: direction, then size
+    evened_share: float  # of what a tile shows throughout that is taken off
+
+
+FINE = Counted(kinds=2, evened_share=1.0)
+WIDE = Counted(kinds=1, evened_share=0.5)
+PUBLISHED = Counted(kinds=1, evened_share=0.0)
+
+
+def counted_layers(pair: str) -> list[Counted]:
+    """How each judged layer of a pair counts, in the order of ``pair_layers``."""
+    if pair in AS_PUBLISHED:
+        return [PUBLISHED for _ in pair_layers(pair)]
+    return [WIDE if layer.stride == WIDE_STRIDE else FINE for layer in pair_layers(pair)]
+
+
+def weights_of(layers: Sequence[Counted]) -> list[float]:
+    """What each map weighs, layer by layer; 1 in all."""
+    return [1 / (layer.kinds * len(layers)) for layer in layers for _ in range(layer.kinds)]
+
+
+def evened(maps: Tensor, shares: Sequence[float]) -> Tensor:
+    """Take off a share of what each tile shows throughout, the median over blocks of its maps.
+
+    Args:
+        maps: [N, L, c, c].
+        shares: L of them, of 0 to 1.
+    """
+    if not any(shares):
+        return maps
+    blocks = F.avg_pool2d(maps, min(EVENED_CELLS, maps.shape[-1])).flatten(2)
+    upper_half = torch.topk(blocks, blocks.shape[2] // 2 + 1, dim=2).values
+    return maps - torch.tensor(shares).view(-1, 1, 1) * upper_half[:, :, -1, None, None]
+
+
+class Scoring(nn.Module):
+    """Maps to sigma: each map's own, then that of all together."""
+
+    weights: Tensor
+
+    def __init__(self, each: Normal, together: Normal, weights: Tensor) -> None:
+        super().__init__()
+        self.each = each
+        self.together = together
+        self.register_buffer("weights", weights)
+
+    @classmethod
+    def of(cls, maps: Tensor, sides: Tensor, shape: Shape, weights: Sequence[float]) -> Scoring:
+        """Take all constants from good tiles' maps [N, L, cells, cells], their sides [N, 4], and the maps' weights."""
+        weighed = torch.tensor(weights)
+        each = Normal(measure(maps, sides, shape.zone), shape)
+        # Near a side all maps are uncertain at once, which no map's own constants tell.
+        all_in_one = joined(each(maps, sides), weighed)[:, None]
+        return cls(each, Normal(measure(all_in_one, sides, shape.zone), shape), weighed)
+
+    def forward(self, maps: Tensor, sides: Tensor) -> Tensor:
+        """Sigma above good tiles, [N, cells, cells]."""
+        sigma: Tensor = self.together(joined(self.each(maps, sides), self.weights)[:, None], sides)
+        return sigma[:, 0]
+
+
+def joined(sigmas: Tensor, weights: Tensor) -> Tensor:
+    """Weighed geometric mean over maps of 1 + sigma, less 1; below good web's mean counts as at it.
+
+    A product, as the paper's, but one that no map can bring to nothing. What several maps see a little of counts
+    more than what one map alone sees much of.
+
+    Args:
+        sigmas: [N, L, c, c].
+        weights: [L], 1 in all.
+
+    Returns:
+        [N, c, c].
+    """
+    mean = ((1 + sigmas.clamp(min=0)).log() * weights.view(-1, 1, 1)).sum(1)
+    # A runtime's clamp may turn a NaN into 0; a sum never does. It weighs nothing otherwise.
+    return mean.exp() - 1 + 0.0 * sigmas.sum(1)
