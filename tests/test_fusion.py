@@ -1,0 +1,47 @@
+"""How layers' maps become one: what is taken off, what each weighs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from inspector.learning.fusion import FINE, PUBLISHED, WIDE, counted_layers, evened, joined, weights_of
+from inspector.learning.teachers import PAIRS, pair_layers
+
+
+def test_a_layer_counts_by_its_stride_and_a_published_pair_as_published() -> None:
+    strides = [layer.stride for layer in pair_layers("plain")]
+    assert counted_layers("plain") == [WIDE if stride == 32 else FINE for stride in strides]
+    assert WIDE in counted_layers("plain")
+    for pair in ("paper", "reduced"):
+        assert counted_layers(pair) == [PUBLISHED] * len(pair_layers(pair))
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_every_layer_weighs_the_same_whatever_the_number_of_its_maps(pair: str) -> None:
+    layers = counted_layers(pair)
+    weights = iter(weights_of(layers))
+    sums = [sum(next(weights) for _ in range(layer.kinds)) for layer in layers]
+    assert sums == pytest.approx([1 / len(layers)] * len(layers))
+    assert next(weights, None) is None
+
+
+def test_each_map_loses_its_share_of_what_the_tile_shows_throughout() -> None:
+    maps = torch.zeros(1, 3, 32, 32) + 2.0
+    maps[:, :, :8, :8] = 50.0  # a fault in one block of sixteen moves no median
+    left = evened(maps, (1.0, 0.5, 0.0))
+    assert left[0, :, -1, -1].tolist() == [0.0, 1.0, 2.0]
+    assert left[0, :, 0, 0].tolist() == [48.0, 49.0, 50.0]
+
+
+def test_joined_is_a_weighed_product_that_no_map_brings_to_nothing() -> None:
+    def of(*sigmas: float, weights: tuple[float, ...] = (0.5, 0.5)) -> float:
+        return float(joined(torch.tensor(sigmas).view(1, -1, 1, 1), torch.tensor(weights)))
+
+    assert of(8.0, 8.0) == pytest.approx(8.0)
+    assert of(8.0, 0.0) == of(8.0, -5.0) == pytest.approx(2.0)
+    assert of(3.0, 3.0) > of(6.0, 0.0), "a little in both counts more than the same sum in one"
+    assert of(8.0, 0.0, weights=(1.0, 0.0)) == pytest.approx(8.0)
+    assert torch.isnan(
+        joined(torch.tensor([float("nan"), 1.0]).view(1, 2, 1, 1), torch.tensor([0.5, 0.5]))
+    ).all()
