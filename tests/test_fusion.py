@@ -6,24 +6,35 @@ import pytest
 import torch
 
 from inspector.learning.fusion import FINE, PUBLISHED, WIDE, counted_layers, evened, joined, weights_of
-from inspector.learning.teachers import PAIRS, pair_layers
+from inspector.learning.teachers import AS_PUBLISHED, pair_layers
 
 
 def test_a_layer_counts_by_its_stride_and_a_published_pair_as_published() -> None:
     strides = [layer.stride for layer in pair_layers("plain")]
     assert counted_layers("plain") == [WIDE if stride == 32 else FINE for stride in strides]
     assert WIDE in counted_layers("plain")
-    for pair in ("paper", "reduced"):
+    for pair in AS_PUBLISHED:
         assert counted_layers(pair) == [PUBLISHED] * len(pair_layers(pair))
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-def test_every_layer_weighs_the_same_whatever_the_number_of_its_maps(pair: str) -> None:
+def layer_weights(pair: str) -> list[float]:
     layers = counted_layers(pair)
     weights = iter(weights_of(layers))
     sums = [sum(next(weights) for _ in range(layer.kinds)) for layer in layers]
-    assert sums == pytest.approx([1 / len(layers)] * len(layers))
     assert next(weights, None) is None
+    return sums
+
+
+def test_every_stride_weighs_the_same() -> None:
+    total: dict[int, float] = {}
+    for layer, weight in zip(pair_layers("plain"), layer_weights("plain"), strict=True):
+        total[layer.stride] = total.get(layer.stride, 0.0) + weight
+    assert total == {stride: pytest.approx(0.25) for stride in (4, 8, 16, 32)}
+
+
+@pytest.mark.parametrize("pair", AS_PUBLISHED)
+def test_every_layer_of_a_published_pair_weighs_the_same(pair: str) -> None:
+    assert layer_weights(pair) == pytest.approx([1 / len(pair_layers(pair))] * len(pair_layers(pair)))
 
 
 def test_each_map_loses_its_share_of_what_the_tile_shows_throughout() -> None:

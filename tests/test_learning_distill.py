@@ -17,14 +17,13 @@ from inspector.errors import ArtefactError, ConfigError
 from inspector.learning import distill as distillation
 from inspector.learning.distill import GAIN, LOW_RATE_SHARE, Course, Lesson, Standing, distill, look, stalled
 from inspector.learning.networks import EfficientNet, MobileNetV2, ResNet18
-from inspector.learning.students import build_students, judged_only
+from inspector.learning.students import build_students
 from inspector.learning.teachers import (
     NETWORKS,
     PAIRS,
     Teacher,
     load_teachers,
     official_keys,
-    pair_layers,
     random_teachers,
     read_weights,
 )
@@ -302,25 +301,3 @@ def test_real_weights_fit_and_see_something(shared: Path) -> None:
     for tap in taps:
         assert torch.isfinite(tap).all()
         assert 0.01 < tap.std() < 100
-
-
-def test_what_is_only_learnt_besides_is_in_no_graph() -> None:
-    """The judged layers answer the same with and without the aids, bit for bit."""
-    pixels = torch.rand(2, 1, 128, 128) * 255
-    everything, judged = (random_teachers("plain", 1, 0, learning=learning) for learning in (True, False))
-    for large, small in zip(everything, judged, strict=True):
-        own = small.trunk.state_dict()
-        small.trunk.load_state_dict({k: v for k, v in large.trunk.state_dict().items() if k in own})
-    students = build_students("plain", 1, 0, learning=True).eval()
-    layers, aided = pair_layers("plain"), pair_layers("plain", learning=True)
-    assert set(layers) < set(aided)
-    with torch.inference_mode():
-        for networks, rest in (
-            ([tap for t in everything for tap in t(pixels)], [tap for t in judged for tap in t(pixels)]),
-            (students(pixels), judged_only("plain", students)(pixels)),
-        ):
-            assert len(networks) == len(aided)
-            kept = [tap for tap, layer in zip(networks, aided, strict=True) if layer in layers]
-            assert all(torch.equal(one, other) for one, other in zip(kept, rest, strict=True))
-    assert len(judged_only("plain", students).heads) == len(layers)
-    assert judged_only("paper", (paper := build_students("paper", 1, 0))) is paper

@@ -45,7 +45,7 @@ TILE_PX, MARGIN_PX, CELL_PX = 256, 32, 4
 CELLS = TILE_PX // CELL_PX
 KINDS = ("direction", "size")
 SHORT = {"efficientnet_lite0": "L", "mobilenet_v2": "M", "resnet18": "R", "efficientnet_b0": "B"}
-JUDGED = ("L8", "L16", "L32", "M8", "M16")  # of the default
+JUDGED = ("L4", "L8", "L16", "L32", "M4", "M8", "M16")  # of the default
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,12 @@ class Training:
     pair: str = "plain"
     relit: bool = True  # a second copy of every tile, in other light
     astray: bool = True  # which is cut off its place
-    aids: bool = True  # learn every layer, not only the judged ones
 
 
 TRAININGS = {
     "default": Training(),
     "not relit": Training(relit=False, astray=False),
     "on the grid": Training(astray=False),
-    "no aids": Training(aids=False),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
 }
@@ -79,6 +77,7 @@ class Row:
     evened_share: float = FINE.evened_share
     wide_kinds: Sequence[str] = KINDS[: WIDE.kinds]  # of stride 32
     wide_share: float = WIDE.evened_share
+    wide_weight: int = WIDE.weight
     fusion: str = "product"  # as the graph does it; "sum" or "max" of the sigmas
     blur_px: float = 0.0  # sigma, besides the graph's own
     tone: bool = True
@@ -87,25 +86,25 @@ class Row:
 
 def rows() -> list[Row]:
     """Every row, in the table's order."""
-    default = Row("**default**: L8 L16 L32 M8 M16")
-    published = Row("", kinds=KINDS[:1], evened_share=0.0, wide_share=0.0, tone=False)
-    before = replace(default, layers=["L8", "L16", "M8", "M16"], evened_share=0.75, tone=False)
+    default = Row("**default**: L4 L8 L16 L32 M4 M8 M16")
+    published = Row("", kinds=KINDS[:1], evened_share=0.0, wide_share=0.0, wide_weight=1, tone=False)
+    middle = ["L8", "L16", "M8", "M16"]
+    before = replace(default, layers=middle, evened_share=0.75, tone=False)
     return [
         default,
         replace(default, name="no tone", tone=False),
         replace(default, name="direction alone", kinds=KINDS[:1]),
         replace(default, name="size alone", kinds=KINDS[1:]),
         replace(default, name="L32 by both distances", wide_kinds=KINDS),
-        *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 0.75)),
+        *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 0.75, 0.9)),
         *(replace(default, name=f"L32 evened {share:g}", wide_share=share) for share in (0.0, 1.0)),
-        *(
-            replace(default, name=f"{one} alone", layers=[one])
-            for one in ("L4", "L8", "L16", "L32", "M4", "M8", "M16")
-        ),
-        replace(default, name="Lite0 alone: L8 L16 L32", layers=["L8", "L16", "L32"]),
-        replace(default, name="MobileNetV2 alone: M8 M16", layers=["M8", "M16"]),
-        replace(default, name="without stride 32", layers=["L8", "L16", "M8", "M16"]),
-        replace(default, name="with stride 4 too", layers=[*JUDGED, "L4", "M4"]),
+        replace(default, name="L32 weighs as any other layer", wide_weight=FINE.weight),
+        *(replace(default, name=f"{one} alone", layers=[one]) for one in JUDGED),
+        replace(default, name="Lite0 alone", layers=["L4", "L8", "L16", "L32"], wide_weight=FINE.weight),
+        replace(default, name="MobileNetV2 alone", layers=["M4", "M8", "M16"]),
+        replace(default, name="without stride 4", layers=[*middle, "L32"]),
+        replace(default, name="without stride 32", layers=["L4", "M4", *middle]),
+        replace(default, name="strides 8 and 16 alone", layers=middle),
         replace(before, name="L8 L16 M8 M16, evened 0.75, no tone (the default before)"),
         replace(
             published,
@@ -119,7 +118,6 @@ def rows() -> list[Row]:
         replace(default, name="tile score: mean of the top 1 %", top_share=0.01),
         replace(default, name="students learn no relit copies", training="not relit"),
         replace(default, name="relit copies cut on the grid", training="on the grid"),
-        replace(default, name="students learn judged layers only", training="no aids"),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
         replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
     ]
@@ -183,8 +181,8 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
     if training.relit:
         copies = held.astray_tiles if training.astray else held.learnt_tiles
         lesson = np.concatenate([lesson, relit(copies, seed)])
-    teachers, _ = load_teachers(training.pair, depth, weights, learning=training.aids)
-    students = build_students(training.pair, depth, seed, learning=training.aids)
+    teachers, _ = load_teachers(training.pair, depth, weights)
+    students = build_students(training.pair, depth, seed)
     epochs, ours = default_epochs(training.pair, len(lesson)), training.pair not in AS_PUBLISHED
     say = told(f"{pack}, {name}, seed {seed}")
     with tempfile.TemporaryDirectory() as folder:
@@ -198,7 +196,7 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
             Path(folder),
             say,
         )
-    layers = pair_layers(training.pair, learning=training.aids)
+    layers = pair_layers(training.pair)
     kinds = KINDS[: 1 if training.pair in AS_PUBLISHED else 2]
     shape = Shape(TILE_PX, MARGIN_PX, depth)
     graph = Disagreement(teachers, students, shape, [Counted(len(kinds), 0.0)] * len(layers)).eval()
@@ -250,8 +248,8 @@ def fused(row: Row, maps: Maps) -> F32:
         kinds = row.wide_kinds if is_wide else row.kinds
         names += [f"{layer} {kind}" for kind in kinds]
         shares += [row.wide_share if is_wide else row.evened_share] * len(kinds)
-        weights += [1 / (len(kinds) * len(row.layers))] * len(kinds)
-    chosen = [maps.names.index(name) for name in names]
+        weights += [(row.wide_weight if is_wide else FINE.weight) / len(kinds)] * len(kinds)
+    chosen, weighed = [maps.names.index(name) for name in names], torch.tensor(weights) / sum(weights)
     good, test = (
         evened(torch.from_numpy(np.ascontiguousarray(part[:, chosen])).float(), shares)
         for part in (maps.validation, maps.test)
@@ -262,7 +260,7 @@ def fused(row: Row, maps: Maps) -> F32:
         normal = Normal(measure(good, sides[0], shape.zone), shape)
         good, test = normal(good, sides[0]), normal(test, sides[1])
         if is_first:
-            good, test = (_joined(part, torch.tensor(weights), row.fusion)[:, None] for part in (good, test))
+            good, test = (_joined(part, weighed, row.fusion)[:, None] for part in (good, test))
     sigma = test[:, 0]
     if row.tone:
         tones = [torch.from_numpy(part) for part in (maps.validation_tone, maps.test_tone)]

@@ -2,10 +2,11 @@
 
     map of a layer and a distance ─▶ evened ─▶ sigma ─▶ joined with all others ─▶ sigma
 
-A layer of stride 8 or 16 is judged by direction and by size (``distance``), each a map. Light and focus change what
-students get wrong over a whole tile, faults seldom do, so what such a map shows throughout the tile is taken off. The
-layer of stride 32 is there for faults as wide as a tile: only half is taken off it. Its size is a matter of
-brightness and not judged; ``tone`` tells that better. Every layer weighs the same, whatever the number of its maps.
+A layer of stride 4, 8 or 16 is judged by direction and by size (``distance``), each a map. Light and focus change
+what students get wrong over a whole tile, faults seldom do, so what such a map shows throughout the tile is taken off.
+The layer of stride 32 is there for faults as wide as a tile: only half is taken off it. Its size is a matter of
+brightness and not judged; ``tone`` tells that better. Every stride weighs the same, whatever the number of its layers
+and maps: which scale sees a fault differs by fabric, and no good web tells beforehand which it will be.
 This module knows nothing of networks and images.
 """
 
@@ -32,11 +33,12 @@ class Counted:
 
     kinds: int  # of its distances that are judged: direction, then size
     evened_share: float  # of what a tile shows throughout that is taken off
+    weight: int  # against the other layers
 
 
-FINE = Counted(kinds=2, evened_share=1.0)
-WIDE = Counted(kinds=1, evened_share=0.5)
-PUBLISHED = Counted(kinds=1, evened_share=0.0)
+FINE = Counted(kinds=2, evened_share=1.0, weight=1)
+WIDE = Counted(kinds=1, evened_share=0.5, weight=2)  # one layer of its stride, two of every other
+PUBLISHED = Counted(kinds=1, evened_share=0.0, weight=1)
 
 
 def counted_layers(pair: str) -> list[Counted]:
@@ -48,7 +50,8 @@ def counted_layers(pair: str) -> list[Counted]:
 
 def weights_of(layers: Sequence[Counted]) -> list[float]:
     """What each map weighs, layer by layer; 1 in all."""
-    return [1 / (layer.kinds * len(layers)) for layer in layers for _ in range(layer.kinds)]
+    total = sum(layer.weight for layer in layers)
+    return [layer.weight / layer.kinds / total for layer in layers for _ in range(layer.kinds)]
 
 
 def evened(maps: Tensor, shares: Sequence[float]) -> Tensor:

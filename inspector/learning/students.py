@@ -6,7 +6,6 @@ and the plain one is a different and much smaller network. This module knows not
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -31,7 +30,7 @@ class PlainStudent(Students):
     def __init__(self, layers: Sequence[Layer], channels: int, width: int = WIDTH) -> None:
         super().__init__([DirectionAndSize(layer.channels) for layer in layers])
         self.layers = tuple(layers)
-        shallowest, deepest = min(x.stride for x in layers), max(x.stride for x in layers)
+        deepest = max(x.stride for x in layers)
         self.stem = nn.Sequential(_convolution(channels, width, 5, 2), _convolution(width, width, 3, 2))
         self.stages = nn.ModuleDict()
         inputs = width
@@ -39,9 +38,10 @@ class PlainStudent(Students):
             if stride > deepest:
                 break
             outputs = width * times
-            stage = [_convolution(inputs, outputs, 3, 1 if stride == 4 else 2)]
-            if stride >= shallowest:
-                stage.append(_convolution(outputs, outputs, 3, 1))
+            stage = [
+                _convolution(inputs, outputs, 3, 1 if stride == 4 else 2),
+                _convolution(outputs, outputs, 3, 1),
+            ]
             self.stages[str(stride)] = nn.Sequential(*stage)
             inputs = outputs
         self.heads = nn.ModuleList(nn.Conv2d(width * WIDTHS[x.stride], x.channels, 1) for x in layers)
@@ -57,17 +57,6 @@ class PlainStudent(Students):
             yardstick.answer(head(seen[layer.stride]))  # type: ignore[operator]
             for layer, head, yardstick in zip(self.layers, self.heads, self.yardsticks, strict=True)
         ]
-
-    def only(self, layers: Sequence[Layer]) -> PlainStudent:
-        """Return a copy that answers for these of its layers, without the heads and stages of the others."""
-        kept = copy.deepcopy(self)
-        places = [self.layers.index(layer) for layer in layers]
-        kept.heads = nn.ModuleList(kept.heads[place] for place in places)
-        kept.yardsticks = nn.ModuleList(kept.yardsticks[place] for place in places)
-        kept.layers = tuple(layers)
-        deepest = max(layer.stride for layer in layers)
-        kept.stages = nn.ModuleDict({s: stage for s, stage in kept.stages.items() if int(s) <= deepest})
-        return kept
 
 
 class ReducedResNet(nn.Module):
@@ -114,11 +103,10 @@ class ReducedStudent(Students):
         return answers
 
 
-def build_students(pair: str, channels: int, seed: int, *, learning: bool = False) -> Students:
+def build_students(pair: str, channels: int, seed: int) -> Students:
     """Return the untrained students of a pair; the same seed gives the same weights.
 
-    ``forward`` takes pixels as a teacher does and returns one map for each of the pair's layers, in order;
-    with ``learning``, of those that are learnt besides, too.
+    ``forward`` takes pixels as a teacher does and returns one map for each of the pair's layers, in order.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -126,12 +114,7 @@ def build_students(pair: str, channels: int, seed: int, *, learning: bool = Fals
             return PaperStudents(channels)
         if pair == "reduced":
             return ReducedStudent(channels)
-        return PlainStudent(pair_layers(pair, learning=learning), channels)
-
-
-def judged_only(pair: str, students: Students) -> Students:
-    """Trained students without what they only learnt besides; what a graph holds."""
-    return students.only(pair_layers(pair)) if isinstance(students, PlainStudent) else students
+        return PlainStudent(pair_layers(pair), channels)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:

@@ -62,19 +62,14 @@ class TeacherSpec:
     """One teacher of a pair."""
 
     network: str
-    strides: tuple[int, ...]  # taps that are judged
-    aids: tuple[int, ...] = ()  # taps that students learn besides, and that no graph holds
+    strides: tuple[int, ...]  # taps
     pooled: bool = False  # average 2x2 after the tap, as the paper does with ResNet's layers
 
-    def taps(self, *, learning: bool = False) -> tuple[int, ...]:
-        """Strides that are judged, and learnt besides where asked for, rising."""
-        return tuple(sorted(self.strides + (self.aids if learning else ())))
-
-    def layers(self, *, learning: bool = False) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[Layer, ...]:
         """What student and teacher are compared on, in rising stride."""
         channels = NETWORKS[self.network].channels
         factor = 2 if self.pooled else 1
-        return tuple(Layer(self.network, s * factor, channels[s]) for s in self.taps(learning=learning))
+        return tuple(Layer(self.network, s * factor, channels[s]) for s in self.strides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +126,7 @@ NETWORKS = {
 }
 
 PAIRS = {
-    # A student that learns the aids too sees more of the web in the layers that count.
-    "plain": (
-        TeacherSpec("efficientnet_lite0", (8, 16, 32), aids=(4,)),
-        TeacherSpec("mobilenet_v2", (8, 16), aids=(4,)),
-    ),
+    "plain": (TeacherSpec("efficientnet_lite0", (4, 8, 16, 32)), TeacherSpec("mobilenet_v2", (4, 8, 16))),
     "paper": (TeacherSpec("resnet18", (4, 8), pooled=True), TeacherSpec("efficientnet_b0", (16, 32))),
     "reduced": (TeacherSpec("resnet18", (4, 8), pooled=True),),
 }
@@ -213,13 +204,13 @@ def pair_specs(pair: str) -> tuple[TeacherSpec, ...]:
     return PAIRS[pair]
 
 
-def pair_layers(pair: str, *, learning: bool = False) -> list[Layer]:
+def pair_layers(pair: str) -> list[Layer]:
     """Return what a pair's students and teachers are compared on, teacher by teacher."""
-    return [layer for spec in pair_specs(pair) for layer in spec.layers(learning=learning)]
+    return [layer for spec in pair_specs(pair) for layer in spec.layers()]
 
 
 def load_teachers(
-    pair: str, channels: int, files: Sequence[Path] = (), *, learning: bool = False
+    pair: str, channels: int, files: Sequence[Path] = ()
 ) -> tuple[list[Teacher], dict[str, str]]:
     """Return a pair's teachers with their weights in, and the SHA-256 of each network's weight file.
 
@@ -227,7 +218,6 @@ def load_teachers(
         pair: a name of PAIRS.
         channels: 1 or 3.
         files: weight files; each goes to the network whose keys it has. What isn't given is fetched.
-        learning: with the taps that students learn besides.
 
     Raises:
         ArtefactError: a file is missing, foreign, not vouched for, or can't be fetched.
@@ -236,7 +226,7 @@ def load_teachers(
     given = {file: read_weights(file) for file in files}
     teachers, hashes, used = [], {}, set()
     for spec in specs:
-        trunk = build_trunk(spec.network, spec.taps(learning=learning))
+        trunk = build_trunk(spec.network, spec.strides)
         fitting = [file for file, (state, _) in given.items() if _fits(trunk, spec.network, state)]
         file = fitting[0] if fitting else fetch_weights(spec.network)
         state, digest = given[file] if file in given else read_weights(file)
@@ -251,13 +241,13 @@ def load_teachers(
     return teachers, hashes
 
 
-def random_teachers(pair: str, channels: int, seed: int, *, learning: bool = False) -> list[Teacher]:
+def random_teachers(pair: str, channels: int, seed: int) -> list[Teacher]:
     """Return a pair's teachers with seeded random weights: for tests and timing, they know nothing."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return [
             Teacher(
-                build_trunk(spec.network, spec.taps(learning=learning)),
+                build_trunk(spec.network, spec.strides),
                 NETWORKS[spec.network],
                 channels,
                 spec.pooled,

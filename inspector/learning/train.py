@@ -28,7 +28,7 @@ from inspector.learning.cells import Shape
 from inspector.learning.distill import Course, Progress, bf16_is_fast, distill, look, residuals
 from inspector.learning.export import InspectionGraph, build_graph, to_onnx
 from inspector.learning.halved import halved
-from inspector.learning.students import build_students, judged_only
+from inspector.learning.students import build_students
 from inspector.learning.suspects import find_suspects, peaks, warning
 from inspector.learning.teachers import AS_PUBLISHED, Teacher, load_teachers, pair_layers, pair_specs
 from inspector.learning.unlearnt import NAME, Sheet
@@ -130,9 +130,9 @@ def train(
     held = hold_back(images, cut, seed, data)
     lesson = held.lesson(pair, seed)
     depth = held.learnt[0].channels
-    teachers, hashes = load_teachers(pair, depth, weights, learning=True)
+    teachers, hashes = load_teachers(pair, depth, weights)
     epochs = epochs or default_epochs(pair, len(lesson))
-    students = build_students(pair, depth, seed, learning=True)
+    students = build_students(pair, depth, seed)
     identity = _identity(pair, teachers, [lesson, held.validation_tiles])
     course = Course(
         epochs, seed, identity, patience_for(pair, epochs), bf16=pair not in AS_PUBLISHED and bf16_is_fast()
@@ -141,27 +141,19 @@ def train(
     held_back = look(teachers, held.validation_tiles, progress)
     # A recipe that stands keeps its own picture until it is replaced.
     picture = (checkpoints if (folder / "recipe.toml").exists() else folder) / NAME
-    sheet = _sheet(picture, held, pair, margin_px, epochs, progress)
+    sheet = _sheet(picture, held, margin_px, epochs, progress)
     taught = look(teachers, lesson, progress)
     standing = distill(students, taught, held_back, course, checkpoints, progress, sheet.watch)
     surprises = residuals(students, held_back)
     shape = Shape(tile_px, margin_px, depth)
-    judged, _ = load_teachers(pair, depth, weights)
-    graph = build_graph(
-        judged,
-        judged_only(pair, students),
-        held.validation_tiles,
-        shape,
-        [held.learnt_tiles],
-        pair=pair,
-    )
+    graph = build_graph(teachers, students, held.validation_tiles, shape, [held.learnt_tiles], pair=pair)
     if warn is not None:
         _warn_of_suspects(graph, held, progress, warn)
     points: list[curve.Point] = []
     if learning_curve:
         image_of = np.tile(held.learnt_of, len(lesson) // len(held.learnt_tiles))
         points = curve.measure(
-            lambda: build_students(pair, depth, seed, learning=True),
+            lambda: build_students(pair, depth, seed),
             taught,
             image_of,
             held_back,
@@ -199,7 +191,7 @@ def train(
     write_atomically(folder / "model.onnx", model)
     golden.write_golden_tiles(folder, _spread(held.validation_tiles, golden.COUNT))
     write_recipe(folder, recipe)
-    _sheet(folder / NAME, held, pair, margin_px, epochs, progress).draw(
+    _sheet(folder / NAME, held, margin_px, epochs, progress).draw(
         surprises, f"as they are learnt, epoch {standing.best_epoch}"
     )
     _write_curve(folder / curve.NAME, points)
@@ -207,11 +199,9 @@ def train(
     return recipe
 
 
-def _sheet(file: Path, held: Held, pair: str, margin_px: int, epochs: int, progress: Progress) -> Sheet:
-    learnt = pair_layers(pair, learning=True)
-    judged = [learnt.index(layer) for layer in pair_layers(pair)]
+def _sheet(file: Path, held: Held, margin_px: int, epochs: int, progress: Progress) -> Sheet:
     names = [held.validation[at].file.path.name for at in held.validation_of]
-    return Sheet(file, held.validation_tiles, names, judged, margin_px, epochs, progress)
+    return Sheet(file, held.validation_tiles, names, margin_px, epochs, progress)
 
 
 def _write_curve(file: Path, points: Sequence[curve.Point]) -> None:
@@ -301,7 +291,7 @@ def _spread(tiles: U8, count: int) -> U8:
 
 
 def _check(tile_px: int, margin_px: int, pair: str, epochs: int | None) -> None:
-    deepest = max(layer.stride for layer in pair_layers(pair, learning=True))
+    deepest = max(layer.stride for layer in pair_layers(pair))
     step = max(16, deepest)
     if (tile_px + 2 * margin_px) % step:
         raise ConfigError(

@@ -35,7 +35,6 @@ class Sheet:
     file: Path  # PNG, replaced whole
     tiles: U8  # [N, S, S(, 3)], with margins
     names: Sequence[str]  # [N] of the images they are of
-    layers: Sequence[int]  # which of the residual's layers count
     margin_px: int
     epochs: int
     progress: Progress
@@ -58,7 +57,7 @@ class Sheet:
 
         Raises ArtefactError when the disk won't take it.
         """
-        maps = surprise([residual[layer] for layer in self.layers], self.tiles.shape[1], self.margin_px)
+        maps = surprise(residual, self.tiles.shape[1], self.margin_px)
         write_picture(self.file, sheet(self.tiles, maps, self.names, self.margin_px, when))
 
 

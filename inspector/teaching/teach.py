@@ -199,7 +199,7 @@ class _Teaching:
 
     def _find_tools(self, training: ModuleType) -> None:
         """Find out before the recording whether what comes after it can be done here. Raises ArtefactError."""
-        training.load_teachers("plain", 1, self._asked.weights, learning=True)
+        training.load_teachers("plain", 1, self._asked.weights)
         tools = toolchain(self._line.engine.backend)
         tools.library_version()
         tools.device_name()
