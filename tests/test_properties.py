@@ -87,10 +87,10 @@ def test_good_web_scores_the_same_at_a_tiles_border_and_in_its_middle(
     border = np.ones(maps.shape[1:], np.bool_)
     border[8:-8, 8:-8] = False
     assert abs(maps[:, border].mean() - maps[:, ~border].mean()) < 0.35  # sigma
-    # The highest one in a thousand: up to twice those of the middle, where the networks' zero padding shows through
-    # a margin of 32 px. Constants near a side hold mean and deviation, not this tail (docs/method.md, Margins).
+    # The highest one in a thousand, at any phase of the weave: constants near a side hold mean and deviation, and the
+    # tail nearly so. Recipes that had only seen the grid's own phase came to twice the middle.
     high = [float(np.quantile(maps[:, where], 0.999)) for where in (border, ~border)]
-    assert high[0] < 2.2 * high[1]
+    assert high[0] < 1.5 * high[1]
 
 
 def test_neither_batch_nor_neighbours_change_a_score(
@@ -126,7 +126,7 @@ def test_a_fault_scores_alike_in_the_middle_on_a_side_and_in_a_corner(
     places = [(half, half), (near, half), (far, half), (half, near), (half, far), (near, near), (far, far)]
     tiles = np.stack([tile_at(marked, *(at - place)) for place in places])
     scores = seen(session, tiles)[1]
-    assert scores.max() / scores.min() < 1.35
+    assert scores.max() / scores.min() < 1.6  # stride 32 sees little past a corner whose margins are 32 px
 
 
 def test_a_line_along_and_across_the_web_are_both_plain(
@@ -135,14 +135,14 @@ def test_a_line_along_and_across_the_web_are_both_plain(
     """Over the whole tile, margins and all: the official code's row-wise norm hid the upright one.
 
     They are not equal: this web's picks differ among themselves and its ends don't, so what lies like a pick
-    surprises less (dark lines of 2 to 5 px: 0.9 to 1.4 times).
+    surprises less. ``tools/line_faults.py`` asks the same of a web that is alike both ways.
     """
     along, across = (
         seen(session, np.stack([lined(tile, upright=upright) for tile in good[:8]]))[1]
         for upright in (True, False)
     )
     assert min(along.min(), across.min()) > limits.limit_sigma
-    assert 1 / 1.5 < np.median(along) / np.median(across) < 1.5
+    assert 1 / 1.3 < np.median(along) / np.median(across) < 1.3
 
 
 def lined(tile: U8, *, upright: bool) -> U8:

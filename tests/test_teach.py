@@ -253,8 +253,12 @@ def test_the_end_says_what_is_known_and_what_is_next(taught: tuple[Path, str]) -
     _, said = taught
     lines = said.splitlines()
     assert re.search(r"^recorded 1\.02 m: 40 frames, none lost; 40 kept, \d MB$", said, re.MULTILINE)
-    steps = ", ".join(rf"{step} \d+" for step in STEPS)
-    assert re.search(rf"^took \d+ s: {steps}$", said, re.MULTILINE)
+    took = re.search(r"^took \d+ s: (.*)$", said, re.MULTILINE)
+    assert took
+    steps = [re.sub(r" \d+$", "", step) for step in took[1].split(", ")]
+    # Random teachers may find a lesson odd; then it trains again, and says so.
+    assert [step for step in steps if not step.endswith(" again")] == list(STEPS)
+    assert ("training again" in steps) == ("trains again without" in said)
     assert "self-test: 8 golden tiles score as recorded" in lines
     kept_back = re.search(r"seen: (\d+) of (\d+) tiles above the limit in (\d\.\d\d) m", said)
     assert kept_back is not None

@@ -65,7 +65,6 @@ def test_it_is_drawn_at_the_quarters_and_its_place_is_told_once(tmp_path: Path) 
         file,
         tiles(4),
         ["0"] * 4,
-        [1],
         MARGIN,
         20,
         lambda done, total, note="": notes.append(f"{done} {note}"),
@@ -73,8 +72,7 @@ def test_it_is_drawn_at_the_quarters_and_its_place_is_told_once(tmp_path: Path) 
     drawn = []
     for epoch in range(1, 21):
         before = file.read_bytes() if file.exists() else b""
-        residual = [torch.full((4, 8, 8), float("nan")), torch.rand(4, 8, 8)]
-        drawing.watch(Standing(epoch=epoch), residual)
+        drawing.watch(Standing(epoch=epoch), [torch.rand(4, 8, 8)])
         if file.exists() and file.read_bytes() != before:
             drawn.append(epoch)
     assert drawn == [5, 10, 15]
@@ -84,7 +82,7 @@ def test_it_is_drawn_at_the_quarters_and_its_place_is_told_once(tmp_path: Path) 
 
 def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "engines").write_text("no folder")
-    drawing = Sheet(tmp_path / "engines" / NAME, tiles(2), ["0", "1"], [0], MARGIN, 4, silent)
+    drawing = Sheet(tmp_path / "engines" / NAME, tiles(2), ["0", "1"], MARGIN, 4, silent)
     with pytest.raises(ArtefactError, match="can't be written"):
         drawing.watch(Standing(epoch=2), [torch.rand(2, 8, 8)])
 
