@@ -179,7 +179,7 @@ def _check_plan(
     )
     if plan is None or report.first_error is not None:
         return
-    here = _measure_rate(backend)
+    here = measure_rate(backend)
     needed = plan.tiles_per_s
     enough = here >= needed * HEADROOM
     advice = (
@@ -230,7 +230,7 @@ def _web_in(frame: Frame, line: Line, grid: Grid) -> Region:
     return region
 
 
-def _measure_rate(backend: Backend) -> float:
+def measure_rate(backend: Backend) -> float:
     """Tiles a second of the bare engine, over RATE_S seconds of seeded noise."""
     info = backend.info
     side = info.tile_px + 2 * info.margin_px

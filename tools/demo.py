@@ -1,7 +1,8 @@
 """`make run`: line 3 of the demo plant, with nothing but this machine.
 
 Builds the demo recipe's engine if this machine has none yet, starts a loom that feeds the virtual
-camera through shared memory, and runs the line in front of it until Ctrl-C.
+camera through shared memory, and runs the line in front of it until Ctrl-C. Where the engine is too slow here for
+the speed in config.toml the web runs slower, and says so: a plant would buy another machine.
 
     python tools/demo.py [-- arguments of `inspector run`]
 """
@@ -14,15 +15,21 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
-from inspector import backends
+import tomli_w
+
+from inspector import backends, config
+from inspector.check import measure_rate
 from inspector.errors import InspectorError
+from inspector.tiling import grid_for, plan_for
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = "3"
 WEAVER = "2"  # the line of config.toml whose loom weaves the web
 RECIPE = "demo"
+SHARE = 0.6  # of the bare engine's rate; loom and camera want the same cores
 
 
 def main() -> int:
@@ -33,7 +40,9 @@ def main() -> int:
     if code:
         return code
     with tempfile.TemporaryDirectory(prefix="inspector-demo-") as folder:
-        feed = Path(folder) / "web.feed"
+        plant = Path(folder)
+        feed = plant / "web.feed"
+        write_plant(plant, affordable_share())
         environment = os.environ | {"SIMCAM_FEED": str(feed)}
         loom = subprocess.Popen(
             [sys.executable, str(ROOT / "tools/simcam/feed.py"), "--feed", str(feed), "--line", WEAVER],
@@ -44,7 +53,9 @@ def main() -> int:
                 time.sleep(0.05)
             print("In another terminal: .venv/bin/inspector events --line 3", flush=True)
             line = subprocess.Popen(
-                [*inspector, "run", "--line", LINE, *arguments], cwd=ROOT, env=environment
+                [*inspector, "run", "--config", str(plant / "config.toml"), "--line", LINE, *arguments],
+                cwd=ROOT,
+                env=environment,
             )
             return _wait(line)
         finally:
@@ -60,6 +71,39 @@ def ensure_engine() -> int:
         command = [sys.executable, "-m", "inspector", "build-engine", "--recipe", RECIPE]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
     return 0
+
+
+def affordable_share() -> float:
+    """How much of the configured speed this machine's engine can inspect, at most 1; says so where it is less."""
+    site = config.load(ROOT / "config.toml")
+    line = site.line(LINE)
+    assert isinstance(line.camera, config.GenicamCamera)
+    backend = backends.open_backend(site.engines / RECIPE, line.engine.backend, line.engine.threads)
+    try:
+        plan = plan_for(grid_for(line, backend.info), line, int(line.camera.features["Width"]))
+        rate = measure_rate(backend)
+    finally:
+        backend.close()
+    share = min(1.0, SHARE * rate / plan.tiles_per_s)
+    if share < 1:
+        speed = line.web.speed_m_min
+        print(
+            f"the engine does {rate:.0f} tiles/s here and {speed:g} m/min bring {plan.tiles_per_s:.0f}: "
+            f"the demo's web runs at {share * speed:.1f} m/min",
+            flush=True,
+        )
+    return share
+
+
+def write_plant(folder: Path, share: float) -> None:
+    """Write a copy of the demo plant whose line runs at a share of its speed."""
+    plant = tomllib.loads((ROOT / "config.toml").read_text())
+    line = plant["line"][LINE]
+    line["web"]["speed_m_min"] *= share
+    line["camera"]["features"]["AcquisitionLineRate"] *= share
+    (folder / "config.toml").write_text(tomli_w.dumps(plant))
+    for name in ("engines", "calibration", "tools"):
+        (folder / name).symlink_to(ROOT / name)
 
 
 def _wait(line: subprocess.Popen[bytes]) -> int:
