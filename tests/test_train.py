@@ -42,7 +42,7 @@ def inspector(folder: Path, *words: str | Path, **environment: str) -> subproces
         env=ENVIRONMENT | environment,
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=110,  # of a slow machine; a test takes half of that at most where 60 s are kept
         check=False,
     )
 
@@ -89,6 +89,7 @@ def test_training_leaves_a_whole_recipe(plant: Path, weights: list[Path]) -> Non
     recipe = load_recipe(folder)
     names = {file.stem: sha256_of(file.read_bytes()) for file in weights}
     assert recipe.training.weights_sha256 == names
+    assert recipe.training.resize is None
     assert recipe.onnx_sha256 == sha256_of((folder / "model.onnx").read_bytes())
     assert not (folder / "training").exists(), "checkpoints are done with"
     (held,) = recipe.training.validation
@@ -131,13 +132,11 @@ def test_from_good_images_to_a_limit_and_to_figures(plant: Path) -> None:
 
 def test_interrupted_training_goes_on_and_ends_the_same(plant: Path, weights: list[Path]) -> None:
     """Ctrl-C: exit 130, the recipe before stays as it was, and the same command ends as one never interrupted."""
-    engine = plant / "engines" / "again"
-    first = inspector(plant, *training("again", weights, "--epochs", "1", "--resize", "64"))
-    assert first.returncode == 0, first.stderr
-    assert load_recipe(engine).training.resize == 64
+    engine = plant / "engines" / "cloth"
+    one = load_recipe(engine)
     before = {file: file.read_bytes() for file in engine.rglob("*") if file.is_file()}
 
-    anew = training("again", weights, "--overwrite")
+    anew = training("cloth", weights, "--overwrite")
     checkpoint = engine / "training" / "checkpoint.safetensors"
     with subprocess.Popen(
         command(*anew), cwd=plant, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -155,9 +154,9 @@ def test_interrupted_training_goes_on_and_ends_the_same(plant: Path, weights: li
 
     resumed = inspector(plant, *anew)
     assert resumed.returncode == 0, resumed.stderr
-    one, other = load_recipe(plant / "engines" / "cloth"), load_recipe(engine)
+    other = load_recipe(engine)
     assert (one.onnx_sha256, one.training.epochs) == (other.onnx_sha256, other.training.epochs)
-    assert (one.training.resize, other.training.resize) == (None, None)
+    assert (engine / "recipe.toml").read_bytes() != before[engine / "recipe.toml"], "its date is another"
     assert not checkpoint.parent.exists()
 
 
