@@ -32,7 +32,7 @@ from tests.virtual_camera import FeedWriter
 
 SIDE = 128
 METRES = "1"
-PATIENCE_S = 100.0
+PATIENCE_S = 240  # a guard against a hang; a busy machine takes minutes to export a graph
 LOOM = f'kind = "loom", width_px = {SIDE}, height_px = {SIDE}, seed = 5, as_fast_as_possible = true'
 HOLES = 'faults = { per_m = 3.0, kinds = ["hole"] }'
 PLANT = """\

@@ -42,7 +42,7 @@ def inspector(folder: Path, *words: str | Path, **environment: str) -> subproces
         env=ENVIRONMENT | environment,
         capture_output=True,
         text=True,
-        timeout=110,  # of a slow machine; a test takes half of that at most where 60 s are kept
+        timeout=240,  # a guard against a hang: a busy machine takes minutes to export a graph
         check=False,
     )
 
