@@ -32,7 +32,17 @@ from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
 from inspector.learning.distill import LOOK, Course, as_pixels, bf16_is_fast, distill, look
 from inspector.learning.export import Disagreement
-from inspector.learning.fusion import FINE, WIDE, WIDE_STRIDE, Counted, evened, joined
+from inspector.learning.fusion import (
+    FINE,
+    PUBLISHED,
+    WIDE,
+    WIDE_STRIDE,
+    Counted,
+    evened,
+    joined,
+    shares_of,
+    weights_of,
+)
 from inspector.learning.normal import Normal, measure
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers
@@ -87,7 +97,9 @@ class Row:
 def rows() -> list[Row]:
     """Every row, in the table's order."""
     default = Row("**default**: L4 L8 L16 L32 M4 M8 M16")
-    published = Row("", kinds=KINDS[:1], evened_share=0.0, wide_share=0.0, wide_weight=1, tone=False)
+    published = Row(
+        "", kinds=KINDS[:1], evened_share=0.0, wide_share=0.0, wide_weight=PUBLISHED.weight, tone=False
+    )
     middle = ["L8", "L16", "M8", "M16"]
     before = replace(default, layers=middle, evened_share=0.75, tone=False)
     return [
@@ -199,7 +211,9 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
     layers = pair_layers(training.pair)
     kinds = KINDS[: 1 if training.pair in AS_PUBLISHED else 2]
     shape = Shape(TILE_PX, MARGIN_PX, depth)
-    graph = Disagreement(teachers, students, shape, [Counted(len(kinds), 0.0)] * len(layers)).eval()
+    graph = Disagreement(
+        teachers, students, shape, [Counted(len(kinds), evened_share=0.0, weight=1)] * len(layers)
+    ).eval()
     tiles, masks, image, faulty = test_tiles(data / pack, cut, depth)
     return Maps(
         [f"{SHORT[layer.network]}{layer.stride} {kind}" for layer in layers for kind in kinds],
@@ -242,16 +256,18 @@ def kept(file: Path, make: Callable[[], Maps]) -> Maps:
 
 def fused(row: Row, maps: Maps) -> F32:
     """Score maps of the test tiles, [N, cells, cells]."""
-    names, shares, weights = [], [], []
-    for layer in row.layers:
-        is_wide = int(layer[1:]) == WIDE_STRIDE
-        kinds = row.wide_kinds if is_wide else row.kinds
-        names += [f"{layer} {kind}" for kind in kinds]
-        shares += [row.wide_share if is_wide else row.evened_share] * len(kinds)
-        weights += [(row.wide_weight if is_wide else FINE.weight) / len(kinds)] * len(kinds)
-    chosen, weighed = [maps.names.index(name) for name in names], torch.tensor(weights) / sum(weights)
+    fine = Counted(len(row.kinds), row.evened_share, FINE.weight)
+    wide = Counted(len(row.wide_kinds), row.wide_share, row.wide_weight)
+    are_wide = [int(layer[1:]) == WIDE_STRIDE for layer in row.layers]
+    counted = [wide if is_wide else fine for is_wide in are_wide]
+    chosen = [
+        maps.names.index(f"{layer} {kind}")
+        for layer, is_wide in zip(row.layers, are_wide, strict=True)
+        for kind in (row.wide_kinds if is_wide else row.kinds)
+    ]
+    weighed = torch.tensor(weights_of(counted))
     good, test = (
-        evened(torch.from_numpy(np.ascontiguousarray(part[:, chosen])).float(), shares)
+        evened(torch.from_numpy(np.ascontiguousarray(part[:, chosen])).float(), shares_of(counted))
         for part in (maps.validation, maps.test)
     )
     shape = Shape(TILE_PX, MARGIN_PX, 1)

@@ -40,6 +40,11 @@ class Shape:
         return min(ZONE_CELLS, self.cells // 3)
 
 
+def cell_greys(pixels: Tensor) -> Tensor:
+    """Pixels [N, channels, S, S] to the mean grey of every cell, margins and all: [N, 1, S / 4, S / 4]."""
+    return F.avg_pool2d(pixels.mean(1, keepdim=True), PX_PER_CELL)
+
+
 class Blur(nn.Module):
     """2-D Gaussian over cells that uses real neighbours: of the margin, only what it reaches for is kept.
 

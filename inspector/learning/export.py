@@ -27,7 +27,7 @@ from inspector.images.reading import PX_PER_CELL
 from inspector.learning.cells import Blur, Shape
 from inspector.learning.distance import Students
 from inspector.learning.distill import LOOK, as_pixels
-from inspector.learning.fusion import Counted, Scoring, counted_layers, evened, weights_of
+from inspector.learning.fusion import Counted, Scoring, counted_layers, evened, shares_of, weights_of
 from inspector.learning.light import Light
 from inspector.learning.normal import SIDES
 from inspector.learning.teachers import AS_PUBLISHED, Teacher
@@ -51,7 +51,7 @@ class Disagreement(nn.Module):
         self.students = students
         self.shape = shape
         self.kinds = [layer.kinds for layer in layers]
-        self.shares = [layer.evened_share for layer in layers for _ in range(layer.kinds)]
+        self.shares = shares_of(layers)
         self.blur = Blur(BLUR_PX, shape)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -54,6 +54,11 @@ def weights_of(layers: Sequence[Counted]) -> list[float]:
     return [layer.weight / layer.kinds / total for layer in layers for _ in range(layer.kinds)]
 
 
+def shares_of(layers: Sequence[Counted]) -> list[float]:
+    """What is taken off each map, layer by layer, as a share of what a tile shows throughout."""
+    return [layer.evened_share for layer in layers for _ in range(layer.kinds)]
+
+
 def evened(maps: Tensor, shares: Sequence[float]) -> Tensor:
     """Take off a share of what each tile shows throughout, the median over blocks of its maps.
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inspector.images.reading import PX_PER_CELL
+from inspector.learning.cells import cell_greys
 from inspector.records import U8
 
 WINDOW_CELLS = 5  # 20 px: wider than a yarn, so that single ones average out
@@ -56,8 +57,9 @@ class Light(nn.Module):
 
     def greys(self, pixels: Tensor) -> Tensor:
         """Pixels float32 [N, channels, S, S] on 0..255 to the mean grey around each judged cell, [N, c, c]."""
-        cells = F.avg_pool2d(pixels.mean(1, keepdim=True), PX_PER_CELL)
-        windows = F.avg_pool2d(cells, WINDOW_CELLS, 1, WINDOW_CELLS // 2, count_include_pad=False)
+        windows = F.avg_pool2d(
+            cell_greys(pixels), WINDOW_CELLS, 1, WINDOW_CELLS // 2, count_include_pad=False
+        )
         inner = slice(self._margin, windows.shape[-1] - self._margin)
         return windows[:, 0, inner, inner]
 

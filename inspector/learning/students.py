@@ -30,13 +30,10 @@ class PlainStudent(Students):
     def __init__(self, layers: Sequence[Layer], channels: int, width: int = WIDTH) -> None:
         super().__init__([DirectionAndSize(layer.channels) for layer in layers])
         self.layers = tuple(layers)
-        deepest = max(x.stride for x in layers)
         self.stem = nn.Sequential(_convolution(channels, width, 5, 2), _convolution(width, width, 3, 2))
         self.stages = nn.ModuleDict()
         inputs = width
         for stride, times in WIDTHS.items():
-            if stride > deepest:
-                break
             outputs = width * times
             stage = [
                 _convolution(inputs, outputs, 3, 1 if stride == 4 else 2),

@@ -13,11 +13,9 @@ good web's tone counts as one step up in the tail of the networks' sigma. This m
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inspector.images.reading import PX_PER_CELL
-from inspector.learning.cells import Blur, Shape
+from inspector.learning.cells import Blur, Shape, cell_greys
 from inspector.learning.normal import Normal, measure
 
 NEAR_PX = 8.0  # sigma: yarns average out, stains of some mm don't
@@ -39,10 +37,10 @@ class Tone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels float32 [N, channels, S, S] on 0..255 to [N, 1, cells, cells]."""
-        greys = F.avg_pool2d(pixels.mean(1, keepdim=True), PX_PER_CELL)
-        level = greys.mean((2, 3), keepdim=True)
+        cells = cell_greys(pixels)
+        level = cells.mean((2, 3), keepdim=True)
         # Taken off before anything is added up, or low precision would round away what is looked for.
-        above = greys - level
+        above = cells - level
         near, wide = self.near(above), self.wide(above)
         tone: Tensor = (near - wide) / (level + wide).clamp(min=LEAST_GREY)
         return tone
