@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
+from ablation import told
 
 from inspector.learning.train import train
 from inspector.records import F32, U8
@@ -36,7 +37,7 @@ def web(seed: int, side: int = SIDE_PX) -> U8:
     grain = cv2.GaussianBlur(rng.normal(0, 1, (side, side)), (0, 0), 1.2)
     cloud = cv2.GaussianBlur(rng.normal(0, 1, (side, side)), (0, 0), 12.0)
     pixels = 120 + 35 * over + 25 * grain + 60 * cloud + rng.normal(0, 4, (side, side))
-    return np.clip(pixels, 0, 255).round().astype(np.uint8)
+    return np.asarray(np.clip(pixels, 0, 255).round(), np.uint8)
 
 
 def _yarns(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -85,9 +86,7 @@ def main() -> int:
                 "lines",
                 work / "engines",
                 epochs=given.epochs,
-                progress=lambda done, total, note="": print(
-                    f"\r{done}/{total} {note}\033[K", end="", file=sys.stderr
-                ),
+                progress=told("a web alike both ways"),
             )
         session = onnxruntime.InferenceSession(work / "engines" / "lines" / "model.onnx")
     print("\n".join(table(session)))

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from harvesters.core import Harvester
@@ -21,7 +22,7 @@ from harvesters.core import Harvester
 PRODUCER = Path(__file__).parent / "simcam.cti"
 
 
-def run(acquirer, frames: int) -> tuple[float, float, int]:
+def run(acquirer: Any, frames: int) -> tuple[float, float, int]:
     """Acquire ``frames`` frames; return seconds of wall clock, seconds of CPU, and frames dropped."""
     size = acquirer.remote_device.node_map.PayloadSize.value
     copy = np.empty(size, np.uint8)
