@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from pathlib import Path
 
 import msgspec
@@ -13,13 +13,13 @@ from inspector import config
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_a_slower_demo_differs_in_nothing_but_its_speed(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("demo", ROOT / "tools" / "demo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    demo = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(demo)
-    demo.write_plant(tmp_path, 0.5)
+def test_a_slower_demo_differs_in_nothing_but_its_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    demo = importlib.import_module("demo")
+    assert demo.plant_at(tmp_path, 1.0) == ROOT / "config.toml"
+    assert demo.plant_at(tmp_path, 0.5) == tmp_path / "config.toml"
     whole, slower = (config.load(folder / "config.toml") for folder in (ROOT, tmp_path))
     one, other = whole.line("3"), slower.line("3")
     assert isinstance(one.camera, config.GenicamCamera)

@@ -28,13 +28,13 @@ from typing import Any
 
 import numpy as np
 from demo import ensure_engine
+from plant import ROOT, demo_plant, write_plant
 
 from inspector import backends, config
 from inspector.cameras.loom import Loom
 from inspector.records import Frame, Region, Stamp, TileBatch
 from inspector.tiling import Tiler, grid_for, plan_for
 
-ROOT = Path(__file__).resolve().parents[1]
 STACKED_FRAMES = 16
 LINE = "3"
 
@@ -56,10 +56,10 @@ class Rig:
             "SIMCAM_WIDTH": str(width),
             "SIMCAM_HEIGHT": str(height),
         }
-        text = (ROOT / "config.toml").read_text()
-        rate = f"AcquisitionLineRate = {frames_per_s * height:.1f}"
-        (self.folder / "config.toml").write_text(_with_line_rate(text, rate))
-        command = [sys.executable, "-m", "inspector", "run", "--config", str(self.folder / "config.toml")]
+        plant = demo_plant()
+        plant["line"][LINE]["camera"]["features"]["AcquisitionLineRate"] = round(frames_per_s * height, 1)
+        config_file = write_plant(self.folder, plant)
+        command = [sys.executable, "-m", "inspector", "run", "--config", str(config_file)]
         command += ["--line", LINE, "--seconds", str(seconds), "--summary", str(summary)]
         began_s = time.monotonic()
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -71,13 +71,6 @@ class Rig:
         report["memory_mb"] = memory
         report["process_s"] = time.monotonic() - began_s
         return report
-
-
-def _with_line_rate(text: str, rate: str) -> str:
-    lines = text.splitlines()
-    at = next(i for i, line in enumerate(lines) if line.startswith("AcquisitionLineRate"))
-    lines[at] = rate
-    return "\n".join(lines)
 
 
 def _watch_memory(process: subprocess.Popen[str]) -> list[float]:
@@ -104,8 +97,6 @@ def make_rig(folder: Path, recipe: str) -> tuple[Rig, TileBatch]:
     loom = Loom(width, line.web.mm_per_px, seed=7)
     frames = np.stack([loom.rows(height) for _ in range(STACKED_FRAMES)])
     frames.tofile(folder / "frames.raw")
-    for name in ("engines", "calibration", "tools"):
-        (folder / name).symlink_to(ROOT / name)
     backend = backends.open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
     grid = grid_for(line, backend.info)
     backend.close()

@@ -15,17 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from pathlib import Path
 
-import tomli_w
+from plant import ROOT, demo_plant, write_plant
 
 from inspector import backends, config
 from inspector.check import measure_rate
 from inspector.errors import InspectorError
 from inspector.tiling import grid_for, plan_for
 
-ROOT = Path(__file__).resolve().parents[1]
 LINE = "3"
 WEAVER = "2"  # the line of config.toml whose loom weaves the web
 RECIPE = "demo"
@@ -40,9 +38,8 @@ def main() -> int:
     if code:
         return code
     with tempfile.TemporaryDirectory(prefix="inspector-demo-") as folder:
-        plant = Path(folder)
-        feed = plant / "web.feed"
-        write_plant(plant, affordable_share())
+        feed = Path(folder) / "web.feed"
+        config_file = plant_at(Path(folder), affordable_share())
         environment = os.environ | {"SIMCAM_FEED": str(feed)}
         loom = subprocess.Popen(
             [sys.executable, str(ROOT / "tools/simcam/feed.py"), "--feed", str(feed), "--line", WEAVER],
@@ -53,7 +50,7 @@ def main() -> int:
                 time.sleep(0.05)
             print("In another terminal: .venv/bin/inspector events --line 3", flush=True)
             line = subprocess.Popen(
-                [*inspector, "run", "--config", str(plant / "config.toml"), "--line", LINE, *arguments],
+                [*inspector, "run", "--config", str(config_file), "--line", LINE, *arguments],
                 cwd=ROOT,
                 env=environment,
             )
@@ -95,15 +92,15 @@ def affordable_share() -> float:
     return share
 
 
-def write_plant(folder: Path, share: float) -> None:
-    """Write a copy of the demo plant whose line runs at a share of its speed."""
-    plant = tomllib.loads((ROOT / "config.toml").read_text())
+def plant_at(folder: Path, share: float) -> Path:
+    """Return the config of a plant whose line runs at a share of its speed: at all of it, the demo plant's own."""
+    if share == 1:
+        return ROOT / "config.toml"
+    plant = demo_plant()
     line = plant["line"][LINE]
     line["web"]["speed_m_min"] *= share
     line["camera"]["features"]["AcquisitionLineRate"] *= share
-    (folder / "config.toml").write_text(tomli_w.dumps(plant))
-    for name in ("engines", "calibration", "tools"):
-        (folder / name).symlink_to(ROOT / name)
+    return write_plant(folder, plant)
 
 
 def _wait(line: subprocess.Popen[bytes]) -> int:

@@ -22,31 +22,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tomli_w
+from plant import ROOT, demo_plant, write_plant
 
-ROOT = Path(__file__).resolve().parents[1]
 LINE = "2"
 FIRST_SEED = 101  # the demo recipe was learnt from other seeds
 CONFIDENCE = 0.9  # two-sided
 
 
-def plant(folder: Path, seed: int, faults_per_m: float, speed_m_min: float) -> None:
+def plant_of(folder: Path, seed: int, faults_per_m: float, speed_m_min: float) -> None:
     """Write a plant that is line 2 of the demo, with its engines and limits in place."""
-    found = tomllib.loads((ROOT / "config.toml").read_text())
-    line = found["line"][LINE]
+    line = demo_plant()["line"][LINE]
     line["camera"] |= {"seed": seed, "faults": {"per_m": faults_per_m}}
     line["web"]["speed_m_min"] = speed_m_min
     line["bus"] = {part: f"ipc://{folder}/{part}" for part in ("verdicts", "maps", "replay")}
-    (folder / "config.toml").write_text(tomli_w.dumps({"plant": "loom runs", "line": {LINE: line}}))
-    for name in ("engines", "calibration"):
-        (folder / name).symlink_to(ROOT / name)
+    write_plant(folder, {"plant": "loom runs", "line": {LINE: line}})
 
 
 def run(seed: int, metres: float, faults_per_m: float, speed_m_min: float) -> dict[str, Any]:
     """One run; what `inspector run --summary` wrote."""
     with tempfile.TemporaryDirectory(prefix="loom-") as name:
         folder = Path(name)
-        plant(folder, seed, faults_per_m, speed_m_min)
+        plant_of(folder, seed, faults_per_m, speed_m_min)
         seconds, summary = metres / speed_m_min * 60, folder / "summary.json"
         command = [sys.executable, "-m", "inspector", "run", "--line", LINE, "--truth"]
         command += ["--seconds", f"{seconds:g}", "--summary", str(summary)]
