@@ -216,12 +216,15 @@ def _identity(parts: Parts) -> Identity:
 
 @contextmanager
 def _signals() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM set the event; the old handlers come back afterwards."""
+    """SIGINT, SIGTERM and a closed terminal set the event; the old handlers come back afterwards."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    old = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    endings = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: the line is to outlive its terminal
+        endings.append(signal.SIGHUP)
+    old = {number: signal.signal(number, lambda *_: stop.set()) for number in endings}
     try:
         yield stop
     finally:

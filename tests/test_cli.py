@@ -134,8 +134,8 @@ def command(*words: str) -> list[str]:
 @contextmanager
 def start(*words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        # What is started in a script's background, these tests too, ignores Ctrl-C and hands that on.
-        ["env", "--default-signal=INT", *command(*words)],
+        # What a script starts in its background, or nohup, ignores SIGINT or SIGHUP and hands that on; these tests too.
+        ["env", "--default-signal=INT,HUP", *command(*words)],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -843,7 +843,7 @@ def last_state(listener: Listener) -> str:
             return str(state["state"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_line_in_order(plant: Path, number: signal.Signals) -> None:
     replayed(20)(plant)
     with Listener(f"ipc://{plant}/verdicts") as listener, start(*RUN, "--summary", "s.json") as process:
