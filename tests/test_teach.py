@@ -26,7 +26,9 @@ from inspector.backends.artifact import load_recipe
 from inspector.bus.lock import hold_line
 from inspector.cameras.loom import Loom
 from inspector.cli import INTERRUPTED, main
+from inspector.learning.teachers import pair_layers
 from inspector.limits import load_limits
+from inspector.teaching.teachable import STEP_PX
 from tests.random_weights import write_random_weights
 from tests.virtual_camera import FeedWriter
 
@@ -406,10 +408,15 @@ def test_without_torch_the_extra_is_named_before_the_camera_looks(
     assert contents(plant) == before
 
 
+def test_what_is_asked_of_a_tile_is_what_training_wants() -> None:
+    assert max(layer.stride for layer in pair_layers("plain")) == STEP_PX
+
+
 @pytest.mark.parametrize(
     ("edits", "said"),
     [
-        ({"size_mm = 12.8": "size_mm = 13"}, "size_mm = 13 is 65 px, but the networks want a multiple of 16"),
+        ({"size_mm = 12.8": "size_mm = 13"}, "size_mm = 13 is 65 px, but the networks want a multiple of 32"),
+        ({"size_mm = 12.8": "size_mm = 16"}, "size_mm = 16 is 80 px, but the networks want a multiple of 32"),
         ({f"height_px = {SIDE}": "height_px = 80"}, "frames of 80 rows are too short for a seamless web"),
     ],
 )

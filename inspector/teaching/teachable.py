@@ -18,7 +18,7 @@ from inspector.teaching.shares import FEWEST_TO_LEARN, Needs
 from inspector.tiling import Tiler, grid_for
 
 MARGIN_PX = 32
-STEP_PX = 16  # the networks want tiles of a multiple of that
+STEP_PX = 32  # the stride of the deepest layer: tiles are a multiple of it, with margins that are one too
 SMALLEST_TILE_PX, LARGEST_TILE_PX = 32, 1024
 SPARE_MB = 300.0  # for training, engine and whatever else wants the disk meanwhile
 
