@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inspector.learning.fusion import FINE, PUBLISHED, WIDE, counted_layers, evened, joined, weights_of
+from inspector.learning.fusion import FINE, POWER, PUBLISHED, WIDE, counted_layers, evened, joined, weights_of
 from inspector.learning.teachers import AS_PUBLISHED, pair_layers
 
 
@@ -45,12 +45,19 @@ def test_each_map_loses_its_share_of_what_the_tile_shows_throughout() -> None:
     assert left[0, :, 0, 0].tolist() == [48.0, 49.0, 50.0]
 
 
-def test_joined_is_a_weighed_product_that_no_map_brings_to_nothing() -> None:
-    def of(*sigmas: float, weights: tuple[float, ...] = (0.5, 0.5)) -> float:
-        return float(joined(torch.tensor(sigmas).view(1, -1, 1, 1), torch.tensor(weights)))
+def of(*sigmas: float, weights: tuple[float, ...] = (0.5, 0.5), power: float = POWER) -> float:
+    return float(joined(torch.tensor(sigmas).view(1, -1, 1, 1), torch.tensor(weights), power))
 
+
+def test_joined_lies_between_a_product_and_the_highest() -> None:
+    assert of(8.0, 0.0, power=1.0) == pytest.approx(2.0)
+    assert of(8.0, 0.0) == of(8.0, -5.0) == pytest.approx(9**0.5 ** (1 / POWER) - 1)
+    assert 2.0 < of(8.0, 0.0) < of(8.0, 0.0, power=4.0) < of(8.0, 0.0, power=64.0) < 8.0
+
+
+def test_no_map_brings_what_the_others_see_to_nothing() -> None:
     assert of(8.0, 8.0) == pytest.approx(8.0)
-    assert of(8.0, 0.0) == of(8.0, -5.0) == pytest.approx(2.0)
+    assert of(0.0, 0.0) == of(-1.0, -9.0) == 0.0
     assert of(3.0, 3.0) > of(6.0, 0.0), "a little in both counts more than the same sum in one"
     assert of(8.0, 0.0, weights=(1.0, 0.0)) == pytest.approx(8.0)
     assert torch.isnan(

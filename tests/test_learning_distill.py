@@ -16,12 +16,15 @@ from torch import nn
 from inspector.errors import ArtefactError, ConfigError
 from inspector.learning import distill as distillation
 from inspector.learning.distill import GAIN, LOW_RATE_SHARE, Course, Lesson, Standing, distill, look, stalled
-from inspector.learning.networks import EfficientNet, MobileNetV2, ResNet18
+from inspector.learning.networks import EfficientNet, ResNet18
 from inspector.learning.students import build_students
 from inspector.learning.teachers import (
+    AS_PUBLISHED,
     NETWORKS,
     PAIRS,
     Teacher,
+    TeacherSpec,
+    build_trunk,
     load_teachers,
     official_keys,
     random_teachers,
@@ -213,16 +216,10 @@ def test_students_answer_layer_by_layer_and_are_no_copies(pair: str, channels: i
 
 @pytest.mark.parametrize("network", list(NETWORKS))
 def test_folding_to_mono_changes_nothing_away_from_the_border(network: str) -> None:
-    builders = {
-        "resnet18": lambda: ResNet18((4,)),
-        "efficientnet_b0": lambda: EfficientNet((4,), lite=False),
-        "efficientnet_lite0": lambda: EfficientNet((4,), lite=True),
-        "mobilenet_v2": lambda: MobileNetV2((4,)),
-    }
     teachers = []
     for channels in (1, 3):
         torch.manual_seed(3)
-        teachers.append(Teacher(builders[network](), NETWORKS[network], channels, False))
+        teachers.append(Teacher(build_trunk(network, (4,)), TeacherSpec(network, (4,)), channels))
     grey = torch.from_numpy(tiles(1, 4)).float()[:, None].repeat(1, 1, 4, 4)
     with torch.no_grad():
         mono, colour = teachers[0](grey)[0], teachers[1](grey.expand(-1, 3, -1, -1))[0]
@@ -231,6 +228,27 @@ def test_folding_to_mono_changes_nothing_away_from_the_border(network: str) -> N
     assert torch.allclose(
         mono[..., 12:-12, 12:-12], colour[..., 12:-12, 12:-12], atol=near * colour.abs().max()
     )
+
+
+@pytest.mark.parametrize("network", list(NETWORKS))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_turned_teacher_takes_rows_for_columns(network: str, channels: int) -> None:
+    answers = []
+    pixels = torch.rand(2, channels, 64, 64, generator=torch.Generator().manual_seed(1)) * 255
+    for turned in (False, True):
+        torch.manual_seed(3)
+        spec = TeacherSpec(network, (4, 8, 16), turned=turned)
+        teacher = Teacher(build_trunk(network, spec.strides), spec, channels)
+        with torch.no_grad():
+            answers.append(teacher(pixels.transpose(2, 3) if turned else pixels))
+    for upright, turned_answer in zip(*answers, strict=True):
+        assert not torch.allclose(upright, turned_answer, atol=1e-2 * float(upright.abs().max()))
+        assert torch.allclose(upright, turned_answer.transpose(2, 3), atol=1e-4 * float(upright.abs().max()))
+
+
+def test_one_network_of_the_default_pair_looks_turned() -> None:
+    assert sorted(spec.turned for spec in PAIRS["plain"]) == [False, True]
+    assert not any(spec.turned for pair in AS_PUBLISHED for spec in PAIRS[pair])
 
 
 def test_weights_nobody_vouches_for_are_refused(tmp_path: Path) -> None:

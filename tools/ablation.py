@@ -34,6 +34,7 @@ from inspector.learning.distill import LOOK, Course, as_pixels, bf16_is_fast, di
 from inspector.learning.export import Disagreement
 from inspector.learning.fusion import (
     FINE,
+    POWER,
     PUBLISHED,
     WIDE,
     WIDE_STRIDE,
@@ -45,7 +46,7 @@ from inspector.learning.fusion import (
 )
 from inspector.learning.normal import Normal, measure
 from inspector.learning.students import build_students
-from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers
+from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers, pair_specs
 from inspector.learning.tone import Tone, ToneSigma
 from inspector.learning.train import default_epochs, hold_back, patience_for
 from inspector.records import F32, U8, Grid, Region
@@ -65,12 +66,14 @@ class Training:
     pair: str = "plain"
     relit: bool = True  # a second copy of every tile, in other light
     astray: bool = True  # which is cut off its place
+    turned: bool = True  # a teacher that takes rows for columns does so
 
 
 TRAININGS = {
     "default": Training(),
     "not relit": Training(relit=False, astray=False),
     "on the grid": Training(astray=False),
+    "not turned": Training(turned=False),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
 }
@@ -88,7 +91,8 @@ class Row:
     wide_kinds: Sequence[str] = KINDS[: WIDE.kinds]  # of stride 32
     wide_share: float = WIDE.evened_share
     wide_weight: int = WIDE.weight
-    fusion: str = "product"  # as the graph does it; "sum" or "max" of the sigmas
+    power: float = POWER  # of the mean over maps; 1: their product
+    fusion: str = ""  # as the graph does it; "sum" or "max" of the sigmas
     blur_px: float = 0.0  # sigma, besides the graph's own
     tone: bool = True
     top_share: float = 0.0  # a tile's score is the mean of so many of its cells; 0: its highest
@@ -98,10 +102,16 @@ def rows() -> list[Row]:
     """Every row, in the table's order."""
     default = Row("**default**: L4 L8 L16 L32 M4 M8 M16")
     published = Row(
-        "", kinds=KINDS[:1], evened_share=0.0, wide_share=0.0, wide_weight=PUBLISHED.weight, tone=False
+        "",
+        kinds=KINDS[:1],
+        evened_share=0.0,
+        wide_share=0.0,
+        wide_weight=PUBLISHED.weight,
+        tone=False,
+        power=1.0,
     )
     middle = ["L8", "L16", "M8", "M16"]
-    before = replace(default, layers=middle, evened_share=0.75, tone=False)
+    before = replace(default, layers=middle, evened_share=0.75, tone=False, power=1.0)
     return [
         default,
         replace(default, name="no tone", tone=False),
@@ -124,12 +134,15 @@ def rows() -> list[Row]:
             layers=["L8", "M16"],
             fusion="sum",
         ),
+        replace(default, name="product of the sigmas", power=1.0),
+        replace(default, name="power 2", power=2.0),
         replace(default, name="sum of the sigmas", fusion="sum"),
         replace(default, name="maximum of the sigmas", fusion="max"),
         replace(default, name="blur of 6 px more", blur_px=6.0),
         replace(default, name="tile score: mean of the top 1 %", top_share=0.01),
         replace(default, name="students learn no relit copies", training="not relit"),
         replace(default, name="relit copies cut on the grid", training="on the grid"),
+        replace(default, name="both teachers look upright", training="not turned"),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
         replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
     ]
@@ -194,6 +207,9 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         copies = held.astray_tiles if training.astray else held.learnt_tiles
         lesson = np.concatenate([lesson, relit(copies, seed)])
     teachers, _ = load_teachers(training.pair, depth, weights)
+    for teacher, spec in zip(teachers, pair_specs(training.pair), strict=True):
+        if spec.turned and not training.turned:
+            teacher.trunk.turn()  # back
     students = build_students(training.pair, depth, seed)
     epochs, ours = default_epochs(training.pair, len(lesson)), training.pair not in AS_PUBLISHED
     say = told(f"{pack}, {name}, seed {seed}")
@@ -276,7 +292,7 @@ def fused(row: Row, maps: Maps) -> F32:
         normal = Normal(measure(good, sides[0], shape.zone), shape)
         good, test = normal(good, sides[0]), normal(test, sides[1])
         if is_first:
-            good, test = (_joined(part, weighed, row.fusion)[:, None] for part in (good, test))
+            good, test = (_joined(part, weighed, row)[:, None] for part in (good, test))
     sigma = test[:, 0]
     if row.tone:
         tones = [torch.from_numpy(part) for part in (maps.validation_tone, maps.test_tone)]
@@ -284,14 +300,14 @@ def fused(row: Row, maps: Maps) -> F32:
     return np.asarray(sigma.numpy(), np.float32)
 
 
-def _joined(sigmas: Tensor, weights: Tensor, fusion: str) -> Tensor:
-    match fusion:
+def _joined(sigmas: Tensor, weights: Tensor, row: Row) -> Tensor:
+    match row.fusion:
         case "max":
             return sigmas.amax(1)
         case "sum":
             return (sigmas * weights.view(-1, 1, 1)).sum(1)
         case _:
-            return joined(sigmas, weights)
+            return joined(sigmas, weights, row.power)
 
 
 def figures(row: Row, maps: Maps, native: bool) -> tuple[float, float, float]:

@@ -23,6 +23,7 @@ from inspector.learning.cells import Shape
 from inspector.learning.normal import Normal, measure
 from inspector.learning.teachers import AS_PUBLISHED, pair_layers
 
+POWER = 1.5  # of the mean over maps; 1 is a product of them, much larger the highest alone
 EVENED_CELLS = 8  # side of the blocks whose median tells what a tile shows throughout
 WIDE_STRIDE = 32
 
@@ -99,19 +100,21 @@ class Scoring(nn.Module):
         return sigma[:, 0]
 
 
-def joined(sigmas: Tensor, weights: Tensor) -> Tensor:
-    """Weighed geometric mean over maps of 1 + sigma, less 1; below good web's mean counts as at it.
+def joined(sigmas: Tensor, weights: Tensor, power: float = POWER) -> Tensor:
+    """Weighed power mean over maps of log(1 + sigma), as a sigma again; below good web's mean counts as at it.
 
-    A product, as the paper's, but one that no map can bring to nothing. What several maps see a little of counts
-    more than what one map alone sees much of.
+    With ``power`` 1 it is a product, as the paper's, but one that no map can bring to nothing: what several maps see
+    a little of counts more than what one alone sees much of. A power above 1 gives the latter more of a say.
 
     Args:
         sigmas: [N, L, c, c].
         weights: [L], 1 in all.
+        power: at least 1.
 
     Returns:
         [N, c, c].
     """
-    mean = ((1 + sigmas.clamp(min=0)).log() * weights.view(-1, 1, 1)).sum(1)
+    powers = (1 + sigmas.clamp(min=0)).log().pow(power)
+    mean = (powers * weights.view(-1, 1, 1)).sum(1).pow(1 / power)
     # A runtime's clamp may turn a NaN into 0; a sum never does. It weighs nothing otherwise.
     return mean.exp() - 1 + 0.0 * sigmas.sum(1)

@@ -38,6 +38,13 @@ class Trunk(nn.Module):
         """Return the first convolution and its BatchNorm."""
         raise NotImplementedError
 
+    def turn(self) -> None:
+        """Swap rows and columns in every kernel: an image gets the answer that its transpose got, transposed."""
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.weight.copy_(module.weight.transpose(2, 3).clone())
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (He et al. 2016)."""
