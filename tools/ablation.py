@@ -30,6 +30,7 @@ from inspector.evaluating.metrics import PixelFigures, auroc
 from inspector.images.reading import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
+from inspector.learning.distance import Students
 from inspector.learning.distill import LOOK, Course, as_pixels, bf16_is_fast, distill, look
 from inspector.learning.export import Disagreement
 from inspector.learning.fusion import (
@@ -55,6 +56,7 @@ from inspector.tiling import cut_region, find_region
 TILE_PX, MARGIN_PX, CELL_PX = 256, 32, 4
 CELLS = TILE_PX // CELL_PX
 KINDS = ("direction", "size")
+MINED_SHARE = 0.1
 SHORT = {"efficientnet_lite0": "L", "mobilenet_v2": "M", "resnet18": "R", "efficientnet_b0": "B"}
 JUDGED = ("L4", "L8", "L16", "L32", "M4", "M8", "M16")  # of the default
 
@@ -67,6 +69,7 @@ class Training:
     relit: bool = True  # a second copy of every tile, in other light
     astray: bool = True  # which is cut off its place
     turned: bool = True  # a teacher that takes rows for columns does so
+    mined: bool = False  # learn from the cells alone that are wrong most
 
 
 TRAININGS = {
@@ -74,6 +77,7 @@ TRAININGS = {
     "not relit": Training(relit=False, astray=False),
     "on the grid": Training(astray=False),
     "not turned": Training(turned=False),
+    "mined": Training(mined=True),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
 }
@@ -143,6 +147,7 @@ def rows() -> list[Row]:
         replace(default, name="students learn no relit copies", training="not relit"),
         replace(default, name="relit copies cut on the grid", training="on the grid"),
         replace(default, name="both teachers look upright", training="not turned"),
+        replace(default, name="learnt from the worst tenth of cells alone", training="mined"),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
         replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
     ]
@@ -211,6 +216,8 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         if spec.turned and not training.turned:
             teacher.trunk.turn()  # back
     students = build_students(training.pair, depth, seed)
+    if training.mined:
+        mine(students)
     epochs, ours = default_epochs(training.pair, len(lesson)), training.pair not in AS_PUBLISHED
     say = told(f"{pack}, {name}, seed {seed}")
     with tempfile.TemporaryDirectory() as folder:
@@ -239,6 +246,22 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         image,
         faulty,
     )
+
+
+def mine(students: Students) -> None:
+    """While they learn, count only the tenth of a batch's cells that is wrong most (Batzner et al. 2024)."""
+    everywhere = students.distances
+
+    def distances(taught: Sequence[Tensor], learnt: Sequence[Tensor]) -> list[Tensor]:
+        layers = everywhere(taught, learnt)
+        return [_hardest(layer) for layer in layers] if students.training else layers
+
+    students.distances = distances  # type: ignore[method-assign]
+
+
+def _hardest(layer: Tensor) -> Tensor:
+    least = layer.detach().transpose(0, 1).flatten(1).quantile(1 - MINED_SHARE, dim=1).view(1, -1, 1, 1)
+    return layer * (layer.detach() >= least) / MINED_SHARE
 
 
 def told(what: str) -> Callable[..., None]:
