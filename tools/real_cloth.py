@@ -36,7 +36,7 @@ from inspector.limits import load_limits
 ROOT = Path(__file__).resolve().parents[1]
 MM_PER_PX = 0.2
 COUNTS_PER_M = 10000
-FRAMES_PER_S = 2.0
+FRAMES_PER_S = 0.5  # frames of up to 50 tiles: slow machines keep up, too
 FIRST_WORD_S, NEXT_WORD_S = 60, 10  # heartbeats come ten times a second once the engine is loaded
 RATES = (
     1000,
@@ -69,6 +69,7 @@ LINE = """
 recipe = "{line}"
 tiles = {{ size_mm = 51.2, overlap_mm = 6.4 }}
 region = {{ kind = "auto" }}
+overload = {{ deadline_ms = 5000 }}
 [line.{line}.web]
 width_mm = {width_mm}
 mm_per_px = {mm_per_px}
