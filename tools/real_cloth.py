@@ -426,6 +426,8 @@ def report(web: Web, table: list[str], heard: Sequence[Heard], summary: dict[str
     """The whole of a web's Markdown."""
     limit = heard[0].verdicts[0]["limit"]
     total_ms = sorted(one.judged["total_ms"] for one in heard if one.judged)
+    if not total_ms:
+        raise SystemExit(f"{web.line}: not one verdict came in time; the machine is too slow, or busy")
     lines = [
         f"## {web.line}",
         "",
