@@ -291,8 +291,7 @@ def _spread(tiles: U8, count: int) -> U8:
 
 
 def _check(tile_px: int, margin_px: int, pair: str, epochs: int | None) -> None:
-    deepest = max(layer.stride for layer in pair_layers(pair))
-    step = max(16, deepest)
+    step = max(layer.stride for layer in pair_layers(pair))
     if (tile_px + 2 * margin_px) % step:
         raise ConfigError(
             f"a tile of {tile_px} px with margins of {margin_px} px is {tile_px + 2 * margin_px} px, which is no "
