@@ -28,7 +28,7 @@ from inspector.channel import Channel, FrameChannel
 from inspector.config import Line, Site
 from inspector.errors import ConfigError, InspectorError, LineFault
 from inspector.interfaces import Backend, Camera
-from inspector.judging import Judge
+from inspector.judging import Judge, Unlike
 from inspector.records import (
     Acquired,
     EndOfWeb,
@@ -48,6 +48,7 @@ READ_TIMEOUT_S = 0.2
 HEARTBEAT_S = 0.1
 SHOW_S = 0.25
 JOIN_S = 1.5  # SIGTERM to the last state on the bus must stay under 2 s
+UNLIKE_SEVERITY = 700  # between a client turned away and a line that stops
 STUCK_S = 30.0  # an engine that chews on one frame for this long is dead
 
 
@@ -102,6 +103,11 @@ class Report:
         if s.reasons:
             lines.append(
                 "not PASS because of: " + ", ".join(f"{k} {v}" for k, v in sorted(s.reasons.items()))
+            )
+        if s.unlike_m:
+            lines.append(
+                f"{s.unlike_m:.2f} m were unlike what the recipe learnt, as a whole: another fabric, other light "
+                "or focus?"
             )
         if self.truth is not None:
             lines.append(self.truth["text"])
@@ -250,7 +256,9 @@ class Corridor:
         )
         self.verdicts: Channel[_Judged] = Channel(overload.verdicts)
         self.maps: Channel[_Judged] = Channel(overload.maps)
-        self.tally = Tally(self.parts.config.web.encoder_counts_per_m)
+        counts_per_m = self.parts.config.web.encoder_counts_per_m
+        self.tally = Tally(counts_per_m)
+        self.unlike = Unlike(counts_per_m)
         self.busy_since_s = math.inf  # when the inspect thread took up its present frame
         self.web_ended = False
 
@@ -457,8 +465,28 @@ class Corridor:
         for verdict in judged.verdicts:
             self.publisher.publish_verdict(verdict)
         self.tally.verdicts(judged.verdicts, time.monotonic())
+        self._watch_likeness(judged.verdicts)
         if self.kept is not None:
             self.kept.extend(judged.verdicts)
+
+    def _watch_likeness(self, verdicts: list[Verdict]) -> None:
+        """Say once where the web as a whole is none that the recipe knows, and once where it is again."""
+        changed = self.unlike.add(verdicts)
+        self.tally.unlike(self.unlike.share, self.unlike.metres)
+        line, recipe = f"line {self.parts.line_id}", self.parts.config.recipe
+        if changed:
+            self.publisher.publish_alarm(
+                UNLIKE_SEVERITY,
+                "unlike",
+                f"{line}: {self.unlike.share:.0%} of the last metre of web are as a whole unlike what recipe "
+                f"{recipe!r} learnt",
+                "look for another fabric, other light or a lens out of focus; mend that, load the fabric's recipe, "
+                "or teach it",
+            )
+        elif changed is False:
+            self.publisher.publish_alarm(
+                1, "unlike", f"{line}: the web is as recipe {recipe!r} learnt it again", "nothing to do"
+            )
 
     def _send_maps(self) -> bool:
         """Publish the evidence of one trigger; False when none waits."""

@@ -7,6 +7,7 @@ interval is half-open: ``[encoder_start, encoder_end)``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -255,3 +256,4 @@ class Verdict:
     defects: tuple[Defect, ...] = ()
     timings: Timings = field(default_factory=Timings)
     detail: str = ""
+    median: float = math.nan  # sigma of the cells that were looked at: of the web, whatever lies on it

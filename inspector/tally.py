@@ -41,6 +41,10 @@ class Snapshot:
     acq_p50_ms: float
     infer_p50_ms: float
     defects: int
+    unlike_share: (
+        float  # of the last metre, while the web as a whole is told to be unlike what was learnt; else 0
+    )
+    unlike_m: float  # of web that was
     recent_defects: tuple[Defect, ...]
     cpu_s: dict[str, float]  # by thread; "engine" is what the libraries' own threads took
 
@@ -80,6 +84,7 @@ class Tally:
     _metres: float = 0.0
     _late: int = 0
     _defects: int = 0
+    _unlike: tuple[float, float] = (0.0, 0.0)
     y_decided_m: float = 0.0
     encoder_now: int = 0
     state: str = "Preoperational"
@@ -128,6 +133,11 @@ class Tally:
             self._ended_s = now_s
             self._marks.append((now_s, self._frames, self._tiles, self._metres))
 
+    def unlike(self, share: float, metres: float) -> None:
+        """How much of the last metre is unlike what was learnt, and metres so far (``judging.unlike``)."""
+        with self._lock:
+            self._unlike = share, metres
+
     def _note(self, defect: Defect) -> None:
         """A defect may come again: longer, or in a second lane."""
         for place, known in enumerate(self._recent):
@@ -164,6 +174,8 @@ class Tally:
                 acq_p50_ms=_percentile(self._acq_ms, 50),
                 infer_p50_ms=_percentile(self._infer_ms, 50),
                 defects=self._defects,
+                unlike_share=self._unlike[0],
+                unlike_m=self._unlike[1],
                 recent_defects=tuple(self._recent),
                 cpu_s=dict(self.cpu_s),
             )

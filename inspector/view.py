@@ -175,11 +175,20 @@ def panel(snapshot: Snapshot, title: str) -> Panel:
         verdicts.append(f" ({metres:.2f} m)   ", style="dim")
     if snapshot.reasons:
         verdicts.append(", ".join(f"{k} {v}" for k, v in sorted(snapshot.reasons.items())), style="dim")
+    unlike = (
+        [Text(f"{_unlike(snapshot)}: another fabric, other light or focus?", style="bold red"), Text()]
+        if snapshot.unlike_share
+        else []
+    )
     return Panel(
-        Group(rates, Text(), verdicts, Text(), defect_table(snapshot)),
+        Group(rates, Text(), verdicts, Text(), *unlike, defect_table(snapshot)),
         title=title,
         subtitle=f"{snapshot.state} · Ctrl-C ends",
     )
+
+
+def _unlike(snapshot: Snapshot) -> str:
+    return f"{snapshot.unlike_share:.0%} of the last metre are as a whole unlike what the recipe learnt"
 
 
 def defect_table(snapshot: Snapshot) -> Table:
@@ -216,6 +225,7 @@ def line_fields(snapshot: Snapshot) -> dict[str, object]:
         "p50_ms": _number(snapshot.p50_ms),
         "p99_ms": _number(snapshot.p99_ms),
         "defects": snapshot.defects,
+        **({"unlike": round(snapshot.unlike_share, 2)} if snapshot.unlike_share else {}),
     }
 
 

@@ -381,6 +381,21 @@ def test_lanes_are_judged_apart_and_a_defect_lies_where_it_is(plant: Plant) -> N
     assert (picture == 180).sum() >= 144  # the tile it lies in
 
 
+def test_another_fabric_is_said_once_and_taken_back_when_the_old_one_returns(plant: Plant) -> None:
+    site = plant(FOLDER, web=PIECES)
+    stripes = np.tile(np.repeat(np.array([60, 190], np.uint8), 16), (128, 8))
+    frames = 45  # of 25.6 mm; a metre is 40
+    write_frames(site, *[stripes] * frames, *[weave(seed, 128, 256) for seed in range(frames)])
+    corridor = corridor_of(site)
+    heard, verdicts, _ = hear(corridor)
+    assert [v["verdict"] for v in verdicts] == ["FAIL"] * frames + ["PASS"] * frames
+    alarms = [header for kind, header in heard if kind == "alarm"]
+    assert [(alarm["code"], alarm["severity"]) for alarm in alarms] == [("unlike", 700), ("unlike", 1)]
+    assert "'stripes'" in alarms[0]["text"]
+    assert "teach" in alarms[0]["action"]
+    assert corridor.snapshot().unlike_m > 0.5
+
+
 def test_a_verdict_after_its_deadline_is_none(plant: Plant) -> None:
     site = plant(FOLDER, web=PIECES, deadline_ms=0.001)
     write_frames(site, weave(1, 128, 256))

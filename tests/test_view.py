@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import os
@@ -80,6 +81,16 @@ def test_the_panel_shows_every_count() -> None:
         "Ctrl-C ends",
     ):
         assert words in text
+
+
+def test_web_unlike_what_was_learnt_is_told_in_the_panel_and_in_the_log() -> None:
+    like, unlike = counted(), dataclasses.replace(counted(), unlike_share=0.834)
+    for seen, is_told in ((like, False), (unlike, True)):
+        console, log = Console(record=True, width=120, file=io.StringIO()), io.StringIO()
+        console.print(panel(seen, "line 1"))
+        LogLines(log).show(seen, 0.0)
+        assert ("83% of the last metre" in console.export_text()) == is_told
+        assert ("unlike=0.83" in log.getvalue()) == is_told
 
 
 def test_a_log_gets_a_line_for_each_new_defect_and_counts_every_few_seconds() -> None:

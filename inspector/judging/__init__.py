@@ -12,10 +12,12 @@ from inspector.judging.levelled import (
     window_means,
     zone_factors,
 )
+from inspector.judging.unlike import Unlike
 
 __all__ = [
     "Judge",
     "Scratch",
+    "Unlike",
     "lane_edges_mm",
     "levelled",
     "levelled_alone",

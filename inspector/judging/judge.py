@@ -175,6 +175,7 @@ class Judge:
                 s.defect for s in sightings if s.defect is not None and s.columns[lane.columns].any()
             ),
             detail=detail,
+            median=float(np.median(finite)) if finite.size else math.nan,
         )
 
     def _came(self, strip: Strip, scores: ScoreMap) -> Mask:
