@@ -1,6 +1,8 @@
-"""Tone: soft stains that networks forgive; other light that they must go on forgiving."""
+"""Tone: soft stains and folds that networks forgive; other light that they must go on forgiving."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inspector.learning.cells import Shape
-from inspector.learning.tone import Tone, ToneSigma
+from inspector.learning.tone import Lines, Tone, ToneSigma
 
 SHAPE = Shape(tile_px=128, margin_px=32, channels=1)
 SIDE = SHAPE.side_px
@@ -26,6 +28,16 @@ def stained(tiles: Tensor, share: float, radius_px: float = 24.0) -> Tensor:
     at = torch.arange(SIDE) - SIDE / 2
     spot = torch.exp(-((at[:, None] ** 2 + at[None, :] ** 2) / radius_px**2))
     return (tiles * (1 - share * spot)).round()
+
+
+def folded(tiles: Tensor, share: float, degrees: float) -> Tensor:
+    """With a soft line of 80 px through the middle, 8 px wide, darker by ``share``."""
+    at = torch.arange(SIDE) - SIDE / 2
+    y, x = at[:, None], at[None, :]
+    turn = math.radians(degrees)
+    along, beside = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+    line = torch.exp(-((beside / 5) ** 2)) * (along.abs() < 40)
+    return (tiles * (1 - share * line)).round()
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +59,48 @@ def test_a_soft_stain_adds_far_more_than_good_web(toned: ToneSigma) -> None:
 
 def test_one_hundredth_of_good_web_adds_a_tail_like_the_networks(toned: ToneSigma) -> None:
     more = toned(web(24, 3), torch.zeros(24, 4))
-    assert 0.003 < float((more > 0).float().mean()) < 0.03
+    # A hundredth of the cells for the spots, and one for each direction of streaks, which overlap.
+    assert 0.01 < float((more > 0).float().mean()) < 0.06
     assert 0.6 * UNIT < float(more[more > 0].mean()) < 1.5 * UNIT
+
+
+@pytest.mark.parametrize("share", [0.08, -0.08])
+def test_a_faint_fold_adds_far_more_than_good_web_at_any_angle(toned: ToneSigma, share: float) -> None:
+    good = added(toned, web(12, 2)).max()
+    angles = range(0, 180, 15)
+    folds = torch.stack([added(toned, folded(web(12, 2), share, degrees)).median() for degrees in angles])
+    assert folds.min() > 2 * good
+    assert folds.max() < 2.2 * folds.min()  # between two directions a fold fills half of its line
+
+
+@pytest.mark.parametrize(("degrees", "direction"), [(0, 0), (90, 1), (45, 2), (135, 3)])
+def test_a_fold_is_a_streak_in_its_own_direction(toned: ToneSigma, degrees: float, direction: int) -> None:
+    streaks = toned.tone(folded(web(12, 2), 0.08, degrees))[:, 1:].abs().amax((0, 2, 3))
+    others = [float(one) for number, one in enumerate(streaks) if number != direction]
+    assert float(streaks[direction]) > 2 * max(others)
+
+
+def test_lines_of_all_directions_average_as_much_web() -> None:
+    """Equal sums, and equal variances along their direction, by the diagonals' longer steps too."""
+    cells = SHAPE.side_px // 4
+    dot = torch.zeros(1, 1, cells, cells)
+    dot[..., cells // 2, cells // 2] = 1.0
+    lines = Lines(Shape(SIDE, 0, 1))(dot)[0]
+    at = torch.arange(cells) - cells // 2
+    distance = at[:, None] ** 2 + at[None, :] ** 2
+    assert lines.sum((1, 2)).tolist() == pytest.approx([1.0] * 4, abs=1e-5)
+    variances = (lines * distance).sum((1, 2)) * 16  # px
+    assert variances.sqrt().tolist() == pytest.approx([24.2] * 4, abs=0.1)
+    assert (lines[0] > 0).any(1).sum() == (lines[1] > 0).any(0).sum() == 1
+    assert torch.equal(lines[2], lines[3].flip(1).roll(1, 1))
+
+
+@pytest.mark.parametrize("margin_px", [0, 32])
+def test_a_map_without_lines_stays_as_it_is(margin_px: int) -> None:
+    shape = Shape(128, margin_px, 1)
+    even = torch.full((1, 1, shape.side_px // 4, shape.side_px // 4), 3.0)
+    assert Lines(shape)(even).shape == (1, 4, 32, 32)
+    assert torch.allclose(Lines(shape)(even), torch.tensor(3.0))
 
 
 @pytest.mark.parametrize("gain", [0.7, 1.4])

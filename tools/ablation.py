@@ -99,6 +99,7 @@ class Row:
     fusion: str = ""  # as the graph does it; "sum" or "max" of the sigmas
     blur_px: float = 0.0  # sigma, besides the graph's own
     tone: bool = True
+    streaks: bool = True  # of the tone
     top_share: float = 0.0  # a tile's score is the mean of so many of its cells; 0: its highest
 
 
@@ -118,6 +119,7 @@ def rows() -> list[Row]:
     before = replace(default, layers=middle, evened_share=0.75, tone=False, power=1.0)
     return [
         default,
+        replace(default, name="tone of spots alone", streaks=False),
         replace(default, name="no tone", tone=False),
         replace(default, name="direction alone", kinds=KINDS[:1]),
         replace(default, name="size alone", kinds=KINDS[1:]),
@@ -160,7 +162,7 @@ class Maps:
     names: list[str]  # [L], "L16 size"
     validation: F32  # [V, L, cells, cells]
     validation_sides: F32  # [V, 4]
-    validation_tone: F32  # [V, 1, cells, cells]
+    validation_tone: F32  # [V, 5, cells, cells]
     test: F32  # [N, L, cells, cells]
     test_sides: F32
     test_tone: F32
@@ -274,7 +276,7 @@ def told(what: str) -> Callable[..., None]:
 
 
 def seen(graph: Disagreement, tiles: U8) -> tuple[F32, F32, F32]:
-    """Maps [N, L, cells, cells], sides [N, 4] and tone [N, 1, cells, cells]."""
+    """Maps [N, L, cells, cells], sides [N, 4] and tone [N, 5, cells, cells]."""
     tone = Tone(graph.shape)
     batches = (as_pixels(tiles[at : at + LOOK]) for at in range(0, len(tiles), LOOK))
     with torch.inference_mode():
@@ -318,7 +320,10 @@ def fused(row: Row, maps: Maps) -> F32:
             good, test = (_joined(part, weighed, row)[:, None] for part in (good, test))
     sigma = test[:, 0]
     if row.tone:
-        tones = [torch.from_numpy(part) for part in (maps.validation_tone, maps.test_tone)]
+        tones = [torch.from_numpy(part).clone() for part in (maps.validation_tone, maps.test_tone)]
+        if not row.streaks:
+            for part in tones:
+                part[:, 1:] = 0
         sigma = sigma + ToneSigma.of(Tone(shape), tones[0], sides[0], good[:, 0]).added(tones[1], sides[1])
     return np.asarray(sigma.numpy(), np.float32)
 

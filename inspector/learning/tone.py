@@ -3,63 +3,102 @@
 Students are taught that other light is no fault, and with it they forgive a soft stain or the flanks of a crease,
 whose weave is as good as any. Their brightness tells both apart: light changes over a whole tile and more, a stain
 within it. So the mean grey around each cell is held against that of a wider surround, as a share of it, which no gain
-changes and hardly a slope of the light.
+changes and hardly a slope of the light:
 
-    tone = (mean grey around a cell - mean grey of its surround) / mean grey of its surround
+    spot   = (mean grey around a cell - mean grey of its surround) / mean grey of its surround
+    streak = the same, of a smaller place and surround, averaged along a line through the cell; four directions
 
-What of it is beyond the highest hundredth of good web adds to the score, measured so that one step up in the tail of
-good web's tone counts as one step up in the tail of the networks' sigma. This module knows nothing of networks.
+What of either is beyond the highest hundredth of good web adds to the score, of the streaks the strongest, measured so
+that one step up in the tail of good web's tone counts as one step up in the tail of the networks' sigma. This module
+knows nothing of networks.
 """
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inspector.images.reading import PX_PER_CELL
 from inspector.learning.cells import Blur, Shape, cell_greys
 from inspector.learning.normal import Normal, measure
 
 NEAR_PX = 8.0  # sigma: yarns average out, stains of some mm don't
 WIDE_PX = 24.0  # sigma of the surround
+STREAK_PX = 4.0  # sigma across a streak
+BESIDE_PX = 16.0  # sigma of what a streak is held against
+DILATIONS = (1, 2, 3, 4, 5)  # of three cells each, in a row: along a line that is a Gaussian of 24 px
 LEAST_GREY = 8.0  # of a surround; what is darker is as good as black, and its noise no tone
 TAIL_SHARE = 0.01  # of good web's cells make its tail
 LEAST_DEVIATION = 0.002  # of a surround's grey: less is the camera's rounding
 LEAST_EXCESS = 0.1  # deviations, of the tail; a normal distribution has 0.33
 
 
-class Tone(nn.Module):
-    """Pixels to signed tone, a share of the surround's grey."""
+class Lines(nn.Module):
+    """A map averaged along lines of four directions: across, along, and both diagonals.
+
+    Args:
+        shape: of the tiles.
+    """
+
+    steps: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.near = Blur(NEAR_PX, shape)
-        self.wide = Blur(WIDE_PX, shape)
+        across, diagonal = torch.zeros(3, 3), torch.zeros(3, 3)
+        across[1] = 1 / 3
+        # A step along a diagonal is longer by the root of two: half the weight makes the same variance.
+        diagonal.diagonal().copy_(torch.tensor([1 / 6, 2 / 3, 1 / 6]))
+        self.register_buffer("steps", torch.stack([across, across.T, diagonal, diagonal.flip(1)])[:, None])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Over a tile with its margins, [N, 1, S, S] in cells, to those of its interior, [N, 4, cells, cells]."""
+        margin, cells, reach = self.shape.margin_px // PX_PER_CELL, self.shape.cells, sum(DILATIONS)
+        kept = min(margin, reach)
+        inner = slice(margin - kept, margin + cells + kept)
+        lines = F.pad(maps[:, :, inner, inner], (reach - kept,) * 4, mode="replicate")
+        lines = lines.expand(-1, len(self.steps), -1, -1)
+        for dilation in DILATIONS:
+            lines = F.conv2d(lines, self.steps, dilation=dilation, groups=len(self.steps))
+        return lines
+
+
+class Tone(nn.Module):
+    """Pixels to signed tones, each a share of the surround's grey: of spots, and of streaks in four directions."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.near, self.wide = Blur(NEAR_PX, shape), Blur(WIDE_PX, shape)
+        with_margins = Shape(shape.side_px, 0, shape.channels)
+        self.streak, self.beside = Blur(STREAK_PX, with_margins), Blur(BESIDE_PX, with_margins)
+        self.lines = Lines(shape)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels float32 [N, channels, S, S] on 0..255 to [N, 1, cells, cells]."""
+        """Pixels float32 [N, channels, S, S] on 0..255 to [N, 5, cells, cells], the spots first."""
         cells = cell_greys(pixels)
         level = cells.mean((2, 3), keepdim=True)
         # Taken off before anything is added up, or low precision would round away what is looked for.
         above = cells - level
         near, wide = self.near(above), self.wide(above)
-        tone: Tensor = (near - wide) / (level + wide).clamp(min=LEAST_GREY)
+        streaks = self.lines(self.streak(above) - self.beside(above))
+        tone: Tensor = torch.cat([near - wide, streaks], 1) / (level + wide).clamp(min=LEAST_GREY)
         return tone
 
 
 class ToneSigma(nn.Module):
     """Pixels to what their tone adds to the networks' sigma."""
 
-    threshold: Tensor
-    excess: Tensor
-    unit: Tensor
+    threshold: Tensor  # [1, 5, 1, 1]
+    rise: Tensor  # [1, 5, 1, 1] sigma per deviation
 
-    def __init__(self, tone: Tone, normal: Normal, threshold: Tensor, excess: Tensor, unit: Tensor) -> None:
+    def __init__(self, tone: Tone, normal: Normal, threshold: Tensor, rise: Tensor) -> None:
         super().__init__()
         self.tone = tone
         self.normal = normal
-        self.register_buffer("threshold", threshold)
-        self.register_buffer("excess", excess)
-        self.register_buffer("unit", unit)
+        self.register_buffer("threshold", threshold.view(1, -1, 1, 1))
+        self.register_buffer("rise", rise.view(1, -1, 1, 1))
 
     @classmethod
     def of(cls, tone: Tone, seen: Tensor, sides: Tensor, sigma: Tensor) -> ToneSigma:
@@ -67,25 +106,28 @@ class ToneSigma(nn.Module):
 
         Args:
             tone: of the tiles' shape.
-            seen: [N, 1, cells, cells], what it gave.
+            seen: [N, 5, cells, cells], what it gave.
             sides: [N, 4], which of them are mirrored.
             sigma: [N, cells, cells], of the networks on the same tiles.
         """
         constants = measure(seen, sides, tone.shape.zone)
         constants.deviation.clamp_(min=LEAST_DEVIATION)
         normal = Normal(constants, tone.shape)
-        threshold, excess = _tail(normal(seen, sides).abs())
+        tails = [_tail(one) for one in normal(seen, sides).abs().unbind(1)]
+        threshold, excess = (torch.stack(one) for one in zip(*tails, strict=True))
+        # Few tiles hold few places that a streak fits in: one direction's excess alone may be off by half.
+        excess[1:] = excess[1:].mean()
         _, unit = _tail(sigma)
-        return cls(tone, normal, threshold, excess.clamp(min=LEAST_EXCESS), unit)
+        return cls(tone, normal, threshold, unit / excess.clamp(min=LEAST_EXCESS))
 
     def forward(self, pixels: Tensor, sides: Tensor) -> Tensor:
         """Sigma to add, [N, cells, cells]: 0 where tone is as on ninety-nine hundredths of good web."""
         return self.added(self.tone(pixels), sides)
 
     def added(self, seen: Tensor, sides: Tensor) -> Tensor:
-        """``forward`` of what ``Tone`` gave, [N, 1, cells, cells]."""
-        deviations: Tensor = self.normal(seen, sides).abs()[:, 0]
-        return (deviations - self.threshold).clamp(min=0) * (self.unit / self.excess)
+        """``forward`` of what ``Tone`` gave, [N, 5, cells, cells]."""
+        beyond = (self.normal(seen, sides).abs() - self.threshold).clamp(min=0) * self.rise
+        return beyond[:, 0] + beyond[:, 1:].amax(1)
 
 
 def _tail(values: Tensor) -> tuple[Tensor, Tensor]:
