@@ -126,7 +126,7 @@ class ToneSigma(nn.Module):
 
     def added(self, seen: Tensor, sides: Tensor) -> Tensor:
         """``forward`` of what ``Tone`` gave, [N, 5, cells, cells]."""
-        beyond = (self.normal(seen, sides).abs() - self.threshold).clamp(min=0) * self.rise
+        beyond: Tensor = (self.normal(seen, sides).abs() - self.threshold).clamp(min=0) * self.rise
         return beyond[:, 0] + beyond[:, 1:].amax(1)
 
 
