@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 import torch
 from packs import PACKS
-from real_cloth import outside_repository
 from torch import Tensor
+from workfolder import outside_repository, told
 
 from inspector.evaluating.metrics import PixelFigures, auroc
 from inspector.images.reading import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
@@ -264,15 +264,6 @@ def mine(students: Students) -> None:
 def _hardest(layer: Tensor) -> Tensor:
     least = layer.detach().transpose(0, 1).flatten(1).quantile(1 - MINED_SHARE, dim=1).view(1, -1, 1, 1)
     return layer * (layer.detach() >= least) / MINED_SHARE
-
-
-def told(what: str) -> Callable[..., None]:
-    """Progress on one line of standard error."""
-
-    def progress(done: int, total: int, note: str = "") -> None:
-        print(f"\r{what}: {done}/{total} {note}\033[K", end="" if done < total else "\n", file=sys.stderr)
-
-    return progress
 
 
 def seen(graph: Disagreement, tiles: U8) -> tuple[F32, F32, F32]:

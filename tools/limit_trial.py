@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from plant import ROOT
 
 from inspector import config
 from inspector.backends import open_backend
@@ -36,7 +37,6 @@ from inspector.records import F32, F64, Frame, Grid, Levels, Stamp, WideLimit
 from inspector.tiling import Tiler, grid_for
 from inspector.tiling.region import fixed_columns
 
-ROOT = Path(__file__).resolve().parents[1]
 WIDTH_PX, HEIGHT_PX, MM_PER_PX, CELL = 2048, 512, 0.2, 4
 GOOD_SEEDS, FAULTY_SEEDS, PIECE_M = 902, 802, 10.0
 FAULTS_PER_M = 5.0

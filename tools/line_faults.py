@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
-from ablation import told
+from workfolder import told
 
 from inspector.learning.train import train
 from inspector.records import F32, U8

@@ -16,11 +16,11 @@ import tempfile
 from pathlib import Path
 
 import cv2
+from plant import ROOT
 
 from inspector import config
 from inspector.cameras.loom import Loom
 
-ROOT = Path(__file__).resolve().parents[1]
 RECIPE = "demo"
 TRAIN_SEEDS = range(100, 106)
 CALIBRATE_SEEDS = range(200, 250)

@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from real_cloth import inspector, outside_repository
+from real_cloth import inspector
+from workfolder import outside_repository
 
 SQUEEZED = ("--resize", "256")
 # pack -> how to train, how to evaluate, whether its masks say where, marks (image or tile, pixel, AUPRO; %)

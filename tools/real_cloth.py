@@ -29,11 +29,12 @@ from typing import Any
 import cv2
 import numpy as np
 import zmq
+from plant import ROOT
+from workfolder import outside_repository
 
 from inspector import config
 from inspector.limits import load_limits
 
-ROOT = Path(__file__).resolve().parents[1]
 MM_PER_PX = 0.2
 COUNTS_PER_M = 10000
 FRAMES_PER_S = 0.5  # frames of up to 50 tiles: slow machines keep up, too
@@ -221,16 +222,6 @@ def write_for_camera(shots: Sequence[Shot], folder: Path) -> None:
 
 
 # -- the line ------------------------------------------------------------------------------------------
-
-
-def outside_repository(folder: Path) -> Path:
-    """The folder, where neither packs nor what was learnt from them can get into git."""
-    work = folder.resolve()
-    if work.is_relative_to(ROOT):
-        raise SystemExit(
-            f"{work} lies in the repository, where recipes learnt from packs may not get; choose another"
-        )
-    return work
 
 
 def inspector(work: Path, *arguments: str | Path) -> None:
