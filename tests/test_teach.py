@@ -84,6 +84,17 @@ def refuse(data, *_, **__):
     raise UnlikeImages(files, ["grey 20 on average", "grey 250 on average"], "grey 120 on average", "take them out")
 train.train = refuse
 """
+TWO_KINDS = """
+import os, shutil
+from inspector.calibrating.populations import TwoGroups, TwoKinds
+from inspector.learning import train
+from inspector.teaching import teach
+train.train = lambda data, name, engines, **_: shutil.copytree(os.environ["TAUGHT"], engines / name)
+def kinds(data, *_, **__):
+    files = sorted(data.iterdir())
+    raise TwoKinds("two", TwoGroups((4, 0, 1, 2), tuple(range(5, len(files))), 2.5, 11.25, True), files)
+teach.calibrate = kinds
+"""
 RUN = """
 from inspector.cli import main
 main(prog_name="inspector")
@@ -371,6 +382,27 @@ def test_frames_that_training_refuses_are_named_by_their_place_and_shown(
     folder = plant.resolve() / "out/teach/cloth/left-out"
     assert err.startswith(f"inspector: {folder}: 2 of ")
     assert f" frames to learn from are unlike the others, at {places} m; look at their pictures: " in err
+    assert ".recording" not in out + err, "nobody can look there"
+    assert not (plant / "engines").exists()
+
+
+def test_web_of_two_kinds_is_told_by_its_place_and_shown(
+    taught: tuple[Path, str], tmp_path: Path, weights: list[Path]
+) -> None:
+    plant = make_plant(tmp_path / "plant", LOOM)
+    code, recipe = TWO_KINDS + RUN, str(taught[0] / "engines/cloth")
+    with start(plant, *teaching(weights), code=code, TAUGHT=recipe) as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 6, out + err
+    asked = re.findall(
+        r"^  (\d\.\d\d) m: such frames typically score (\S+) sigma; .* (\S+)$", out, re.MULTILINE
+    )
+    assert [sigma for _, sigma, _ in asked] == ["2.5"] * 3 + ["11.2"] * 3
+    assert all((plant / picture).is_file() for _, _, picture in asked)
+    assert "frames of one kind, the first of 4: 3\n" in out
+    place = asked[0][0]
+    assert f"of two kinds: 4 frames from {place} to 0." in err
+    assert "such frames typically score 11.2 sigma; look at their pictures" in err
     assert ".recording" not in out + err, "nobody can look there"
     assert not (plant / "engines").exists()
 

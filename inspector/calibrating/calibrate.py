@@ -26,7 +26,7 @@ from inspector.calibrating.calibrated import (
     suspects_of,
 )
 from inspector.calibrating.good_web import FoundLevels, GoodMap, find_levels
-from inspector.calibrating.populations import TwoGroups, two_groups
+from inspector.calibrating.populations import TwoGroups, TwoKinds, two_groups
 from inspector.calibrating.tail import FARTHEST, LEAST_TILES
 from inspector.config import Line, Site
 from inspector.errors import ConfigError, DataError
@@ -66,7 +66,7 @@ def calibrate(
     Returns the limits as written, and the images that did not count for them.
 
     Raises:
-        DataError: the images can't be used, are too few, all score alike, or are plainly of two kinds.
+        DataError: the images can't be used, are too few, all score alike, or are plainly of two kinds (``TwoKinds``).
         ArtefactError: recipe or engine are missing, don't fit, or score NaN; a file can't be written.
         ConfigError: there is no such line, its grid doesn't fit, or the rate of false alarms makes no sense.
     """
@@ -92,7 +92,8 @@ def calibrate(
     found = _find(data, web, region_mm, line.web.mm_per_px, target)
     groups = two_groups(web.typical(found.levelled))
     if groups is not None and groups.beyond_doubt:
-        raise DataError(f"{data}: {_two_kinds(groups, web)}")
+        said = f"{data}: {_two_kinds(groups, web)}"
+        raise TwoKinds(said, groups, [image.file.path for image in web.images])
     limits = limits_of(
         web,
         found,

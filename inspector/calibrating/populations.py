@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from inspector.errors import DataError
 from inspector.records import F64
 
 LEAST_IMAGES = 8
@@ -33,6 +35,16 @@ class TwoGroups:
     lower_sigma: float  # what the group typically scores
     upper_sigma: float
     beyond_doubt: bool
+
+
+class TwoKinds(DataError):
+    """Good images plainly of two kinds; whoever knows them by other names than their files' can name them."""
+
+    def __init__(self, said: str, groups: TwoGroups, files: Sequence[Path]) -> None:
+        self.lower = tuple(files[place] for place in groups.lower)
+        self.upper = tuple(files[place] for place in groups.upper)
+        self.lower_sigma, self.upper_sigma = groups.lower_sigma, groups.upper_sigma
+        super().__init__(said)
 
 
 def two_groups(typical: Sequence[float]) -> TwoGroups | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 
 from inspector.calibrating.calibrated import Suspect
+from inspector.calibrating.populations import TwoKinds
 from inspector.images.pictures import FOUND_RGB, in_colour, write_picture
 from inspector.learning.alike import UnlikeImages
 from inspector.records import U8, Region
@@ -64,6 +65,20 @@ def refused(unlike: UnlikeImages, frames: Sequence[Recorded]) -> list[LeftOut]:
         LeftOut(by_file[file], f"{seen}, where {unlike.typical} is usual", None)
         for file, seen in zip(unlike.files, unlike.seen, strict=True)
     ]
+
+
+def of_two_kinds(kinds: TwoKinds, frames: Sequence[Recorded]) -> tuple[list[LeftOut], list[LeftOut]]:
+    """Return the frames of either kind for which calibration has refused all of ``frames``, in their web's order."""
+    by_file = {frame.file: frame for frame in frames}
+    groups = ((kinds.lower, kinds.lower_sigma), (kinds.upper, kinds.upper_sigma))
+    lower, upper = (
+        [
+            LeftOut(by_file[file], f"such frames typically score {sigma:.1f} sigma", None)
+            for file in sorted(files)
+        ]
+        for files, sigma in groups
+    )
+    return lower, upper
 
 
 def show(left: LeftOut, pixels: U8, folder: Path) -> Path:

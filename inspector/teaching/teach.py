@@ -30,6 +30,7 @@ from inspector.backends import build_engine, open_backend
 from inspector.backends.runtime import toolchain
 from inspector.bus.lock import hold_line
 from inspector.calibrating.calibrate import calibrate
+from inspector.calibrating.populations import TwoKinds
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.images.reading import GOOD, ImageFile, read_image
@@ -37,7 +38,7 @@ from inspector.interfaces import Backend, CameraInfo
 from inspector.learning.alike import UnlikeImages
 from inspector.limits import Limits, limits_file, to_toml
 from inspector.records import Grid, Levels, Region
-from inspector.teaching.left_out import LeftOut, refused, show, sort_out, suspected
+from inspector.teaching.left_out import LeftOut, of_two_kinds, refused, show, sort_out, suspected
 from inspector.teaching.proof import Proof, check_golden, prove
 from inspector.teaching.record import Progress, Recorded, Recording, Wanted, record, write_frame
 from inspector.teaching.second_look import SecondLook, look_again
@@ -53,6 +54,8 @@ from inspector.teaching.teachable import (
     usual_width,
 )
 from inspector.tiling import region_finder
+
+SHOWN_OF_A_KIND = 3  # frames, where the web is of two kinds
 
 
 class Onlooker(Protocol):
@@ -278,6 +281,19 @@ class _Teaching:
             "look at their pictures: does the light change there, the exposure, or the web? mend it, then teach again"
         )
 
+    def _two_kinds(self, kinds: TwoKinds, frames: Sequence[Recorded]) -> DataError:
+        """Show some frames of either kind, and say where they lie on the web."""
+        parts = of_two_kinds(kinds, frames)
+        for part in parts:
+            self._show(part[:SHOWN_OF_A_KIND], f"of one kind, the first of {len(part)}")
+        self._staging.pictures_stay = True
+        lower, upper = (_span(part) for part in parts)
+        return DataError(
+            f"{self._staging.left_out}: the web recorded for the limit is of two kinds: {lower}, and {upper}; look at "
+            "their pictures: does the light change there, the focus, or the fabric? teach again on web of one kind, "
+            "and two fabrics as two recipes"
+        )
+
     def _lay_out(self, shares: Shares[Recorded]) -> Shares[Recorded]:
         """Move every frame to a folder of its purpose."""
         lessons = self._lesson_folder
@@ -360,15 +376,18 @@ class _Teaching:
 
     def _calibrate(self, frames: Sequence[Recorded], metres: float) -> tuple[Limits, list[LeftOut]]:
         """Set the limit; return it and the frames that did not count for it, which are shown."""
-        with self._step("limit") as progress:
-            found = calibrate(
-                frames[0].file.parent,
-                self._asked.recipe,
-                self._asked.line_id,
-                self._staging.site,
-                false_alarms_per_100m=self._asked.false_alarms_per_100m,
-                progress=progress,
-            )
+        try:
+            with self._step("limit") as progress:
+                found = calibrate(
+                    frames[0].file.parent,
+                    self._asked.recipe,
+                    self._asked.line_id,
+                    self._staging.site,
+                    false_alarms_per_100m=self._asked.false_alarms_per_100m,
+                    progress=progress,
+                )
+        except TwoKinds as kinds:
+            raise self._two_kinds(kinds, frames) from None
         limits = found.limits
         self._onlooker.say(f"limit {limits.limit_sigma:.2f} sigma from {limits.provenance.tiles} tiles")
         suspects = suspected(found.suspects, frames)
@@ -435,6 +454,11 @@ def _training() -> ModuleType:
 
 def _places(left: Sequence[LeftOut]) -> str:
     return ", ".join(f"{one.frame.place_m:.2f} m" for one in left)
+
+
+def _span(part: Sequence[LeftOut]) -> str:
+    first, last = part[0], part[-1]
+    return f"{len(part)} frames from {first.frame.place_m:.2f} to {last.frame.place_m:.2f} m, {first.why}"
 
 
 def _moved(frame: Recorded, folder: Path) -> Recorded:
