@@ -20,7 +20,7 @@ from onnx import numpy_helper
 from inspector.errors import ArtefactError
 from inspector.learning.cells import Shape
 from inspector.learning.distill import Course, as_pixels, distill, look
-from inspector.learning.export import InspectionGraph, Scoring, build_graph, to_onnx
+from inspector.learning.export import InspectionGraph, Scoring, build_graph, mirrored, to_onnx
 from inspector.learning.halved import halved
 from inspector.learning.normal import measure
 from inspector.learning.students import build_students
@@ -190,7 +190,7 @@ def test_borders_of_good_tiles_do_not_light_up(made: Made, cut: object) -> None:
 def test_the_graph_knows_the_webs_own_edges(made: Made, width: int) -> None:
     pixels = cloth(14)[:128, :width].copy()
     tiles = tiles_of(pixels)
-    sides = made.graph.disagreement._mirrored(as_pixels(tiles)).numpy()
+    sides = mirrored(as_pixels(tiles), made.graph.disagreement.shape).numpy()
     columns = 1 if width == 64 else 2
     expected = [
         [row == 0, row == 1, column == 0, column == columns - 1]
@@ -198,7 +198,7 @@ def test_the_graph_knows_the_webs_own_edges(made: Made, width: int) -> None:
         for column in range(columns)
     ]
     assert np.array_equal(sides, np.array(expected, np.float32))
-    assert not made.graph.disagreement._mirrored(as_pixels(inner_tiles(cloth(14)))).any()
+    assert not mirrored(as_pixels(inner_tiles(cloth(14))), made.graph.disagreement.shape).any()
 
 
 def random_maps(count: int) -> torch.Tensor:
@@ -219,9 +219,9 @@ def test_a_side_no_tile_showed_takes_what_the_others_did() -> None:
     sides[:3, 0] = 1
     maps[:3, :, :4] += 5
     constants = measure(maps, sides, 4)
-    real, mirrored = constants.zone_mean
-    assert torch.equal(mirrored[:, 0], mirrored[:, 3])
-    assert (mirrored > 5).all()
+    real, edges = constants.zone_mean
+    assert torch.equal(edges[:, 0], edges[:, 3])
+    assert (edges > 5).all()
     assert torch.allclose(real, torch.full_like(real, 0.5), atol=0.2)
     assert torch.allclose(constants.mean, torch.full((2,), 0.5), atol=0.1)
 

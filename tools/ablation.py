@@ -32,7 +32,7 @@ from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
 from inspector.learning.distance import Students
 from inspector.learning.distill import LOOK, Course, as_pixels, bf16_is_fast, distill, look
-from inspector.learning.export import Disagreement
+from inspector.learning.export import Disagreement, mirrored
 from inspector.learning.fusion import (
     FINE,
     POWER,
@@ -48,7 +48,7 @@ from inspector.learning.fusion import (
 from inspector.learning.normal import Normal, measure
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers, pair_specs
-from inspector.learning.tone import Tone, ToneSigma
+from inspector.learning.tone import STREAKS, YARNS, Tone, ToneSigma
 from inspector.learning.train import default_epochs, hold_back, patience_for
 from inspector.records import F32, U8, Grid, Region
 from inspector.tiling import cut_region, find_region
@@ -99,7 +99,7 @@ class Row:
     fusion: str = ""  # as the graph does it; "sum" or "max" of the sigmas
     blur_px: float = 0.0  # sigma, besides the graph's own
     tone: bool = True
-    streaks: bool = True  # of the tone
+    tones: int = YARNS.stop  # so many of them count
     top_share: float = 0.0  # a tile's score is the mean of so many of its cells; 0: its highest
 
 
@@ -119,7 +119,8 @@ def rows() -> list[Row]:
     before = replace(default, layers=middle, evened_share=0.75, tone=False, power=1.0)
     return [
         default,
-        replace(default, name="tone of spots alone", streaks=False),
+        replace(default, name="tone of spots and streaks, not of yarns", tones=YARNS.start),
+        replace(default, name="tone of spots alone", tones=STREAKS.start),
         replace(default, name="no tone", tone=False),
         replace(default, name="direction alone", kinds=KINDS[:1]),
         replace(default, name="size alone", kinds=KINDS[1:]),
@@ -162,9 +163,10 @@ class Maps:
     names: list[str]  # [L], "L16 size"
     validation: F32  # [V, L, cells, cells]
     validation_sides: F32  # [V, 4]
-    validation_tone: F32  # [V, 5, cells, cells]
     test: F32  # [N, L, cells, cells]
     test_sides: F32
+    good_tone: F32  # [G, 7, cells, cells] of tiles learnt from as well
+    good_sides: F32  # [G, 4]
     test_tone: F32
     masks: U8  # [N, tile, tile] of 0 and 1
     image: np.ndarray  # [N], which test image a tile is of
@@ -240,10 +242,14 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         teachers, students, shape, [Counted(len(kinds), evened_share=0.0, weight=1)] * len(layers)
     ).eval()
     tiles, masks, image, faulty = test_tiles(data / pack, cut, depth)
+    good_tone, good_sides = toned(np.concatenate([held.validation_tiles, held.learnt_tiles]), shape)
     return Maps(
         [f"{SHORT[layer.network]}{layer.stride} {kind}" for layer in layers for kind in kinds],
         *seen(graph, held.validation_tiles),
         *seen(graph, tiles),
+        good_tone,
+        good_sides,
+        toned(tiles, shape)[0],
         masks,
         image,
         faulty,
@@ -266,14 +272,23 @@ def _hardest(layer: Tensor) -> Tensor:
     return layer * (layer.detach() >= least) / MINED_SHARE
 
 
-def seen(graph: Disagreement, tiles: U8) -> tuple[F32, F32, F32]:
-    """Maps [N, L, cells, cells], sides [N, 4] and tone [N, 5, cells, cells]."""
-    tone = Tone(graph.shape)
+def seen(graph: Disagreement, tiles: U8) -> tuple[F32, F32]:
+    """Maps [N, L, cells, cells] and sides [N, 4]."""
+    return _batched(graph, tiles)
+
+
+def toned(tiles: U8, shape: Shape) -> tuple[F32, F32]:
+    """Tone [N, 7, cells, cells] and sides [N, 4]."""
+    tone = Tone(shape)
+    return _batched(lambda pixels: (tone(pixels), mirrored(pixels, shape)), tiles)
+
+
+def _batched(of: Callable[[Tensor], tuple[Tensor, Tensor]], tiles: U8) -> tuple[F32, F32]:
     batches = (as_pixels(tiles[at : at + LOOK]) for at in range(0, len(tiles), LOOK))
     with torch.inference_mode():
-        parts = [(*graph(pixels), tone(pixels)) for pixels in batches]
-    maps, sides, tones = (torch.cat(kind).numpy() for kind in zip(*parts, strict=True))
-    return maps, sides, tones
+        parts = [of(pixels) for pixels in batches]
+    first, second = (torch.cat(kind).numpy() for kind in zip(*parts, strict=True))
+    return first, second
 
 
 def kept(file: Path, make: Callable[[], Maps]) -> Maps:
@@ -311,11 +326,11 @@ def fused(row: Row, maps: Maps) -> F32:
             good, test = (_joined(part, weighed, row)[:, None] for part in (good, test))
     sigma = test[:, 0]
     if row.tone:
-        tones = [torch.from_numpy(part).clone() for part in (maps.validation_tone, maps.test_tone)]
-        if not row.streaks:
-            for part in tones:
-                part[:, 1:] = 0
-        sigma = sigma + ToneSigma.of(Tone(shape), tones[0], sides[0], good[:, 0]).added(tones[1], sides[1])
+        good_tone, test_tone = (torch.from_numpy(part).clone() for part in (maps.good_tone, maps.test_tone))
+        for part in (good_tone, test_tone):
+            part[:, row.tones :] = 0  # says nothing then
+        toned_sigma = ToneSigma.of(Tone(shape), good_tone, torch.from_numpy(maps.good_sides), good[:, 0])
+        sigma = sigma + toned_sigma.added(test_tone, sides[1])
     return np.asarray(sigma.numpy(), np.float32)
 
 

@@ -45,6 +45,12 @@ def cell_greys(pixels: Tensor) -> Tensor:
     return F.avg_pool2d(pixels.mean(1, keepdim=True), PX_PER_CELL)
 
 
+def gaussian(at: Tensor, sigma: float) -> Tensor:
+    """Weights at some places, [n], of sum 1."""
+    weights = torch.exp(-0.5 * (at.float() / sigma) ** 2)
+    return weights / weights.sum()
+
+
 class Blur(nn.Module):
     """2-D Gaussian over cells that uses real neighbours: of the margin, only what it reaches for is kept.
 
@@ -59,9 +65,8 @@ class Blur(nn.Module):
         super().__init__()
         self.shape = shape
         self.radius = math.ceil(3 * sigma_px / PX_PER_CELL)
-        at = torch.arange(-self.radius, self.radius + 1, dtype=torch.float32) * PX_PER_CELL
-        line = torch.exp(-0.5 * (at / sigma_px) ** 2)
-        self.register_buffer("line", (line / line.sum()).view(1, 1, 1, -1))
+        at = torch.arange(-self.radius, self.radius + 1) * PX_PER_CELL
+        self.register_buffer("line", gaussian(at, sigma_px).view(1, 1, 1, -1))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps over a tile with its margins, [N, L, S, S] in cells, to those of its interior, [N, L, cells, cells]."""

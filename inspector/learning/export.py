@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import onnx
 import torch
@@ -63,22 +63,23 @@ class Disagreement(nn.Module):
             F.interpolate(layer[:, :kinds], size=(size, size), mode="bilinear", align_corners=False)
             for layer, kinds in zip(layers, self.kinds, strict=True)
         ]
-        return evened(self.blur(torch.cat(maps, 1)), self.shares), self._mirrored(pixels)
+        return evened(self.blur(torch.cat(maps, 1)), self.shares), mirrored(pixels, self.shape)
 
-    def _mirrored(self, pixels: Tensor) -> Tensor:
-        """1 where a side's margin is a mirror image of what lies inside it, else 0."""
-        margin, tile, width = self.shape.margin_px, self.shape.tile_px, min(COMPARED_PX, self.shape.margin_px)
-        if width == 0:
-            return torch.ones_like(pixels[:, 0, 0, :SIDES])
-        last = margin + tile - 1
-        # Where the web ends inside a cell, the tile is filled up and the mirror stands up to a cell further in.
-        ends = range(last - PX_PER_CELL + 1, last + 1)
-        sides = [
-            torch.stack([_folds(pixels, dimension, axis, width) for axis in axes]).amax(0)
-            for dimension in (2, 3)
-            for axes in ((margin,), ends)
-        ]
-        return torch.stack(sides, 1)
+
+def mirrored(pixels: Tensor, shape: Shape) -> Tensor:
+    """[N, 4]: 1 where a side's margin is a mirror image of what lies inside it, else 0; pixels [N, channels, S, S]."""
+    margin, tile, width = shape.margin_px, shape.tile_px, min(COMPARED_PX, shape.margin_px)
+    if width == 0:
+        return torch.ones_like(pixels[:, 0, 0, :SIDES])
+    last = margin + tile - 1
+    # Where the web ends inside a cell, the tile is filled up and the mirror stands up to a cell further in.
+    ends = range(last - PX_PER_CELL + 1, last + 1)
+    sides = [
+        torch.stack([_folds(pixels, dimension, axis, width) for axis in axes]).amax(0)
+        for dimension in (2, 3)
+        for axes in ((margin,), ends)
+    ]
+    return torch.stack(sides, 1)
 
 
 def _folds(pixels: Tensor, dimension: int, axis: int, width: int) -> Tensor:
@@ -123,21 +124,21 @@ def build_graph(
 ) -> InspectionGraph:
     """Put the graph together and set its constants from good validation tiles, uint8 [N, S, S(, 3)].
 
-    The range of brightness is that of these and of ``learnt``, further good tiles of that shape. ``pair`` is what
-    teachers and students are; one that is kept as published is not evened, and tone counts for nothing.
+    The range of brightness and what tone is usual are those of these and of ``learnt``, further good tiles of that
+    shape. ``pair`` is what teachers and students are; one that is kept as published is not evened, and tone counts
+    for nothing.
 
     Raises ArtefactError where a weight or constant is no finite number: a runtime's ReLU may turn a NaN
     inside into 0, so it must not get in; and where every tile looks exactly alike to a layer.
     """
     layers = counted_layers(pair)
     disagreement = Disagreement(teachers, students, shape, layers).eval()
-    tone = Tone(shape)
-    batches = [as_pixels(validation[start : start + LOOK]) for start in range(0, len(validation), LOOK)]
     with torch.inference_mode():
-        seen = [(*disagreement(pixels), tone(pixels)) for pixels in batches]
-    maps, sides, tones = (torch.cat(kind).clone() for kind in zip(*seen, strict=True))
+        maps, sides = _in_batches(disagreement, validation)
     scoring = Scoring.of(maps, sides, shape, weights_of(layers))
-    toned = None if pair in AS_PUBLISHED else ToneSigma.of(tone, tones, sides, scoring(maps, sides))
+    toned = None
+    if pair not in AS_PUBLISHED:
+        toned = tone_of(shape, [validation, *learnt], scoring(maps, sides))
     light = Light.of([validation, *learnt], shape.margin_px)
     graph = InspectionGraph(disagreement, scoring, toned, light).eval()
     for name, value in graph.state_dict().items():
@@ -149,6 +150,25 @@ def build_graph(
                 "train again with other or more images"
             )
     return graph
+
+
+def tone_of(shape: Shape, good: Sequence[U8], sigma: Tensor) -> ToneSigma:
+    """Set tone's constants from good tiles, uint8 [N, S, S(, 3)] each; ``sigma`` [M, cells, cells] is the networks'."""
+    tone = Tone(shape)
+    with torch.inference_mode():
+        parts = [
+            _in_batches(lambda pixels: (tone(pixels), mirrored(pixels, shape)), one)
+            for one in good
+            if len(one)
+        ]
+    seen, sides = (torch.cat(kind) for kind in zip(*parts, strict=True))
+    return ToneSigma.of(tone, seen, sides, sigma)
+
+
+def _in_batches(of: Callable[[Tensor], tuple[Tensor, Tensor]], tiles: U8) -> tuple[Tensor, Tensor]:
+    parts = [of(as_pixels(tiles[start : start + LOOK])) for start in range(0, len(tiles), LOOK)]
+    first, second = (torch.cat(kind).clone() for kind in zip(*parts, strict=True))
+    return first, second
 
 
 def to_onnx(graph: InspectionGraph) -> bytes:

@@ -7,20 +7,24 @@ changes and hardly a slope of the light:
 
     spot   = (mean grey around a cell - mean grey of its surround) / mean grey of its surround
     streak = the same, of a smaller place and surround, averaged along a line through the cell; four directions
+    yarn   = the same of a place as narrow as one yarn, along a longer line; across and along the web
 
-What of either is beyond the highest hundredth of good web adds to the score, of the streaks the strongest, measured so
-that one step up in the tail of good web's tone counts as one step up in the tail of the networks' sigma. This module
-knows nothing of networks.
+What of them is beyond the highest fiftieth of good web adds to the score, of the lines' the strongest, measured so that
+one step up in the tail of good web's tone counts as one step up in the tail of the networks' sigma. No network learns
+any of it, so the constants come from all good tiles, those that students learn from too: of a line as long as half a
+tile a few validation tiles show too little. This module knows nothing of networks.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inspector.images.reading import PX_PER_CELL
-from inspector.learning.cells import Blur, Shape, cell_greys
+from inspector.learning.cells import Blur, Shape, gaussian
 from inspector.learning.normal import Normal, measure
 
 NEAR_PX = 8.0  # sigma: yarns average out, stains of some mm don't
@@ -28,8 +32,12 @@ WIDE_PX = 24.0  # sigma of the surround
 STREAK_PX = 4.0  # sigma across a streak
 BESIDE_PX = 16.0  # sigma of what a streak is held against
 DILATIONS = (1, 2, 3, 4, 5)  # of three cells each, in a row: along a line that is a Gaussian of 24 px
+YARN_PX = 2.0  # sigma across a yarn: the weave's own period averages out from half of it on
+YARNS_BESIDE_PX = 8.0  # sigma of the yarns that it is held against
+YARN_LONG_PX = 48.0  # sigma along it
+SPOT, STREAKS, YARNS = slice(0, 1), slice(1, 5), slice(5, 7)  # of a tone's channels
 LEAST_GREY = 8.0  # of a surround; what is darker is as good as black, and its noise no tone
-TAIL_SHARE = 0.01  # of good web's cells make its tail
+TAIL_SHARE = 0.02  # of good web's cells make its tail
 LEAST_DEVIATION = 0.002  # of a surround's grey: less is the camera's rounding
 LEAST_EXCESS = 0.1  # deviations, of the tail; a normal distribution has 0.33
 
@@ -64,8 +72,48 @@ class Lines(nn.Module):
         return lines
 
 
+class Yarns(nn.Module):
+    """Grey, in pixels, to how much a yarn differs from those beside it, across the web and along it.
+
+    Args:
+        shape: of the tiles.
+    """
+
+    beside: Tensor
+    line: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.aside = math.ceil(3 * YARNS_BESIDE_PX / PX_PER_CELL) * PX_PER_CELL  # px beyond a cell
+        at = (
+            torch.arange(-self.aside, self.aside + PX_PER_CELL) - (PX_PER_CELL - 1) / 2
+        )  # from a cell's middle
+        difference = gaussian(at, YARN_PX) - gaussian(at, YARNS_BESIDE_PX)
+        self.register_buffer("beside", difference.view(1, 1, 1, -1))
+        self.reach = math.ceil(3 * YARN_LONG_PX / PX_PER_CELL)
+        cells = torch.arange(-self.reach, self.reach + 1) * PX_PER_CELL
+        self.register_buffer("line", gaussian(cells, YARN_LONG_PX).view(1, 1, -1, 1))
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """[N, 1, S, S], about 0 on the whole, to [N, 2, cells, cells]: of picks, of ends."""
+        return torch.cat([self._ends(grey.transpose(2, 3)).transpose(2, 3), self._ends(grey)], 1)
+
+    def _ends(self, grey: Tensor) -> Tensor:
+        margin, cells = self.shape.margin_px // PX_PER_CELL, self.shape.cells
+        kept = min(margin, self.reach)
+        rows = F.avg_pool2d(grey, (PX_PER_CELL, 1))[:, :, margin - kept : margin + cells + kept]
+        aside = F.conv2d(
+            F.pad(rows, (self.aside, self.aside, 0, 0), mode="replicate"),
+            self.beside,
+            stride=(1, PX_PER_CELL),
+        )[..., margin : margin + cells]
+        more = self.reach - kept
+        return F.conv2d(F.pad(aside, (0, 0, more, more), mode="replicate"), self.line)
+
+
 class Tone(nn.Module):
-    """Pixels to signed tones, each a share of the surround's grey: of spots, and of streaks in four directions."""
+    """Pixels to signed tones, each a share of the surround's grey: of a spot, of streaks, of yarns."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -74,24 +122,27 @@ class Tone(nn.Module):
         with_margins = Shape(shape.side_px, 0, shape.channels)
         self.streak, self.beside = Blur(STREAK_PX, with_margins), Blur(BESIDE_PX, with_margins)
         self.lines = Lines(shape)
+        self.yarns = Yarns(shape)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels float32 [N, channels, S, S] on 0..255 to [N, 5, cells, cells], the spots first."""
-        cells = cell_greys(pixels)
-        level = cells.mean((2, 3), keepdim=True)
+        """Pixels float32 [N, channels, S, S] on 0..255 to [N, 7, cells, cells]: SPOT, STREAKS, YARNS."""
+        grey = pixels.mean(1, keepdim=True)
+        level = grey.mean((2, 3), keepdim=True)
         # Taken off before anything is added up, or low precision would round away what is looked for.
-        above = cells - level
-        near, wide = self.near(above), self.wide(above)
-        streaks = self.lines(self.streak(above) - self.beside(above))
-        tone: Tensor = torch.cat([near - wide, streaks], 1) / (level + wide).clamp(min=LEAST_GREY)
+        above = grey - level
+        cells = F.avg_pool2d(above, PX_PER_CELL)
+        near, wide = self.near(cells), self.wide(cells)
+        streaks = self.lines(self.streak(cells) - self.beside(cells))
+        tones = torch.cat([near - wide, streaks, self.yarns(above)], 1)
+        tone: Tensor = tones / (level + wide).clamp(min=LEAST_GREY)
         return tone
 
 
 class ToneSigma(nn.Module):
     """Pixels to what their tone adds to the networks' sigma."""
 
-    threshold: Tensor  # [1, 5, 1, 1]
-    rise: Tensor  # [1, 5, 1, 1] sigma per deviation
+    threshold: Tensor  # [1, 7, 1, 1]
+    rise: Tensor  # [1, 7, 1, 1] sigma per deviation
 
     def __init__(self, tone: Tone, normal: Normal, threshold: Tensor, rise: Tensor) -> None:
         super().__init__()
@@ -106,28 +157,29 @@ class ToneSigma(nn.Module):
 
         Args:
             tone: of the tiles' shape.
-            seen: [N, 5, cells, cells], what it gave.
+            seen: [N, 7, cells, cells], what it gave.
             sides: [N, 4], which of them are mirrored.
-            sigma: [N, cells, cells], of the networks on the same tiles.
+            sigma: [M, cells, cells], of the networks on good tiles that no student learnt from.
         """
         constants = measure(seen, sides, tone.shape.zone)
         constants.deviation.clamp_(min=LEAST_DEVIATION)
         normal = Normal(constants, tone.shape)
         tails = [_tail(one) for one in normal(seen, sides).abs().unbind(1)]
         threshold, excess = (torch.stack(one) for one in zip(*tails, strict=True))
-        # Few tiles hold few places that a streak fits in: one direction's excess alone may be off by half.
-        excess[1:] = excess[1:].mean()
+        # Few tiles hold few places that a line fits in: one direction's excess alone may be off by half.
+        for lines in (STREAKS, YARNS):
+            excess[lines] = excess[lines].mean()
         _, unit = _tail(sigma)
         return cls(tone, normal, threshold, unit / excess.clamp(min=LEAST_EXCESS))
 
     def forward(self, pixels: Tensor, sides: Tensor) -> Tensor:
-        """Sigma to add, [N, cells, cells]: 0 where tone is as on ninety-nine hundredths of good web."""
+        """Sigma to add, [N, cells, cells]: 0 where all tones are as on 49 of 50 cells of good web."""
         return self.added(self.tone(pixels), sides)
 
     def added(self, seen: Tensor, sides: Tensor) -> Tensor:
-        """``forward`` of what ``Tone`` gave, [N, 5, cells, cells]."""
+        """``forward`` of what ``Tone`` gave, [N, 7, cells, cells]."""
         beyond: Tensor = (self.normal(seen, sides).abs() - self.threshold).clamp(min=0) * self.rise
-        return beyond[:, 0] + beyond[:, 1:].amax(1)
+        return beyond[:, SPOT].amax(1) + beyond[:, SPOT.stop :].amax(1)
 
 
 def _tail(values: Tensor) -> tuple[Tensor, Tensor]:
