@@ -31,9 +31,11 @@ def halved(model: bytes) -> bytes:
     nodes = [*casts, *graph.graph.node]
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
-    # What no runtime reads: shapes in between, and the exporter's notes on where in the source things come from.
+    # What no runtime needs: shapes in between, names of nodes beside those of what comes out of them, and the
+    # exporter's notes on where in the source things come from.
     del graph.graph.value_info[:], graph.graph.metadata_props[:]
     for node in graph.graph.node:
+        node.ClearField("name")
         node.ClearField("doc_string")
         del node.metadata_props[:]
     onnx.checker.check_model(graph, full_check=True)
