@@ -251,6 +251,21 @@ def test_images_the_students_learnt_from_are_told(tmp_path: Path) -> None:
     assert "1 images are among those the students learnt from: every figure is flattered" in result.summary()
 
 
+def test_images_of_another_fabric_are_told(tmp_path: Path) -> None:
+    """A third of an image covered by faults is none yet; faint stripes all over are."""
+    own = make_site(tmp_path)
+    tree = make_flat_tree(tmp_path / "tree")
+    make_recipe(own, "stripes")
+    part = np.full((HEIGHT, WIDTH), 120, np.uint8)
+    part[::2, :80] = 200
+    write(tree / "test/stain/part.png", part)
+    assert "unlike" not in alone(own, tree).summary()
+    write(tree / "test/stain/all.png", np.tile(np.array([[100], [140]], np.uint8), (HEIGHT // 2, WIDTH)))
+    result = alone(own, tree)
+    assert "1 images are as a whole unlike what was learnt (a median score of 3 sigma" in result.summary()
+    assert [one.image for one in result.scores if one.median > 3] == ["stain/all.png"]
+
+
 def test_intervals_hold_their_figures_and_come_again(site: Site) -> None:
     result, again = look(site).to_json(), look(site).to_json()
     for name in ("image_auroc", "tile_auroc", "pixel_auroc", "aupro"):

@@ -14,6 +14,7 @@ from inspector.learning import curve
 from inspector.learning.distill import Standing
 from inspector.learning.train import train
 from inspector.learning.unlearnt import NAME, SHOWN, Sheet, sheet, surprise
+from tests.contrast_graph import write_contrast_onnx
 from tests.random_weights import write_random_weights
 from tests.small_recipe import weave
 
@@ -90,8 +91,15 @@ def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_a_fault_among_good_images_is_named_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From ten images of 256 px, as few as a beginner may have; and what more of them would bring is told."""
+    """From ten images of 256 px, as few as a beginner may have; and what more of them would bring is told.
+
+    The export takes longer than all else and is no part of this: test_learning_graph.py and test_train.py hold it.
+    """
     monkeypatch.setattr(curve, "STEPS", 3)
+    write_contrast_onnx(tmp_path / "any.onnx")
+    monkeypatch.setattr(
+        "inspector.learning.train.to_onnx", lambda graph: (tmp_path / "any.onnx").read_bytes()
+    )
     (tmp_path / "good").mkdir()
     for n in range(10):
         pixels = weave(n, 256, 256)

@@ -73,7 +73,8 @@ class Collected:
             return None
         kind = seen.file.kind
         score = float(scored.tile_scores.max())
-        self.scores.append(ImageScore(seen.name, kind, score, len(scored.tile_scores)))
+        median = float(np.median(scored.cells))
+        self.scores.append(ImageScore(seen.name, kind, score, len(scored.tile_scores), median))
         self.seconds += scored.seconds
         self.learnt += seen.learnt
         peaks = self._peaks(seen, scored)

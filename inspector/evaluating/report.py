@@ -8,6 +8,7 @@ from typing import Any
 
 from inspector.evaluating.bootstrap import Interval
 from inspector.evaluating.operating import AtLimit, Confusion, OperatingPoint
+from inspector.judging.unlike import FAR_SIGMA
 
 FIGURES = ("image_auroc", "tile_auroc", "pixel_auroc", "aupro")
 
@@ -20,6 +21,7 @@ class ImageScore:
     kind: str
     score: float  # its highest tile, sigma
     tiles: int
+    median: float  # of its cells, sigma
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,12 @@ class Evaluation:
 
     def remarks(self) -> list[str]:
         """What a reader must know before believing a figure, a sentence each."""
+        unlike = (
+            f"images are as a whole unlike what was learnt (a median score of {FAR_SIGMA:g} sigma or more): another "
+            "fabric, other light or focus is what stands out there, whether or not their fault does"
+        )
         counted = (
+            (sum(one.median >= FAR_SIGMA for one in self.scores), unlike),
             (
                 self.images_learnt,
                 "images are among those the students learnt from: every figure is flattered",
