@@ -106,7 +106,7 @@ class Report:
             )
         if s.unlike_m:
             lines.append(
-                f"{s.unlike_m:.2f} m were unlike what the recipe learnt, as a whole: another fabric, other light "
+                f"{s.unlike_m:.2f} m of web were as a whole unlike what the recipe learnt: another fabric, other light "
                 "or focus?"
             )
         if self.truth is not None:
@@ -478,14 +478,14 @@ class Corridor:
             self.publisher.publish_alarm(
                 UNLIKE_SEVERITY,
                 "unlike",
-                f"{line}: {self.unlike.share:.0%} of the last metre of web are as a whole unlike what recipe "
+                f"{line}: {self.unlike.share:.0%} of the last metre of web is as a whole unlike what recipe "
                 f"{recipe!r} learnt",
                 "look for another fabric, other light or a lens out of focus; mend that, load the fabric's recipe, "
                 "or teach it",
             )
         elif changed is False:
             self.publisher.publish_alarm(
-                1, "unlike", f"{line}: the web is as recipe {recipe!r} learnt it again", "nothing to do"
+                1, "unlike", f"{line}: the web is again as recipe {recipe!r} learnt it", "nothing to do"
             )
 
     def _send_maps(self) -> bool:

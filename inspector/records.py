@@ -256,4 +256,4 @@ class Verdict:
     defects: tuple[Defect, ...] = ()
     timings: Timings = field(default_factory=Timings)
     detail: str = ""
-    median: float = math.nan  # sigma of the cells that were looked at: of the web, whatever lies on it
+    median: float = math.nan  # of the cells that were looked at, sigma as the engine has it: tells of the web

@@ -188,7 +188,7 @@ def panel(snapshot: Snapshot, title: str) -> Panel:
 
 
 def _unlike(snapshot: Snapshot) -> str:
-    return f"{snapshot.unlike_share:.0%} of the last metre are as a whole unlike what the recipe learnt"
+    return f"{snapshot.unlike_share:.0%} of the last metre is as a whole unlike what the recipe learnt"
 
 
 def defect_table(snapshot: Snapshot) -> Table:

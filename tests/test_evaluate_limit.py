@@ -252,12 +252,12 @@ def test_images_the_students_learnt_from_are_told(tmp_path: Path) -> None:
 
 
 def test_images_of_another_fabric_are_told(tmp_path: Path) -> None:
-    """A third of an image covered by faults is none yet; faint stripes all over are."""
+    """An image with faults over a part of it is none yet; one with faint stripes all over is."""
     own = make_site(tmp_path)
     tree = make_flat_tree(tmp_path / "tree")
     make_recipe(own, "stripes")
     part = np.full((HEIGHT, WIDTH), 120, np.uint8)
-    part[::2, :80] = 200
+    part[::2, :40] = 200
     write(tree / "test/stain/part.png", part)
     assert "unlike" not in alone(own, tree).summary()
     write(tree / "test/stain/all.png", np.tile(np.array([[100], [140]], np.uint8), (HEIGHT // 2, WIDTH)))

@@ -26,6 +26,8 @@ from inspector.records import (
     Stamp,
     Strip,
     Verdict,
+    WideLimit,
+    Zone,
 )
 from inspector.tiling import Tiler
 from inspector.tiling.region import whole_frame
@@ -94,6 +96,28 @@ def test_good_web_passes():
     assert [(v.lane, v.x_start_mm, v.x_end_mm) for v in verdicts[:2]] == [(0, 0.0, 10.0), (1, 10.0, 20.0)]
     for before, after in pairwise(v for v in verdicts if v.lane == 0):
         assert before.encoder_end == after.encoder_start
+
+
+def test_the_median_is_of_the_cells_as_the_engine_sees_them() -> None:
+    """Neither a zone's factor nor a window over half of the cells moves it, and it is each lane's own."""
+    blot = WideLimit(
+        name="blot",
+        across_px=16,
+        along_px=16,
+        clip_sigma=3.0,
+        mean_sigma=0.0,
+        deviation_sigma=0.1,
+        limit_deviations=12.0,
+    )
+    web = np.full((30, WIDTH // 4), 1.0, np.float32)
+    web[:, 5:] = 2.0
+    levels = Levels(LIMIT, (Zone(from_mm=0.0, to_mm=20.0, factor=0.5),), (blot,))
+    judge = Judge(levels, 0.0, Lanes(count=2), WEB, GRID)
+    verdicts = verdicts_of(judge, strips_for([40, 40, 40]), web)
+    assert {v.lane: v.median for v in verdicts} == {0: 1.0, 1: 2.0}
+    assert verdicts[1].score > 2 * 2.0, "levelled"
+    (lost,) = judge_for().not_inspected(strips_for([40])[0], Reason.OVERLOAD, "")
+    assert math.isnan(lost.median)
 
 
 @settings(max_examples=150, deadline=None)

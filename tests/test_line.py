@@ -393,7 +393,7 @@ def test_another_fabric_is_said_once_and_taken_back_when_the_old_one_returns(pla
     assert [(alarm["code"], alarm["severity"]) for alarm in alarms] == [("unlike", 700), ("unlike", 1)]
     assert "'stripes'" in alarms[0]["text"]
     assert "teach" in alarms[0]["action"]
-    assert corridor.snapshot().unlike_m > 0.5
+    assert corridor.snapshot().unlike_m == pytest.approx(frames * 128 * 0.2 / 1000)
 
 
 def test_a_verdict_after_its_deadline_is_none(plant: Plant) -> None:

@@ -398,6 +398,9 @@ def test_web_of_two_kinds_is_told_by_its_place_and_shown(
         r"^  (\d\.\d\d) m: such frames typically score (\S+) sigma; .* (\S+)$", out, re.MULTILINE
     )
     assert [sigma for _, sigma, _ in asked] == ["2.5"] * 3 + ["11.2"] * 3
+    places = [float(place) for place, _, _ in asked]
+    assert places[:3] == sorted(places[:3]), "in the web's order, whatever calibration's is"
+    assert places[3:] == sorted(places[3:])
     assert all((plant / picture).is_file() for _, _, picture in asked)
     assert "frames of one kind, the first of 4: 3\n" in out
     place = asked[0][0]

@@ -41,9 +41,10 @@ def test_it_is_said_once_after_a_metre_and_taken_back_once() -> None:
     unlike = Unlike(COUNTS_PER_M)
     assert told(unlike, "x" * 30) == [(9, True)]
     assert unlike.share == pytest.approx(1.0)
-    assert unlike.metres == pytest.approx(2.1)  # of which the last 20 strips and the one that told it
+    assert unlike.metres == pytest.approx(3.0), "that before it was told, too"
     assert told(unlike, "." * 30) == [(9, False)]
     assert unlike.share == 0.0
+    assert unlike.metres == pytest.approx(3.0), "good web after it doesn't count"
     assert told(unlike, "x" * 30) == [(4, True)]
 
 
@@ -77,4 +78,7 @@ def test_web_that_was_not_inspected_says_nothing() -> None:
     for _ in range(round(OVER_M / STRIP_M) * 2):
         assert unlike.add(strip(True, outcome=Outcome.NOT_INSPECTED)) is None
     assert unlike.add([]) is None
+    for _ in range(100):
+        still = [dataclasses.replace(one, encoder_end=one.encoder_start) for one in strip(True)]
+        assert unlike.add(still) is None, "a web that stands still"
     assert told(unlike, "x" * 12) == [(9, True)]

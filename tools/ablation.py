@@ -16,7 +16,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
@@ -293,6 +293,11 @@ def _batched(of: Callable[[Tensor], tuple[Tensor, Tensor]], tiles: U8) -> tuple[
 
 def kept(file: Path, make: Callable[[], Maps]) -> Maps:
     """Maps from the work folder, made where they are not there."""
+    wanted = {field.name for field in fields(Maps)}
+    if file.is_file():
+        with np.load(file) as stored:
+            if set(stored) != wanted:
+                file.unlink()  # of an older version of this tool
     if not file.is_file():
         made = make()
         file.parent.mkdir(parents=True, exist_ok=True)

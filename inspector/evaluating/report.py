@@ -97,7 +97,7 @@ class Evaluation:
         """What a reader must know before believing a figure, a sentence each."""
         unlike = (
             f"images are as a whole unlike what was learnt (a median score of {FAR_SIGMA:g} sigma or more): another "
-            "fabric, other light or focus is what stands out there, whether or not their fault does"
+            "fabric, other light or focus stands out there, or a fault over half of the image"
         )
         counted = (
             (sum(one.median >= FAR_SIGMA for one in self.scores), unlike),

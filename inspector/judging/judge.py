@@ -9,7 +9,7 @@ whatever was not seen stays non-finite in the maximum and can't be compared into
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -115,9 +115,17 @@ class Judge:
             )
         came = self._came(strip, scores)
         canvas = self._canvas(strip, scores)
-        decided = self._level(strip, canvas[: strip.decided_px // self._grid.px_per_cell])
+        cells = canvas[: strip.decided_px // self._grid.px_per_cell]
+        decided = self._level(strip, cells)
         sightings = self._defects.track(strip, decided)
-        return [self._judge_lane(strip, lane, came, decided, sightings) for lane in self._lanes_of(strip)]
+        return [
+            replace(
+                self._judge_lane(strip, lane, came, decided, sightings),
+                # Of the cells as the engine saw them: a window of faint ones lifts all of its cells.
+                median=_median(cells[:, lane.columns]),
+            )
+            for lane in self._lanes_of(strip)
+        ]
 
     def not_inspected(self, strip: Strip, reason: Reason, detail: str) -> list[Verdict]:
         """Return NOT_INSPECTED for every lane of a strip nobody looked at; open defects end with it."""
@@ -175,7 +183,6 @@ class Judge:
                 s.defect for s in sightings if s.defect is not None and s.columns[lane.columns].any()
             ),
             detail=detail,
-            median=float(np.median(finite)) if finite.size else math.nan,
         )
 
     def _came(self, strip: Strip, scores: ScoreMap) -> Mask:
@@ -245,6 +252,11 @@ class _Lane:
     right_mm: float
     columns: slice  # of the canvas, cells
     tiles: Mask  # [N] of the batch, those that reach into the lane
+
+
+def _median(cells: F32) -> float:
+    finite = cells[np.isfinite(cells)]
+    return float(np.median(finite)) if finite.size else math.nan
 
 
 def _is_finite(scores: ScoreMap) -> Mask:

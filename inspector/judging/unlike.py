@@ -31,8 +31,14 @@ class Unlike:
         self._over = OVER_M * counts_per_m
         self._seen: deque[tuple[int, float]] = deque()  # counts, share of them that is unlike
         self._counts = 0  # of what is in it
+        self._far = 0.0  # counts that were unlike, in all
+        self._was_told = False
         self.share = 0.0  # of the last OVER_M, while the web is told to be unlike; else 0
-        self.metres = 0.0  # of web that was, in all
+
+    @property
+    def metres(self) -> float:
+        """How much web was unlike in all; 0 where it never was so much of it that it was told."""
+        return self._far / self._counts_per_m if self._was_told else 0.0
 
     def add(self, verdicts: Sequence[Verdict]) -> bool | None:
         """Take the verdicts of one trigger, one per lane.
@@ -42,12 +48,13 @@ class Unlike:
         """
         looked = [one for one in verdicts if one.outcome is not Outcome.NOT_INSPECTED]
         width = sum(one.x_end_mm - one.x_start_mm for one in looked)
-        if not width > 0:
+        counts = looked[0].encoder_end - looked[0].encoder_start if looked else 0
+        if not (width > 0 and counts > 0):  # a web that stands still says nothing new
             return None
         far = sum(one.x_end_mm - one.x_start_mm for one in looked if one.median >= FAR_SIGMA)
-        counts = looked[0].encoder_end - looked[0].encoder_start
         self._seen.append((counts, far / width))
         self._counts += counts
+        self._far += counts * far / width
         while self._counts - self._seen[0][0] >= self._over:
             self._counts -= self._seen.popleft()[0]
         if self._counts < self._over:
@@ -56,5 +63,5 @@ class Unlike:
         was = self.share > 0
         now = share >= (ENDS if was else BEGINS)
         self.share = share if now else 0.0
-        self.metres += counts / self._counts_per_m if now else 0.0
+        self._was_told |= now
         return None if now == was else now

@@ -5,9 +5,10 @@
        ├───▶ tone against the tile's own ──────────────────────────────────────────────────────────────────┤
        └───▶ brightness beyond good web's ────────────────────────────────────────────────────────────────┴▶ map, score
 
-Every constant comes from validation tiles of good web and is the same for every tile: a tile's score depends
-on that tile alone. The graph sees for itself which sides of a tile are the web's own edge: there the margin equals
-the pixels inside it, bit for bit. This module knows nothing of training, images or files.
+Every constant comes from tiles of good web (those of the networks' maps from such as no student learnt from), and is
+the same for every tile: a tile's score depends on that tile alone. The graph sees for itself which sides of a tile are
+the web's own edge: there the margin equals the pixels inside it, bit for bit. This module knows nothing of training,
+images or files.
 """
 
 from __future__ import annotations
@@ -124,8 +125,8 @@ def build_graph(
 ) -> InspectionGraph:
     """Put the graph together and set its constants from good validation tiles, uint8 [N, S, S(, 3)].
 
-    The range of brightness and what tone is usual are those of these and of ``learnt``, further good tiles of that
-    shape. ``pair`` is what teachers and students are; one that is kept as published is not evened, and tone counts
+    Brightness and tone, which no network learns, have theirs from these and from ``learnt``, further good tiles of
+    that shape. ``pair`` is what teachers and students are; one that is kept as published is not evened, and tone counts
     for nothing.
 
     Raises ArtefactError where a weight or constant is no finite number: a runtime's ReLU may turn a NaN
@@ -133,8 +134,7 @@ def build_graph(
     """
     layers = counted_layers(pair)
     disagreement = Disagreement(teachers, students, shape, layers).eval()
-    with torch.inference_mode():
-        maps, sides = _in_batches(disagreement, validation)
+    maps, sides = _in_batches(disagreement, validation)
     scoring = Scoring.of(maps, sides, shape, weights_of(layers))
     toned = None
     if pair not in AS_PUBLISHED:
@@ -155,19 +155,17 @@ def build_graph(
 def tone_of(shape: Shape, good: Sequence[U8], sigma: Tensor) -> ToneSigma:
     """Set tone's constants from good tiles, uint8 [N, S, S(, 3)] each; ``sigma`` [M, cells, cells] is the networks'."""
     tone = Tone(shape)
-    with torch.inference_mode():
-        parts = [
-            _in_batches(lambda pixels: (tone(pixels), mirrored(pixels, shape)), one)
-            for one in good
-            if len(one)
-        ]
+    parts = [
+        _in_batches(lambda pixels: (tone(pixels), mirrored(pixels, shape)), one) for one in good if len(one)
+    ]
     seen, sides = (torch.cat(kind) for kind in zip(*parts, strict=True))
     return ToneSigma.of(tone, seen, sides, sigma)
 
 
 def _in_batches(of: Callable[[Tensor], tuple[Tensor, Tensor]], tiles: U8) -> tuple[Tensor, Tensor]:
-    parts = [of(as_pixels(tiles[start : start + LOOK])) for start in range(0, len(tiles), LOOK)]
-    first, second = (torch.cat(kind).clone() for kind in zip(*parts, strict=True))
+    with torch.inference_mode():
+        parts = [of(as_pixels(tiles[start : start + LOOK])) for start in range(0, len(tiles), LOOK)]
+    first, second = (torch.cat(kind) for kind in zip(*parts, strict=True))
     return first, second
 
 

@@ -6,13 +6,14 @@ within it. So the mean grey around each cell is held against that of a wider sur
 changes and hardly a slope of the light:
 
     spot   = (mean grey around a cell - mean grey of its surround) / mean grey of its surround
-    streak = the same, of a smaller place and surround, averaged along a line through the cell; four directions
-    yarn   = the same of a place as narrow as one yarn, along a longer line; across and along the web
+    streak = a smaller place against a smaller surround, averaged along a line through the cell; four directions
+    yarn   = a place as narrow as one yarn against its neighbours, along a longer line; across and along the web
 
-What of them is beyond the highest fiftieth of good web adds to the score, of the lines' the strongest, measured so that
-one step up in the tail of good web's tone counts as one step up in the tail of the networks' sigma. No network learns
-any of it, so the constants come from all good tiles, those that students learn from too: of a line as long as half a
-tile a few validation tiles show too little. This module knows nothing of networks.
+The lines are shares of the spot's surround, too. What of them all is beyond the highest fiftieth of good web adds to
+the score, of the lines' the strongest, measured so that one step up in the tail of good web's tone counts as one step
+up in the tail of the networks' sigma. No network learns any of it, so the constants come from all good tiles, those
+that students learn from too: of a line as long as half a tile a few validation tiles show too little. This module
+knows nothing of networks.
 """
 
 from __future__ import annotations
