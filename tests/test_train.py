@@ -130,16 +130,19 @@ def test_from_good_images_to_a_limit_and_to_figures(plant: Path) -> None:
     assert figures["pixel_auroc"] > 0.9
 
 
-def test_interrupted_training_goes_on_and_ends_the_same(plant: Path, weights: list[Path]) -> None:
-    """Ctrl-C: exit 130, the recipe before stays as it was, and the same command ends as one never interrupted."""
+@pytest.fixture(scope="module")
+def interrupted(plant: Path, weights: list[Path]) -> dict[Path, bytes]:
+    """Ctrl-C once a checkpoint is there; what the recipe's folder held before."""
     engine = plant / "engines" / "cloth"
-    one = load_recipe(engine)
     before = {file: file.read_bytes() for file in engine.rglob("*") if file.is_file()}
-
-    anew = training("cloth", weights, "--overwrite")
     checkpoint = engine / "training" / "checkpoint.safetensors"
     with subprocess.Popen(
-        command(*anew), cwd=plant, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*training("cloth", weights, "--overwrite")),
+        cwd=plant,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as running:
         deadline = time.monotonic() + 50
         while not checkpoint.exists() and running.poll() is None and time.monotonic() < deadline:
@@ -147,17 +150,30 @@ def test_interrupted_training_goes_on_and_ends_the_same(plant: Path, weights: li
         running.send_signal(signal.SIGINT)
         said, complaint = running.communicate(timeout=50)
     assert (running.returncode, said, complaint) == (130, "", "inspector: interrupted\n")
-    assert {file: file.read_bytes() for file in before} == before
-    with safe_open(checkpoint, "pt") as stored:
+    return before
+
+
+def test_an_interrupted_training_leaves_the_recipe_as_it_was(
+    plant: Path, interrupted: dict[Path, bytes]
+) -> None:
+    assert {file: file.read_bytes() for file in interrupted} == interrupted
+    with safe_open(plant / "engines/cloth/training/checkpoint.safetensors", "pt") as stored:
         standing = json.loads(stored.metadata()["inspector"])["standing"]
     assert 1 <= standing["epoch"] < EPOCHS
 
-    resumed = inspector(plant, *anew)
+
+def test_the_same_command_goes_on_and_ends_as_one_never_interrupted(
+    plant: Path, weights: list[Path], interrupted: dict[Path, bytes]
+) -> None:
+    engine = plant / "engines" / "cloth"
+    one = load_recipe(engine)
+    assert (engine / "training").exists()
+    resumed = inspector(plant, *training("cloth", weights, "--overwrite"))
     assert resumed.returncode == 0, resumed.stderr
     other = load_recipe(engine)
     assert (one.onnx_sha256, one.training.epochs) == (other.onnx_sha256, other.training.epochs)
-    assert (engine / "recipe.toml").read_bytes() != before[engine / "recipe.toml"], "its date is another"
-    assert not checkpoint.parent.exists()
+    assert (engine / "recipe.toml").read_bytes() != interrupted[engine / "recipe.toml"], "its date is another"
+    assert not (engine / "training").exists()
 
 
 def test_a_recipe_is_replaced_only_when_asked(plant: Path, weights: list[Path]) -> None:
