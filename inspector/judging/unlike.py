@@ -1,9 +1,9 @@
 """Whether the web as a whole is unlike what was learnt: another fabric, other light, a lens out of focus.
 
-A fault is small against a metre of web, and whatever it scores, half of the cells around it score as good web does. So
-their median tells of the web what no defect does: good web's lies near 0, that of another fabric or of a blurred
-picture well above FAR_SIGMA, though few of its cells may be above the limit. Then recipe or optics are wrong, which is
-worth one sentence to a person, once. The verdicts stay what they are.
+A fault is small against a metre of web, and whatever it scores, more than half of the cells around it score as good web
+does. So their median tells of the web what no defect does: good web's lies near 0, that of another fabric or of a
+blurred picture well above FAR_SIGMA, though few of its cells may be above the limit. Then recipe or optics are wrong,
+which is worth one sentence to a person, once. The verdicts stay what they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from inspector.records import Outcome, Verdict
 
-FAR_SIGMA = 3.0  # a median; the highest of 161 good tiles of four real packs is 2.1, in other fabrics 4 to 12
+FAR_SIGMA = 3.0  # a median; the highest of 161 good tiles of four real packs is 2.1, other fabrics have 4 to 15
 OVER_M = 1.0  # of inspected web
 BEGINS = 0.5  # of its area
 ENDS = 0.1
