@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from inspector.records import Outcome, Verdict
 
-FAR_SIGMA = 3.0  # a median; the highest of 161 good tiles of four real packs is 2.1, other fabrics have 4 to 15
+FAR_SIGMA = 3.0  # a median; good tiles of four real packs have 2.1 at most, other fabrics 4 to 15
 OVER_M = 1.0  # of inspected web
 BEGINS = 0.5  # of its area
 ENDS = 0.1
