@@ -175,20 +175,15 @@ def panel(snapshot: Snapshot, title: str) -> Panel:
         verdicts.append(f" ({metres:.2f} m)   ", style="dim")
     if snapshot.reasons:
         verdicts.append(", ".join(f"{k} {v}" for k, v in sorted(snapshot.reasons.items())), style="dim")
-    unlike = (
-        [Text(f"{_unlike(snapshot)}: another fabric, other light or focus?", style="bold red"), Text()]
-        if snapshot.unlike_share
-        else []
-    )
+    unlike = []
+    if snapshot.unlike_share:
+        told = f"{snapshot.unlike_share:.0%} of the last metre is as a whole unlike what the recipe learnt"
+        unlike = [Text(f"{told}: another fabric, other light or focus?", style="bold red"), Text()]
     return Panel(
         Group(rates, Text(), verdicts, Text(), *unlike, defect_table(snapshot)),
         title=title,
         subtitle=f"{snapshot.state} · Ctrl-C ends",
     )
-
-
-def _unlike(snapshot: Snapshot) -> str:
-    return f"{snapshot.unlike_share:.0%} of the last metre is as a whole unlike what the recipe learnt"
 
 
 def defect_table(snapshot: Snapshot) -> Table:

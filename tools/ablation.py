@@ -31,8 +31,8 @@ from inspector.images.reading import GOOD, Cut, canvas, canvas_mask, open_data, 
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
 from inspector.learning.distance import Students
-from inspector.learning.distill import LOOK, Course, as_pixels, bf16_is_fast, distill, look
-from inspector.learning.export import Disagreement, mirrored
+from inspector.learning.distill import Course, bf16_is_fast, distill, look
+from inspector.learning.export import Disagreement, in_batches, toned
 from inspector.learning.fusion import (
     FINE,
     POWER,
@@ -98,8 +98,7 @@ class Row:
     power: float = POWER  # of the mean over maps; 1: their product
     fusion: str = ""  # as the graph does it; "sum" or "max" of the sigmas
     blur_px: float = 0.0  # sigma, besides the graph's own
-    tone: bool = True
-    tones: int = YARNS.stop  # so many of them count
+    tones: int = YARNS.stop  # so many of them count; 0: no tone
     top_share: float = 0.0  # a tile's score is the mean of so many of its cells; 0: its highest
 
 
@@ -112,16 +111,16 @@ def rows() -> list[Row]:
         evened_share=0.0,
         wide_share=0.0,
         wide_weight=PUBLISHED.weight,
-        tone=False,
+        tones=0,
         power=1.0,
     )
     middle = ["L8", "L16", "M8", "M16"]
-    before = replace(default, layers=middle, evened_share=0.75, tone=False, power=1.0)
+    before = replace(default, layers=middle, evened_share=0.75, tones=0, power=1.0)
     return [
         default,
         replace(default, name="tone of spots and streaks, not of yarns", tones=YARNS.start),
         replace(default, name="tone of spots alone", tones=STREAKS.start),
-        replace(default, name="no tone", tone=False),
+        replace(default, name="no tone", tones=0),
         replace(default, name="direction alone", kinds=KINDS[:1]),
         replace(default, name="size alone", kinds=KINDS[1:]),
         replace(default, name="L32 by both distances", wide_kinds=KINDS),
@@ -242,14 +241,13 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         teachers, students, shape, [Counted(len(kinds), evened_share=0.0, weight=1)] * len(layers)
     ).eval()
     tiles, masks, image, faulty = test_tiles(data / pack, cut, depth)
-    good_tone, good_sides = toned(np.concatenate([held.validation_tiles, held.learnt_tiles]), shape)
+    good = np.concatenate([held.validation_tiles, held.learnt_tiles])
     return Maps(
         [f"{SHORT[layer.network]}{layer.stride} {kind}" for layer in layers for kind in kinds],
-        *seen(graph, held.validation_tiles),
-        *seen(graph, tiles),
-        good_tone,
-        good_sides,
-        toned(tiles, shape)[0],
+        *as_arrays(in_batches(graph, held.validation_tiles)),
+        *as_arrays(in_batches(graph, tiles)),
+        *as_arrays(toned(good, shape)),
+        as_arrays(toned(tiles, shape))[0],
         masks,
         image,
         faulty,
@@ -272,22 +270,9 @@ def _hardest(layer: Tensor) -> Tensor:
     return layer * (layer.detach() >= least) / MINED_SHARE
 
 
-def seen(graph: Disagreement, tiles: U8) -> tuple[F32, F32]:
-    """Maps [N, L, cells, cells] and sides [N, 4]."""
-    return _batched(graph, tiles)
-
-
-def toned(tiles: U8, shape: Shape) -> tuple[F32, F32]:
-    """Tone [N, 7, cells, cells] and sides [N, 4]."""
-    tone = Tone(shape)
-    return _batched(lambda pixels: (tone(pixels), mirrored(pixels, shape)), tiles)
-
-
-def _batched(of: Callable[[Tensor], tuple[Tensor, Tensor]], tiles: U8) -> tuple[F32, F32]:
-    batches = (as_pixels(tiles[at : at + LOOK]) for at in range(0, len(tiles), LOOK))
-    with torch.inference_mode():
-        parts = [of(pixels) for pixels in batches]
-    first, second = (torch.cat(kind).numpy() for kind in zip(*parts, strict=True))
+def as_arrays(pair: tuple[Tensor, Tensor]) -> tuple[F32, F32]:
+    """Two tensors as they are kept."""
+    first, second = (tensor.numpy() for tensor in pair)
     return first, second
 
 
@@ -330,7 +315,7 @@ def fused(row: Row, maps: Maps) -> F32:
         if is_first:
             good, test = (_joined(part, weighed, row)[:, None] for part in (good, test))
     sigma = test[:, 0]
-    if row.tone:
+    if row.tones:
         good_tone, test_tone = (torch.from_numpy(part).clone() for part in (maps.good_tone, maps.test_tone))
         for part in (good_tone, test_tone):
             part[:, row.tones :] = 0  # says nothing then

@@ -51,6 +51,17 @@ def gaussian(at: Tensor, sigma: float) -> Tensor:
     return weights / weights.sum()
 
 
+def around(maps: Tensor, shape: Shape, rows: int, columns: int) -> Tensor:
+    """Keep what a filter reaches for: the interior and so many cells beyond it, real ones as far as the margin goes.
+
+    Maps over a tile with its margins, [N, L, S, S], to [N, L, cells + 2 * rows, cells + 2 * columns].
+    """
+    margin, cells = shape.margin_px // PX_PER_CELL, shape.cells
+    down, across = min(margin, rows), min(margin, columns)
+    kept = maps[:, :, margin - down : margin + cells + down, margin - across : margin + cells + across]
+    return F.pad(kept, (columns - across, columns - across, rows - down, rows - down), mode="replicate")
+
+
 class Blur(nn.Module):
     """2-D Gaussian over cells that uses real neighbours: of the margin, only what it reaches for is kept.
 
@@ -71,10 +82,7 @@ class Blur(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Maps over a tile with its margins, [N, L, S, S] in cells, to those of its interior, [N, L, cells, cells]."""
         layers = maps.shape[1]
-        margin, cells, reach = self.shape.margin_px // PX_PER_CELL, self.shape.cells, self.radius
-        kept = min(margin, reach)
-        inner = slice(margin - kept, margin + cells + kept)
-        maps = F.pad(maps[:, :, inner, inner], (reach - kept,) * 4, mode="replicate")
+        maps = around(maps, self.shape, self.radius, self.radius)
         across = self.line.expand(layers, 1, 1, -1)
         maps = F.conv2d(maps, across, groups=layers)
         return F.conv2d(maps, across.transpose(2, 3), groups=layers)

@@ -134,13 +134,13 @@ def build_graph(
     """
     layers = counted_layers(pair)
     disagreement = Disagreement(teachers, students, shape, layers).eval()
-    maps, sides = _in_batches(disagreement, validation)
+    maps, sides = in_batches(disagreement, validation)
     scoring = Scoring.of(maps, sides, shape, weights_of(layers))
-    toned = None
+    tone = None
     if pair not in AS_PUBLISHED:
-        toned = tone_of(shape, [validation, *learnt], scoring(maps, sides))
+        tone = tone_of(shape, [validation, *learnt], scoring(maps, sides))
     light = Light.of([validation, *learnt], shape.margin_px)
-    graph = InspectionGraph(disagreement, scoring, toned, light).eval()
+    graph = InspectionGraph(disagreement, scoring, tone, light).eval()
     for name, value in graph.state_dict().items():
         if not torch.isfinite(value).all() or (
             name.endswith("deviation") and (value <= 0).any() and "more" not in name
@@ -154,15 +154,19 @@ def build_graph(
 
 def tone_of(shape: Shape, good: Sequence[U8], sigma: Tensor) -> ToneSigma:
     """Set tone's constants from good tiles, uint8 [N, S, S(, 3)] each; ``sigma`` [M, cells, cells] is the networks'."""
-    tone = Tone(shape)
-    parts = [
-        _in_batches(lambda pixels: (tone(pixels), mirrored(pixels, shape)), one) for one in good if len(one)
-    ]
+    parts = [toned(one, shape) for one in good if len(one)]
     seen, sides = (torch.cat(kind) for kind in zip(*parts, strict=True))
-    return ToneSigma.of(tone, seen, sides, sigma)
+    return ToneSigma.of(Tone(shape), seen, sides, sigma)
 
 
-def _in_batches(of: Callable[[Tensor], tuple[Tensor, Tensor]], tiles: U8) -> tuple[Tensor, Tensor]:
+def toned(tiles: U8, shape: Shape) -> tuple[Tensor, Tensor]:
+    """Tone of tiles, [N, 7, cells, cells], and which sides are mirrored, [N, 4]."""
+    tone = Tone(shape)
+    return in_batches(lambda pixels: (tone(pixels), mirrored(pixels, shape)), tiles)
+
+
+def in_batches(of: Callable[[Tensor], tuple[Tensor, Tensor]], tiles: U8) -> tuple[Tensor, Tensor]:
+    """What ``of`` makes of tiles, LOOK at a time, without gradients."""
     with torch.inference_mode():
         parts = [of(as_pixels(tiles[start : start + LOOK])) for start in range(0, len(tiles), LOOK)]
     first, second = (torch.cat(kind) for kind in zip(*parts, strict=True))

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inspector.images.reading import PX_PER_CELL
-from inspector.learning.cells import Blur, Shape, gaussian
+from inspector.learning.cells import Blur, Shape, around, gaussian
 from inspector.learning.normal import Normal, measure
 
 NEAR_PX = 8.0  # sigma: yarns average out, stains of some mm don't
@@ -63,10 +63,7 @@ class Lines(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Over a tile with its margins, [N, 1, S, S] in cells, to those of its interior, [N, 4, cells, cells]."""
-        margin, cells, reach = self.shape.margin_px // PX_PER_CELL, self.shape.cells, sum(DILATIONS)
-        kept = min(margin, reach)
-        inner = slice(margin - kept, margin + cells + kept)
-        lines = F.pad(maps[:, :, inner, inner], (reach - kept,) * 4, mode="replicate")
+        lines = around(maps, self.shape, sum(DILATIONS), sum(DILATIONS))
         lines = lines.expand(-1, len(self.steps), -1, -1)
         for dilation in DILATIONS:
             lines = F.conv2d(lines, self.steps, dilation=dilation, groups=len(self.steps))
@@ -101,16 +98,9 @@ class Yarns(nn.Module):
         return torch.cat([self._ends(grey.transpose(2, 3)).transpose(2, 3), self._ends(grey)], 1)
 
     def _ends(self, grey: Tensor) -> Tensor:
-        margin, cells = self.shape.margin_px // PX_PER_CELL, self.shape.cells
-        kept = min(margin, self.reach)
-        rows = F.avg_pool2d(grey, (PX_PER_CELL, 1))[:, :, margin - kept : margin + cells + kept]
-        aside = F.conv2d(
-            F.pad(rows, (self.aside, self.aside, 0, 0), mode="replicate"),
-            self.beside,
-            stride=(1, PX_PER_CELL),
-        )[..., margin : margin + cells]
-        more = self.reach - kept
-        return F.conv2d(F.pad(aside, (0, 0, more, more), mode="replicate"), self.line)
+        rows = F.pad(F.avg_pool2d(grey, (PX_PER_CELL, 1)), (self.aside, self.aside, 0, 0), mode="replicate")
+        aside = F.conv2d(rows, self.beside, stride=(1, PX_PER_CELL))
+        return F.conv2d(around(aside, self.shape, self.reach, 0), self.line)
 
 
 class Tone(nn.Module):
