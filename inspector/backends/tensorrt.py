@@ -10,6 +10,7 @@ through cuda-bindings, in the device's primary context.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -53,15 +54,27 @@ def precisions() -> tuple[str, ...]:
     return ("tf32", "fp32")
 
 
-def build_plan(recipe: Recipe, graph: bytes, precision: str) -> bytes:
-    """Build a plan for any number of tiles from LEAST to MOST. Raises ArtefactError."""
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """All that a plan is built from; builder, parser and network live as long as one of them is used."""
+
+    builder: Any
+    network: Any
+    parser: Any
+    config: Any
+    profile: Any
+    log: Any
+
+
+def blueprint(recipe: Recipe, graph: bytes, precision: str) -> Blueprint:
+    """Parse a graph for any number of tiles from LEAST to MOST. Raises ArtefactError with the parser's own words."""
     trt = _tensorrt()
     log = _log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(_network_flags(trt))
-    parser = trt.OnnxParser(network, log)  # builder and network must outlive it
+    parser = trt.OnnxParser(network, log)
     if not parser.parse(graph):
-        reasons = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
+        reasons = "; ".join(_reason(parser.get_error(index)) for index in range(parser.num_errors))
         raise ArtefactError(f"recipe {recipe.name}: TensorRT can't parse its graph ({reasons[:300]})")
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
@@ -74,9 +87,15 @@ def build_plan(recipe: Recipe, graph: bytes, precision: str) -> bytes:
         config.clear_flag(trt.BuilderFlag.TF32)
     if hasattr(trt.BuilderFlag, "STRICT_NANS"):
         config.set_flag(trt.BuilderFlag.STRICT_NANS)  # a NaN must reach judging
-    plan = builder.build_serialized_network(network, config)
+    return Blueprint(builder, network, parser, config, profile, log)
+
+
+def build_plan(recipe: Recipe, graph: bytes, precision: str) -> bytes:
+    """Build a plan for any number of tiles from LEAST to MOST. Raises ArtefactError."""
+    made = blueprint(recipe, graph, precision)
+    plan = made.builder.build_serialized_network(made.network, made.config)
     if plan is None:
-        raise ArtefactError(f"recipe {recipe.name}: TensorRT can't build its graph ({log.last_error})")
+        raise ArtefactError(f"recipe {recipe.name}: TensorRT can't build its graph ({made.log.last_error})")
     return bytes(memoryview(plan))
 
 
@@ -184,6 +203,13 @@ def _call(answer: tuple[Any, ...]) -> Any:
     if error.value != 0:
         raise RuntimeError(error.name)
     return values[0] if values else None
+
+
+def _reason(error: Any) -> str:
+    """What the parser objects to; its own text alone can be as short as "false"."""
+    said = " ".join(error.desc().split())  # one line
+    operator = error.node_operator()
+    return f"{error.code().name} {operator}: {said}" if operator else said
 
 
 def _network_flags(trt: ModuleType) -> int:

@@ -1,0 +1,118 @@
+"""TensorRT's builder half, run for real: TensorRT for RTX parses and builds without a GPU and without a driver.
+
+Nothing here runs a plan: what a GPU makes of it, and how fast, is not shown.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import onnx
+import pytest
+
+from inspector.backends import tensorrt
+from inspector.backends.artifact import Recipe, load_recipe
+from inspector.errors import ArtefactError
+from tests.graphs import SIDE_PX, tiny_graph, write_tiny_recipe
+
+DEMO = Path(__file__).parent.parent / "engines" / "demo"
+
+try:
+    trt = importlib.import_module(tensorrt.library_version().split()[0])
+except ArtefactError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    return write_tiny_recipe(tmp_path / "tiny")
+
+
+def refusal(recipe: Recipe, graph: bytes) -> str:
+    with pytest.raises(ArtefactError) as caught:
+        tensorrt.build_plan(recipe, graph, "fp32")
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_the_library_imports_without_cuda() -> None:
+    code = (
+        "import sys; from inspector.backends import tensorrt; print(tensorrt.library_version());"
+        "print(sorted({'cuda', 'pycuda', 'onnx', 'torch'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    version, loaded = ran.stdout.splitlines()
+    assert version.startswith("tensorrt")
+    assert loaded == "[]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", tensorrt.precisions())
+def test_the_demo_recipes_graph_becomes_a_plan(precision: str) -> None:
+    recipe, graph = load_recipe(DEMO), (DEMO / "model.onnx").read_bytes()
+    plan = tensorrt.build_plan(recipe, graph, precision)
+    assert (
+        len(plan) > len(graph) / 2
+    )  # it holds the weights: not what is left of a graph that folds to a constant
+
+
+@pytest.mark.parametrize("precision", tensorrt.precisions())
+def test_the_network_keeps_the_graphs_contract(precision: str) -> None:
+    recipe = load_recipe(DEMO)
+    made = tensorrt.blueprint(recipe, (DEMO / "model.onnx").read_bytes(), precision)
+    network, cells = made.network, recipe.cells
+    tiles = network.get_input(0)
+    assert (network.num_inputs, tiles.name, tiles.dtype.name) == (1, "tiles", "UINT8")
+    assert tuple(tiles.shape) == (-1, *recipe.tile_shape)
+    results = [network.get_output(index) for index in range(network.num_outputs)]
+    assert [(one.name, one.dtype.name) for one in results] == [("map", "FLOAT"), ("score", "FLOAT")]
+    assert [tuple(one.shape) for one in results] == [(-1, cells, cells), (-1,)]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_profile_spans_every_batch(tmp_path: Path, channels: int) -> None:
+    recipe = write_tiny_recipe(tmp_path / "tiny", channels)
+    made = tensorrt.blueprint(recipe, tiny_graph(channels), "fp32")
+    assert made.config.num_optimization_profiles == 1
+    spans = [tuple(shape) for shape in made.profile.get_shape("tiles")]
+    assert spans == [(count, *recipe.tile_shape) for count in (tensorrt.LEAST, tensorrt.BEST, tensorrt.MOST)]
+
+
+def test_precision_is_the_graphs_own_and_nan_survives(recipe: Recipe) -> None:
+    """Types come from the graph; TF32 is the one liberty left, and fp32 doesn't take it."""
+    for precision, free in (("tf32", True), ("fp32", False)):
+        made = tensorrt.blueprint(recipe, tiny_graph(), precision)
+        assert made.config.get_flag(trt.BuilderFlag.TF32) is free
+        assert made.config.get_flag(trt.BuilderFlag.STRICT_NANS)
+
+
+def test_an_operator_that_it_does_not_know(recipe: Recipe) -> None:
+    graph = onnx.load_from_string(tiny_graph())
+    for node in graph.graph.node:
+        if node.op_type == "Abs":
+            node.op_type = "Det"
+    sentence = refusal(recipe, graph.SerializeToString())
+    assert sentence.startswith("recipe tiny: TensorRT can't parse its graph (UNSUPPORTED_NODE Det: ")
+
+
+def test_what_is_no_graph(recipe: Recipe) -> None:
+    assert "can't parse its graph (" in refusal(recipe, b"garbage")
+    assert "Failed to parse the ONNX model" in refusal(recipe, b"garbage")
+
+
+def test_a_graph_whose_tiles_have_another_name(recipe: Recipe) -> None:
+    """The profile is for ``tiles``; TensorRT takes it without a word and objects when it builds."""
+    sentence = refusal(recipe, tiny_graph().replace(b"tiles", b"tyles"))
+    assert "TensorRT can't build its graph (" in sentence
+    assert "tyles" in sentence
+
+
+def test_a_graph_for_tiles_of_another_size(recipe: Recipe) -> None:
+    sentence = refusal(msgspec.structs.replace(recipe, tile_px=64), tiny_graph())
+    assert "TensorRT can't build its graph (" in sentence
+    assert str(SIDE_PX) in sentence
