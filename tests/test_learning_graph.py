@@ -16,7 +16,9 @@ import openvino
 import pytest
 import torch
 from onnx import numpy_helper
+from torch import nn
 
+from inspector.backends.typed import networks
 from inspector.errors import ArtefactError
 from inspector.learning.cells import Shape
 from inspector.learning.distill import Course, as_pixels, distill, look
@@ -113,6 +115,17 @@ def test_halved_weights_say_the_same_in_little_more_than_half_the_file(made: Mad
     for run in (in_onnxruntime, in_openvino):
         for whole, stored in zip(expected, run(half, tiles), strict=True):
             np.testing.assert_allclose(stored, whole, atol=0.05, rtol=5e-3)  # sigma
+
+
+def test_weights_keep_the_names_that_fp16_goes_by(made: Made) -> None:
+    """backends/typed.py tells a network's convolutions from those that blur by the exporter's names."""
+    graph = onnx.load_from_string(made.onnx)
+    nodes = [graph.graph.node[index] for index in networks(graph)]
+    learnt = {node.input[1] for node in nodes if node.op_type == "Conv"}
+    named = [
+        name for name, module in made.graph.disagreement.named_modules() if isinstance(module, nn.Conv2d)
+    ]
+    assert {f"disagreement.{name}.weight" for name in named} == learnt
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])

@@ -16,6 +16,7 @@ import pytest
 
 from inspector.backends import tensorrt
 from inspector.backends.artifact import Recipe, load_recipe
+from inspector.backends.runtime import Unsuited
 from inspector.errors import ArtefactError
 from tests.graphs import SIDE_PX, tiny_graph, write_tiny_recipe
 
@@ -83,12 +84,37 @@ def test_the_profile_spans_every_batch(tmp_path: Path, channels: int) -> None:
     assert spans == [(count, *recipe.tile_shape) for count in (tensorrt.LEAST, tensorrt.BEST, tensorrt.MOST)]
 
 
-def test_precision_is_the_graphs_own_and_nan_survives(recipe: Recipe) -> None:
+def test_precision_is_the_graphs_own_and_nan_survives() -> None:
     """Types come from the graph; TF32 is the one liberty left, and fp32 doesn't take it."""
-    for precision, free in (("tf32", True), ("fp32", False)):
-        made = tensorrt.blueprint(recipe, tiny_graph(), precision)
+    for precision, free in (("tf32", True), ("fp16", False), ("fp32", False)):
+        made = tensorrt.blueprint(load_recipe(DEMO), (DEMO / "model.onnx").read_bytes(), precision)
         assert made.config.get_flag(trt.BuilderFlag.TF32) is free
         assert made.config.get_flag(trt.BuilderFlag.STRICT_NANS)
+
+
+def test_networks_are_in_fp16_and_what_judges_is_not() -> None:
+    recipe, graph = load_recipe(DEMO), (DEMO / "model.onnx").read_bytes()
+    network = tensorrt.blueprint(recipe, graph, "fp16").network
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    types: dict[str, set[str]] = {}
+    for layer in layers:
+        types.setdefault(layer.type.name, set()).update(
+            layer.get_output(n).dtype.name for n in range(layer.num_outputs)
+        )
+    assert types["CONVOLUTION"] == {"HALF", "FLOAT"}
+    for judging in ("REDUCE", "RESIZE", "TOPK"):
+        assert "HALF" not in types[judging]
+    halves = [
+        one for one in layers if one.type.name == "CONVOLUTION" and one.get_output(0).dtype.name == "HALF"
+    ]
+    assert len(halves) == 104  # of 123: the others blur
+
+
+def test_a_graph_that_names_no_networks_has_no_fp16(recipe: Recipe) -> None:
+    with pytest.raises(Unsuited, match=r"recipe tiny: no fp16 \(no weight .* build with --precision tf32"):
+        tensorrt.build_plan(recipe, tiny_graph(), "fp16")
+    for precision in ("tf32", "fp32"):
+        assert len(tensorrt.build_plan(recipe, tiny_graph(), precision)) > 1000
 
 
 def test_an_operator_that_it_does_not_know(recipe: Recipe) -> None:

@@ -25,7 +25,7 @@ from inspector.backends.artifact import (
     write_atomically,
     write_manifest,
 )
-from inspector.backends.runtime import Toolchain, toolchain
+from inspector.backends.runtime import Toolchain, Unsuited, toolchain
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -43,7 +43,7 @@ def build_engine(
     Args:
         engine_dir: engines/NAME with recipe.toml and model.onnx.
         backend: "openvino", "onnxruntime" or "tensorrt".
-        precision: "auto" takes the fastest that this device has and that scores as the reference does; or
+        precision: "auto" takes the fastest that device and graph have and that scores as the reference does; or
             "fp32", "tf32", "bf16", "fp16".
         progress: told what is being done, a sentence at a time.
 
@@ -64,12 +64,12 @@ def build_engine(
 
     for precision in wanted:
         progress(f"compiling {recipe.name} for {backend} {version}, {precision}")
-        plan = tools.build_plan(recipe, graph, precision)
-        progress("holding the engine against the reference")
         try:
+            plan = tools.build_plan(recipe, graph, precision)
+            progress("holding the engine against the reference")
             scores = _prove(tools, recipe, graph, plan, precision, tiles, reference)
             break
-        except _Deviates as error:
+        except Unsuited as error:
             if precision == wanted[-1]:
                 raise
             progress(f"{error}; so the next precision is tried")
@@ -120,10 +120,6 @@ def rebuild_command(recipe: str, backend: str) -> str:
 def os_name() -> str:
     """What a plan is bound to: system and machine, not the kernel's version."""
     return f"{platform.system()} {platform.machine()}"
-
-
-class _Deviates(ArtefactError):
-    """The engine works, but scores other than the reference."""
 
 
 def _wanted(tools: Toolchain, backend: str, device: str, precision: str) -> tuple[str, ...]:
@@ -190,7 +186,7 @@ def _prove(
     worst = golden.deviation((maps, scores), reference, tolerance)
     if not worst <= 1:
         remedy = "train again" if precision == "fp32" else "build with --precision fp32"
-        raise _Deviates(
+        raise Unsuited(
             f"recipe {recipe.name}: the {precision} engine scores golden tiles {worst:.1f} times further from the "
             f"reference than is tolerated ({tolerance.absolute_sigma:g} sigma and {tolerance.relative:.1%}); {remedy}"
         )

@@ -18,6 +18,10 @@ from inspector.records import F32, U8
 BACKENDS = ("openvino", "onnxruntime", "tensorrt")
 
 
+class Unsuited(ArtefactError):
+    """A precision that this graph can't be had in, or scores otherwise in; another may do."""
+
+
 class Runtime(Protocol):
     """One loaded graph. Knows neither recipes on disk nor manifests; used by one thread."""
 
@@ -51,7 +55,7 @@ class Toolchain(Protocol):
     def build_plan(self, recipe: Recipe, graph: bytes, precision: str) -> bytes:
         """Compile an ONNX graph for this device; empty when the library loads the graph itself.
 
-        Raises ArtefactError.
+        Raises Unsuited when this graph can't be had in that precision, ArtefactError otherwise.
         """
 
     def open_runtime(

@@ -2,7 +2,7 @@
 
 Not run on hardware: the builder was tried with TensorRT for RTX, which builds without a GPU; the runtime
 half was held against the libraries' signatures only. Precision lives in the graph's types (strongly typed
-networks); a graph in fp32 runs in TF32 where that is allowed, so these are the two precisions there are.
+networks): fp16 where ``typed`` put it, else fp32, which may run in TF32 where that is allowed.
 
 TensorRT and CUDA report failure as values; here each becomes one sentence. Memory, stream and copies go
 through cuda-bindings, in the device's primary context.
@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from inspector.backends.artifact import Recipe
+from inspector.backends.runtime import Unsuited
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -50,8 +51,8 @@ def device_name() -> str:
 
 
 def precisions() -> tuple[str, ...]:
-    """TF32 tensor cores, or plain fp32."""
-    return ("tf32", "fp32")
+    """Networks in fp16 and all else in plain fp32; all in TF32; all in plain fp32."""
+    return ("fp16", "tf32", "fp32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,13 @@ class Blueprint:
 
 
 def blueprint(recipe: Recipe, graph: bytes, precision: str) -> Blueprint:
-    """Parse a graph for any number of tiles from LEAST to MOST. Raises ArtefactError with the parser's own words."""
+    """Parse a graph for any number of tiles from LEAST to MOST.
+
+    Raises Unsuited when it can't be had in that precision, ArtefactError with the parser's own words otherwise.
+    """
     trt = _tensorrt()
+    if precision == "fp16":
+        graph = _in_fp16(recipe, graph)
     log = _log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(_network_flags(trt))
@@ -83,7 +89,7 @@ def blueprint(recipe: Recipe, graph: bytes, precision: str) -> Blueprint:
         raise ArtefactError(
             f"recipe {recipe.name}: TensorRT refuses tiles of {recipe.tile_shape}; train again"
         )
-    if precision == "fp32":
+    if precision != "tf32":
         config.clear_flag(trt.BuilderFlag.TF32)
     if hasattr(trt.BuilderFlag, "STRICT_NANS"):
         config.set_flag(trt.BuilderFlag.STRICT_NANS)  # a NaN must reach judging
@@ -203,6 +209,17 @@ def _call(answer: tuple[Any, ...]) -> Any:
     if error.value != 0:
         raise RuntimeError(error.name)
     return values[0] if values else None
+
+
+def _in_fp16(recipe: Recipe, graph: bytes) -> bytes:
+    try:
+        from inspector.backends.typed import in_fp16
+    except ImportError as error:
+        raise ArtefactError(f"fp16 needs the package {error.name!r}; {INSTALL}") from None
+    try:
+        return in_fp16(graph)
+    except Unsuited as error:
+        raise Unsuited(f"recipe {recipe.name}: no fp16 ({error}); build with --precision tf32") from None
 
 
 def _reason(error: Any) -> str:
