@@ -604,7 +604,14 @@ def _calibrate_from_run(
     default="auto",
     show_default=True,
 )
-def build_engine(config_file: Path, recipe: str, backend: str, precision: str) -> None:
+@click.option(
+    "--workspace-mb",
+    type=click.IntRange(min=1),
+    help="TensorRT: most GPU memory that one operator may take, where others need the GPU too. Default: all there is.",
+)
+def build_engine(
+    config_file: Path, recipe: str, backend: str, precision: str, workspace_mb: int | None
+) -> None:
     """Compile a recipe's ONNX graph for this machine and prove that it scores like the graph.
 
     \b
@@ -612,14 +619,18 @@ def build_engine(config_file: Path, recipe: str, backend: str, precision: str) -
       inspector build-engine --recipe denim
       inspector build-engine --recipe denim --backend onnxruntime
       inspector build-engine --recipe denim --precision fp32
+      inspector build-engine --recipe denim --backend tensorrt --workspace-mb 1024
     """
-    _build(config_file, recipe, backend, precision)
+    _build(config_file, recipe, backend, precision, workspace_mb)
 
 
-def _build(config_file: Path, recipe: str, backend: str, precision: str) -> None:
+def _build(
+    config_file: Path, recipe: str, backend: str, precision: str, workspace_mb: int | None = None
+) -> None:
     from inspector import backends
 
-    manifest = backends.build_engine(_site(config_file).engines / recipe, backend, precision, click.echo)
+    engine_dir = _site(config_file).engines / recipe
+    manifest = backends.build_engine(engine_dir, backend, precision, click.echo, workspace_mb)
     built = manifest.engines[backend]
     click.echo(f"{recipe}: {backend} {built.version} {built.precision} on {built.device}; golden tiles agree")
 

@@ -14,8 +14,8 @@ import pytest
 
 from inspector.backends import build_engine, building, golden, open_backend
 from inspector.backends.artifact import Recipe, load_recipe, sha256_of
-from inspector.backends.runtime import Unsuited, toolchain
-from inspector.errors import ArtefactError
+from inspector.backends.runtime import Means, Unsuited, toolchain
+from inspector.errors import ArtefactError, ConfigError
 from inspector.interfaces import Backend
 from inspector.records import U8, Stamp, TileBatch
 from tests.graphs import MARGIN_PX, POISON, PX_PER_CELL, SIDE_PX, TILE_PX, tiny_graph, write_tiny_recipe
@@ -452,10 +452,10 @@ def test_auto_goes_on_where_the_graph_has_no_such_precision(
     tools = toolchain("openvino")
     build_plan = tools.build_plan
 
-    def no_fp16(recipe: Recipe, graph: bytes, precision: str) -> bytes:
+    def no_fp16(recipe: Recipe, graph: bytes, precision: str, means: Means) -> bytes:
         if precision == "fp16":
             raise Unsuited("recipe tiny: no fp16")
-        return build_plan(recipe, graph, precision)
+        return build_plan(recipe, graph, precision, means)
 
     monkeypatch.setattr(tools, "precisions", lambda: ("fp16", "fp32"))
     monkeypatch.setattr(tools, "build_plan", no_fp16)
@@ -556,6 +556,14 @@ def test_an_unknown_backend(tmp_path: Path) -> None:
         ArtefactError, match="no backend 'tensorflow'; there are: openvino, onnxruntime, tensorrt"
     ):
         build_engine(tmp_path / "tiny", "tensorflow")
+
+
+def test_a_workspace_is_tensorrts_alone(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path / "tiny")
+    with pytest.raises(
+        ConfigError, match="--workspace-mb is TensorRT's; leave it out with --backend openvino"
+    ):
+        build_engine(tmp_path / "tiny", "openvino", workspace_mb=64)
 
 
 def test_tensorrt_says_what_is_missing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import msgspec
 import onnx
@@ -16,10 +17,11 @@ import pytest
 
 from inspector.backends import tensorrt
 from inspector.backends.artifact import Recipe, load_recipe
-from inspector.backends.runtime import Unsuited
+from inspector.backends.runtime import Means, Unsuited
 from inspector.errors import ArtefactError
 from tests.graphs import SIDE_PX, tiny_graph, write_tiny_recipe
 
+MEANS = Means()
 DEMO = Path(__file__).parent.parent / "engines" / "demo"
 
 try:
@@ -35,7 +37,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 def refusal(recipe: Recipe, graph: bytes) -> str:
     with pytest.raises(ArtefactError) as caught:
-        tensorrt.build_plan(recipe, graph, "fp32")
+        tensorrt.build_plan(recipe, graph, "fp32", MEANS)
     sentence = str(caught.value)
     assert "\n" not in sentence
     return sentence
@@ -56,7 +58,7 @@ def test_the_library_imports_without_cuda() -> None:
 @pytest.mark.parametrize("precision", tensorrt.precisions())
 def test_the_demo_recipes_graph_becomes_a_plan(precision: str) -> None:
     recipe, graph = load_recipe(DEMO), (DEMO / "model.onnx").read_bytes()
-    plan = tensorrt.build_plan(recipe, graph, precision)
+    plan = tensorrt.build_plan(recipe, graph, precision, MEANS)
     assert (
         len(plan) > len(graph) / 2
     )  # it holds the weights: not what is left of a graph that folds to a constant
@@ -65,7 +67,7 @@ def test_the_demo_recipes_graph_becomes_a_plan(precision: str) -> None:
 @pytest.mark.parametrize("precision", tensorrt.precisions())
 def test_the_network_keeps_the_graphs_contract(precision: str) -> None:
     recipe = load_recipe(DEMO)
-    made = tensorrt.blueprint(recipe, (DEMO / "model.onnx").read_bytes(), precision)
+    made = tensorrt.blueprint(recipe, (DEMO / "model.onnx").read_bytes(), precision, MEANS)
     network, cells = made.network, recipe.cells
     tiles = network.get_input(0)
     assert (network.num_inputs, tiles.name, tiles.dtype.name) == (1, "tiles", "UINT8")
@@ -78,7 +80,7 @@ def test_the_network_keeps_the_graphs_contract(precision: str) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_profile_spans_every_batch(tmp_path: Path, channels: int) -> None:
     recipe = write_tiny_recipe(tmp_path / "tiny", channels)
-    made = tensorrt.blueprint(recipe, tiny_graph(channels), "fp32")
+    made = tensorrt.blueprint(recipe, tiny_graph(channels), "fp32", MEANS)
     assert made.config.num_optimization_profiles == 1
     spans = [tuple(shape) for shape in made.profile.get_shape("tiles")]
     assert spans == [(count, *recipe.tile_shape) for count in (tensorrt.LEAST, tensorrt.BEST, tensorrt.MOST)]
@@ -87,14 +89,14 @@ def test_the_profile_spans_every_batch(tmp_path: Path, channels: int) -> None:
 def test_precision_is_the_graphs_own_and_nan_survives() -> None:
     """Types come from the graph; TF32 is the one liberty left, and fp32 doesn't take it."""
     for precision, free in (("tf32", True), ("fp16", False), ("fp32", False)):
-        made = tensorrt.blueprint(load_recipe(DEMO), (DEMO / "model.onnx").read_bytes(), precision)
+        made = tensorrt.blueprint(load_recipe(DEMO), (DEMO / "model.onnx").read_bytes(), precision, MEANS)
         assert made.config.get_flag(trt.BuilderFlag.TF32) is free
         assert made.config.get_flag(trt.BuilderFlag.STRICT_NANS)
 
 
 def test_networks_are_in_fp16_and_what_judges_is_not() -> None:
     recipe, graph = load_recipe(DEMO), (DEMO / "model.onnx").read_bytes()
-    network = tensorrt.blueprint(recipe, graph, "fp16").network
+    network = tensorrt.blueprint(recipe, graph, "fp16", MEANS).network
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     types: dict[str, set[str]] = {}
     for layer in layers:
@@ -112,9 +114,44 @@ def test_networks_are_in_fp16_and_what_judges_is_not() -> None:
 
 def test_a_graph_that_names_no_networks_has_no_fp16(recipe: Recipe) -> None:
     with pytest.raises(Unsuited, match=r"recipe tiny: no fp16 \(no weight .* build with --precision tf32"):
-        tensorrt.build_plan(recipe, tiny_graph(), "fp16")
+        tensorrt.build_plan(recipe, tiny_graph(), "fp16", MEANS)
     for precision in ("tf32", "fp32"):
-        assert len(tensorrt.build_plan(recipe, tiny_graph(), precision)) > 1000
+        assert len(tensorrt.build_plan(recipe, tiny_graph(), precision, MEANS)) > 1000
+
+
+def test_too_small_a_workspace_is_told_in_tensorrts_words(recipe: Recipe) -> None:
+    with pytest.raises(ArtefactError, match=r"TensorRT can't build its graph \(.*workspace limit"):
+        tensorrt.build_plan(recipe, tiny_graph(), "fp32", Means(workspace_mb=1))
+    made = tensorrt.blueprint(recipe, tiny_graph(), "fp32", Means(workspace_mb=64))
+    assert made.config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 64 * 2**20
+
+
+@pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
+def test_timings_are_kept_beside_the_plans(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT for RTX takes every call of a timing cache and times nothing: here it stands in for TensorRT."""
+    library = ModuleType("tensorrt")
+    library.__dict__.update({name: value for name, value in vars(trt).items() if name != "__name__"})
+    monkeypatch.setitem(sys.modules, "tensorrt", library)
+    means = Means(timing_cache=tmp_path / "plans" / "tensorrt.timing")
+    for _ in range(2):  # the second begins with what the first left
+        tensorrt.build_plan(recipe, tiny_graph(), "fp32", means)
+        assert (tmp_path / "plans" / "tensorrt.timing").stat().st_size > 0
+
+
+def test_timings_of_another_gpu_are_left_aside(tmp_path: Path) -> None:
+    file = tmp_path / "tensorrt.timing"
+    file.write_bytes(b"of another")
+    set_to = []
+
+    def set_timing_cache(cache: bytes, ignore_mismatch: bool) -> bool:
+        set_to.append(cache)
+        return not ignore_mismatch and cache != b"of another"
+
+    config = SimpleNamespace(create_timing_cache=lambda timings: timings, set_timing_cache=set_timing_cache)
+    tensorrt._recall_timings(config, file)
+    assert set_to == [b"of another", b""]
 
 
 def test_an_operator_that_it_does_not_know(recipe: Recipe) -> None:

@@ -5,6 +5,7 @@
     golden.png      tiles that every engine must score alike                 written by train or build-engine
     manifest.toml   what was built from the graph on this machine            written by build-engine
     plans/          compiled engines, bound to this machine                  written by build-engine
+                    (and what TensorRT timed to choose its kernels, for the next build)
 
 Files are written whole or not at all. Nothing is loaded that recipe and manifest don't vouch for.
 This module knows nothing of any runtime.

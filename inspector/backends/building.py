@@ -1,6 +1,6 @@
 """build-engine: compile a recipe's graph for this machine, prove it against the reference, vouch for it.
 
-Nothing on disk changes until the new engine has scored the golden tiles as the reference does.
+Nothing that a line reads changes until the new engine has scored the golden tiles as the reference does.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from inspector.backends.artifact import (
     write_atomically,
     write_manifest,
 )
-from inspector.backends.runtime import Toolchain, Unsuited, toolchain
-from inspector.errors import ArtefactError
+from inspector.backends.runtime import Means, Toolchain, Unsuited, toolchain
+from inspector.errors import ArtefactError, ConfigError
 from inspector.records import F32, U8
 
 REFERENCE = "onnxruntime"  # in fp32
@@ -37,6 +37,7 @@ def build_engine(
     backend: str = "openvino",
     precision: str = "auto",
     progress: Callable[[str], None] = lambda sentence: None,
+    workspace_mb: int | None = None,
 ) -> Manifest:
     """Build one backend's engine and enter it in the manifest; other backends' entries stay.
 
@@ -46,15 +47,21 @@ def build_engine(
         precision: "auto" takes the fastest that device and graph have and that scores as the reference does; or
             "fp32", "tf32", "bf16", "fp16".
         progress: told what is being done, a sentence at a time.
+        workspace_mb: most GPU memory that one operator may take, TensorRT alone; None: all there is.
 
     Returns the manifest as written.
 
-    Raises ArtefactError: recipe or graph are missing or damaged, the library isn't installed, the device
-    can't do the precision, or the engine doesn't score the golden tiles as the reference does.
+    Raises:
+        ConfigError: the backend has no workspace.
+        ArtefactError: recipe or graph are missing or damaged, the library isn't installed, the device can't do the
+            precision, or the engine doesn't score the golden tiles as the reference does.
     """
+    if workspace_mb is not None and backend != "tensorrt":
+        raise ConfigError(f"--workspace-mb is TensorRT's; leave it out with --backend {backend}")
     recipe = load_recipe(engine_dir)
     graph = load_graph(engine_dir, recipe)
     tools = toolchain(backend)
+    means = Means(workspace_mb, engine_dir / f"plans/{backend}.timing")
     version, device = tools.library_version(), tools.device_name()
     wanted = _wanted(tools, backend, device, precision)
 
@@ -65,7 +72,7 @@ def build_engine(
     for precision in wanted:
         progress(f"compiling {recipe.name} for {backend} {version}, {precision}")
         try:
-            plan = tools.build_plan(recipe, graph, precision)
+            plan = tools.build_plan(recipe, graph, precision, means)
             progress("holding the engine against the reference")
             scores = _prove(tools, recipe, graph, plan, precision, tiles, reference)
             break

@@ -11,6 +11,7 @@ from typing import Any
 import onnxruntime as ort
 
 from inspector.backends.artifact import Recipe
+from inspector.backends.runtime import Means
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -33,7 +34,7 @@ def precisions() -> tuple[str, ...]:
     return ("fp32",)
 
 
-def build_plan(recipe: Recipe, graph: bytes, precision: str) -> bytes:
+def build_plan(recipe: Recipe, graph: bytes, precision: str, means: Means) -> bytes:
     """There is none."""
     return b""
 

@@ -14,6 +14,7 @@ from typing import Any
 import openvino as ov
 
 from inspector.backends.artifact import Recipe
+from inspector.backends.runtime import Means
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -39,7 +40,7 @@ def precisions() -> tuple[str, ...]:
     return ("bf16", "fp32") if "BF16" in _capabilities(ov.Core()) else ("fp32",)
 
 
-def build_plan(recipe: Recipe, graph: bytes, precision: str) -> bytes:
+def build_plan(recipe: Recipe, graph: bytes, precision: str, means: Means) -> bytes:
     """Compile the graph for one tile at a time and export it."""
     core = ov.Core()
     try:

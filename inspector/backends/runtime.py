@@ -9,6 +9,8 @@ Each library is imported by its own module alone, and each module only when its 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from inspector.backends.artifact import Recipe
@@ -20,6 +22,16 @@ BACKENDS = ("openvino", "onnxruntime", "tensorrt")
 
 class Unsuited(ArtefactError):
     """A precision that this graph can't be had in, or scores otherwise in; another may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a build may use, where its library asks for such."""
+
+    workspace_mb: int | None = (
+        None  # most GPU memory that one operator may take while it runs; None: all there is
+    )
+    timing_cache: Path | None = None  # file of what was timed before; None: everything is timed anew
 
 
 class Runtime(Protocol):
@@ -52,7 +64,7 @@ class Toolchain(Protocol):
     def precisions(self) -> tuple[str, ...]:
         """What this device can do, best first."""
 
-    def build_plan(self, recipe: Recipe, graph: bytes, precision: str) -> bytes:
+    def build_plan(self, recipe: Recipe, graph: bytes, precision: str, means: Means) -> bytes:
         """Compile an ONNX graph for this device; empty when the library loads the graph itself.
 
         Raises Unsuited when this graph can't be had in that precision, ArtefactError otherwise.

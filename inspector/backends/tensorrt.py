@@ -11,11 +11,12 @@ through cuda-bindings, in the device's primary context.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from inspector.backends.artifact import Recipe
-from inspector.backends.runtime import Unsuited
+from inspector.backends.artifact import Recipe, write_atomically
+from inspector.backends.runtime import Means, Unsuited
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -67,7 +68,7 @@ class Blueprint:
     log: Any
 
 
-def blueprint(recipe: Recipe, graph: bytes, precision: str) -> Blueprint:
+def blueprint(recipe: Recipe, graph: bytes, precision: str, means: Means) -> Blueprint:
     """Parse a graph for any number of tiles from LEAST to MOST.
 
     Raises Unsuited when it can't be had in that precision, ArtefactError with the parser's own words otherwise.
@@ -93,15 +94,23 @@ def blueprint(recipe: Recipe, graph: bytes, precision: str) -> Blueprint:
         config.clear_flag(trt.BuilderFlag.TF32)
     if hasattr(trt.BuilderFlag, "STRICT_NANS"):
         config.set_flag(trt.BuilderFlag.STRICT_NANS)  # a NaN must reach judging
+    if means.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, means.workspace_mb * 2**20)
     return Blueprint(builder, network, parser, config, profile, log)
 
 
-def build_plan(recipe: Recipe, graph: bytes, precision: str) -> bytes:
-    """Build a plan for any number of tiles from LEAST to MOST. Raises ArtefactError."""
-    made = blueprint(recipe, graph, precision)
+def build_plan(recipe: Recipe, graph: bytes, precision: str, means: Means) -> bytes:
+    """Build a plan for any number of tiles from LEAST to MOST. Raises Unsuited or ArtefactError."""
+    made = blueprint(recipe, graph, precision, means)
+    # TensorRT for RTX times nothing when it builds; its calls are there, do nothing and warn.
+    cache = means.timing_cache if _tensorrt().__name__ == "tensorrt" else None
+    if cache is not None:
+        _recall_timings(made.config, cache)
     plan = made.builder.build_serialized_network(made.network, made.config)
     if plan is None:
         raise ArtefactError(f"recipe {recipe.name}: TensorRT can't build its graph ({made.log.last_error})")
+    if cache is not None:
+        write_atomically(cache, bytes(memoryview(made.config.get_timing_cache().serialize())))
     return bytes(memoryview(plan))
 
 
@@ -209,6 +218,15 @@ def _call(answer: tuple[Any, ...]) -> Any:
     if error.value != 0:
         raise RuntimeError(error.name)
     return values[0] if values else None
+
+
+def _recall_timings(config: Any, file: Path) -> None:
+    """What was timed on this GPU needn't be again. TensorRT refuses a cache of another; then it begins a new one."""
+    known = file.read_bytes() if file.is_file() else b""
+    for timings in (known, b""):
+        cache = config.create_timing_cache(timings)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return
 
 
 def _in_fp16(recipe: Recipe, graph: bytes) -> bytes:
