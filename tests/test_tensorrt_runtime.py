@@ -1,15 +1,15 @@
-"""TensorRT's runtime half against stand-ins for the two libraries: no GPU is needed, and none is proved.
+"""TensorRT's runtime half against stand-ins for both libraries (strict_gpu.py): no GPU is needed, none is proved.
 
-The stand-ins keep "device" memory in host buffers and check every copy against its buffer's bounds. What is
-tested is our half: chunks, addresses, shapes, failures that come as values, memory given back.
+What is tested is our half: order of calls, bounds, chunks, graphs, failures that come as values, memory given back.
 """
 
 from __future__ import annotations
 
-import ctypes
+import ast
+import inspect
 import sys
-from collections.abc import Callable
-from enum import Enum
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,138 +17,48 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inspector.backends import tensorrt
+from inspector.backends import cuda_memory, tensorrt
 from inspector.backends.artifact import Recipe
+from inspector.records import F32, U8
 from tests.graphs import SIDE_PX, write_tiny_recipe
+from tests.strict_gpu import Driver, Engine
+
+CELLS = 8
 
 
-class Result(Enum):
-    CUDA_SUCCESS = 0
-    CUDA_ERROR_INVALID_VALUE = 1
-    CUDA_ERROR_OUT_OF_MEMORY = 2
-
-
-class Gpu:
-    """A driver and a TensorRT that score each tile by its mean grey."""
+class Machine:
+    """A driver, and a TensorRT on it."""
 
     def __init__(self) -> None:
-        self.memory: dict[int, Any] = {}
-        self.contexts = 0
-        self.streams = 0
-        self.room = 1 << 30
-        self.addresses: dict[str, int] = {}
-        self.shape: tuple[int, ...] = ()
-        self.calls: list[int] = []
+        self.driver = Driver()
         self.fails_at = ""
+        self.engine: Any = None
 
-    # CUDA: every call answers with a tuple that begins with its result
-
-    def cuInit(self, flags: int) -> tuple[Result]:
-        return (Result.CUDA_SUCCESS,)
-
-    def cuDeviceGet(self, index: int) -> tuple[Result, int]:
-        return Result.CUDA_SUCCESS, index
-
-    def cuDevicePrimaryCtxRetain(self, device: int) -> tuple[Result, str]:
-        self.contexts += 1
-        return Result.CUDA_SUCCESS, "primary"
-
-    def cuDevicePrimaryCtxRelease(self, device: int) -> tuple[Result]:
-        self.contexts -= 1
-        return (Result.CUDA_SUCCESS,)
-
-    def cuCtxSetCurrent(self, context: str) -> tuple[Result]:
-        return (Result.CUDA_SUCCESS,)
-
-    def cuStreamCreate(self, flags: int) -> tuple[Result, int]:
-        self.streams += 1
-        return Result.CUDA_SUCCESS, 77
-
-    def cuStreamDestroy(self, stream: int) -> tuple[Result]:
-        self.streams -= 1
-        return (Result.CUDA_SUCCESS,)
-
-    def cuStreamSynchronize(self, stream: int) -> tuple[Result]:
-        return (Result.CUDA_SUCCESS,)
-
-    def cuMemAlloc(self, size: int) -> tuple[Result, int]:
-        if size > self.room:
-            return Result.CUDA_ERROR_OUT_OF_MEMORY, 0
-        buffer = ctypes.create_string_buffer(size)
-        self.memory[ctypes.addressof(buffer)] = buffer
-        return Result.CUDA_SUCCESS, ctypes.addressof(buffer)
-
-    def cuMemFree(self, pointer: int) -> tuple[Result]:
-        del self.memory[pointer]
-        return (Result.CUDA_SUCCESS,)
-
-    def cuMemcpyHtoDAsync(self, device: int, host: int, size: int, stream: int) -> tuple[Result]:
-        return self._copy(device, host, size, device)
-
-    def cuMemcpyDtoHAsync(self, host: int, device: int, size: int, stream: int) -> tuple[Result]:
-        return self._copy(host, device, size, device)
-
-    def _copy(self, to: int, of: int, size: int, device: int) -> tuple[Result]:
-        if size > len(self.memory[device]):
-            return (Result.CUDA_ERROR_INVALID_VALUE,)
-        ctypes.memmove(to, of, size)
-        return (Result.CUDA_SUCCESS,)
-
-    # TensorRT: failure is None or False, and the logger says why
-
-    def deserialize(self, logger: Any, plan: bytes) -> Any:
+    def deserialize(self, log: Any, plan: bytes) -> Any:
         if self.fails_at == "plan":
-            logger.log("ERROR", "the plan is of another version")
+            log.log("ERROR", "the plan is of another version")
             return None
-        return SimpleNamespace(create_execution_context=lambda: self.context(logger))
-
-    def context(self, logger: Any) -> Any:
-        if self.fails_at == "context":
-            logger.log("ERROR", "no room for activations")
-            return None
-
-        def set_address(name: str, pointer: int) -> bool:
-            self.addresses[name] = pointer
-            return name != self.fails_at
-
-        def set_shape(name: str, shape: tuple[int, ...]) -> bool:
-            self.shape = shape
-            return tensorrt.LEAST <= shape[0] <= tensorrt.MOST
-
-        def execute(stream: int) -> bool:
-            if self.fails_at == "run":
-                logger.log("ERROR", "an illegal address")
-                return False
-            self.calls.append(self.shape[0])
-            tiles = self._view("tiles", np.uint8, self.shape)
-            means = tiles.reshape(len(tiles), -1).mean(1, dtype=np.float32)
-            self._view("map", np.float32, (len(tiles), 8, 8))[...] = means[:, None, None]
-            self._view("score", np.float32, (len(tiles),))[...] = means
-            return True
-
-        return SimpleNamespace(
-            set_tensor_address=set_address, set_input_shape=set_shape, execute_async_v3=execute
-        )
-
-    def _view(self, name: str, dtype: type, shape: tuple[int, ...]) -> Any:
-        count = int(np.prod(shape))
-        return np.frombuffer(self.memory[self.addresses[name]], dtype, count).reshape(shape)
+        self.engine = Engine(self.driver, log, self.fails_at, tensorrt.MOST, SIDE_PX, CELLS)
+        return self.engine
 
 
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
-    gpu = Gpu()
-    library: Any = ModuleType("tensorrt")
+@pytest.fixture(params=["tensorrt"])
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    machine = Machine()
+    library: Any = ModuleType(request.param)
     library.ILogger = type("ILogger", (), {"ERROR": "ERROR", "INTERNAL_ERROR": "INTERNAL_ERROR"})
-    library.Runtime = lambda logger: SimpleNamespace(
-        deserialize_cuda_engine=lambda plan: gpu.deserialize(logger, plan)
+    library.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
+    library.Runtime = lambda log: SimpleNamespace(
+        deserialize_cuda_engine=lambda plan: machine.deserialize(log, plan)
     )
     bindings: Any = ModuleType("cuda.bindings")
-    bindings.driver = gpu
-    monkeypatch.setitem(sys.modules, "tensorrt", library)
+    bindings.driver = machine.driver
+    monkeypatch.setitem(sys.modules, "tensorrt", library if request.param == "tensorrt" else None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", library)
     monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
     monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
-    return gpu
+    yield machine
+    assert machine.driver.faults == []
 
 
 @pytest.fixture
@@ -156,33 +66,101 @@ def recipe(tmp_path: Path) -> Recipe:
     return write_tiny_recipe(tmp_path / "tiny")
 
 
+def opened(recipe: Recipe) -> Any:
+    return tensorrt.open_runtime(recipe, b"", b"plan", "fp16", 0)
+
+
+def tiles_of(count: int, seed: int = 0) -> U8:
+    return np.random.default_rng(seed).integers(0, 256, (count, SIDE_PX, SIDE_PX), dtype=np.uint8)
+
+
+def scored(runtime: Any, tiles: U8) -> F32:
+    maps = np.full((len(tiles), CELLS, CELLS), np.nan, np.float32)
+    scores = np.full(len(tiles), np.nan, np.float32)
+    runtime.run(tiles, maps, scores)
+    np.testing.assert_array_equal(maps, np.broadcast_to(scores[:, None, None], maps.shape))
+    return scores
+
+
 @pytest.mark.parametrize(("count", "calls"), [(1, [1]), (32, [32]), (33, [32, 1]), (70, [32, 32, 6])])
 def test_tiles_go_in_chunks_and_come_back_in_order(
-    gpu: Gpu, recipe: Recipe, count: int, calls: list[int]
+    machine: Machine, recipe: Recipe, count: int, calls: list[int]
 ) -> None:
-    runtime = tensorrt.open_runtime(recipe, b"", b"plan", "tf32", 0)
-    tiles = np.random.default_rng(0).integers(0, 256, (count, SIDE_PX, SIDE_PX), dtype=np.uint8)
-    maps, scores = np.full((count, 8, 8), np.nan, np.float32), np.full(count, np.nan, np.float32)
-    runtime.run(tiles, maps, scores)
-    assert gpu.calls == calls
-    np.testing.assert_allclose(scores, tiles.mean((1, 2)), rtol=1e-6)
-    np.testing.assert_array_equal(maps, np.broadcast_to(scores[:, None, None], maps.shape))
+    runtime = opened(recipe)
+    tiles = tiles_of(count)
+    np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
+    assert machine.engine.ran == calls
+    runtime.close()
 
 
-def test_everything_is_given_back(gpu: Gpu, recipe: Recipe) -> None:
-    runtime = tensorrt.open_runtime(recipe, b"", b"plan", "tf32", 0)
-    assert (len(gpu.memory), gpu.streams, gpu.contexts) == (3, 1, 1)
+def test_a_batch_size_is_recorded_once_and_launched_from_then_on(machine: Machine, recipe: Recipe) -> None:
+    runtime = opened(recipe)
+    for seed in range(3):
+        for count in (32, 6, 38):  # the last is one of each
+            tiles = tiles_of(count, seed)
+            np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
+    assert machine.driver.launches == 12 - 2  # all but the first of each size
+    assert [context.shape[0] for context in machine.engine.contexts] == [1, 32, 6]  # 1 to see that it opens
+    assert machine.driver.left_over()["graphs"] == 2
+    runtime.close()
+
+
+def test_memory_is_taken_once(machine: Machine, recipe: Recipe) -> None:
+    runtime = opened(recipe)
+    before = machine.driver.left_over()
+    assert before == {"device": 4, "pinned": 3, "streams": 1, "contexts": 1}
+    for count in (1, 7, 32, 70):
+        scored(runtime, tiles_of(count))
+    after = machine.driver.left_over()
+    assert {name: after[name] for name in before} == before
+    runtime.close()
+
+
+def test_everything_is_given_back(machine: Machine, recipe: Recipe) -> None:
+    runtime = opened(recipe)
+    scored(runtime, tiles_of(40))
     runtime.close()
     runtime.close()
-    assert (len(gpu.memory), gpu.streams, gpu.contexts) == (0, 0, 0)
+    assert machine.driver.left_over() == {}
 
 
-def _no_room(gpu: Gpu) -> None:
-    gpu.room = 10
+def test_another_thread_may_run_what_one_has_opened(machine: Machine, recipe: Recipe) -> None:
+    runtime = opened(recipe)
+    seen: list[F32] = []
+    thread = threading.Thread(target=lambda: seen.append(scored(runtime, tiles_of(5))))
+    thread.start()
+    thread.join()
+    np.testing.assert_allclose(seen[0], tiles_of(5).mean((1, 2)), rtol=1e-6)
+    runtime.close()
 
 
-def _fails_at(where: str) -> Callable[[Gpu], None]:
-    return lambda gpu: setattr(gpu, "fails_at", where)
+def test_what_cannot_be_recorded_is_queued_every_time(machine: Machine, recipe: Recipe) -> None:
+    machine.fails_at = "recording"
+    runtime = opened(recipe)
+    for seed in range(3):
+        tiles = tiles_of(4, seed)
+        np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
+    assert machine.driver.launches == 0
+    runtime.close()
+    assert machine.driver.left_over() == {}
+
+
+@pytest.mark.parametrize("machine", ["tensorrt_rtx"], indirect=True)
+def test_tensorrt_for_rtx_is_not_recorded(machine: Machine, recipe: Recipe) -> None:
+    runtime = opened(recipe)
+    for _ in range(2):
+        scored(runtime, tiles_of(4))
+    assert machine.driver.launches == 0
+    assert machine.engine.ran == [4, 4]
+    runtime.close()
+
+
+def _no_room(machine: Machine) -> None:
+    machine.driver.room = 10
+
+
+def _fails_at(where: str) -> Callable[[Machine], None]:
+    return lambda machine: setattr(machine, "fails_at", where)
 
 
 @pytest.mark.parametrize(
@@ -195,17 +173,64 @@ def _fails_at(where: str) -> Callable[[Gpu], None]:
     ],
 )
 def test_a_plan_that_cannot_be_loaded(
-    gpu: Gpu, recipe: Recipe, spoil: Callable[[Gpu], None], complaint: str
+    machine: Machine, recipe: Recipe, spoil: Callable[[Machine], None], complaint: str
 ) -> None:
-    spoil(gpu)
+    spoil(machine)
     with pytest.raises(RuntimeError, match=complaint):
-        tensorrt.open_runtime(recipe, b"", b"plan", "tf32", 0)
-    assert (len(gpu.memory), gpu.streams, gpu.contexts) == (0, 0, 0)
+        opened(recipe)
+    assert machine.driver.left_over() == {}
 
 
-def test_a_run_that_fails(gpu: Gpu, recipe: Recipe) -> None:
-    runtime = tensorrt.open_runtime(recipe, b"", b"plan", "tf32", 0)
-    gpu.fails_at = "run"
-    tiles = np.zeros((1, SIDE_PX, SIDE_PX), np.uint8)
+def test_a_run_that_fails(machine: Machine, recipe: Recipe) -> None:
+    machine.fails_at = "run"
+    runtime = opened(recipe)
     with pytest.raises(RuntimeError, match="TensorRT failed: an illegal address"):
-        runtime.run(tiles, np.empty((1, 8, 8), np.float32), np.empty(1, np.float32))
+        scored(runtime, tiles_of(1))
+    runtime.close()
+    assert machine.driver.left_over() == {}
+
+
+# The stand-in itself: whatever it is to catch, it catches.
+
+
+def test_the_stand_in_catches_what_it_is_there_for() -> None:
+    driver = Driver()
+    driver.cuDevicePrimaryCtxRetain(0)
+    assert driver.cuMemAlloc(8)[0].value != 0  # not this thread's yet
+    driver.cuCtxSetCurrent("primary")
+    (_, device), (_, pinned), (_, stream) = (
+        driver.cuMemAlloc(8),
+        driver.cuMemAllocHost(8),
+        driver.cuStreamCreate(0),
+    )
+    own = np.zeros(8, np.uint8)
+    driver.faults.clear()
+    for size, host in ((9, pinned), (8, own.ctypes.data)):
+        assert driver.cuMemcpyHtoDAsync(device, host, size, stream)[0].value != 0
+        assert driver.cuMemcpyDtoHAsync(host, device, size, stream)[0].value != 0
+    driver.cuMemFree(device)
+    driver.cuMemFree(device)
+    assert len(driver.faults) == 5
+    assert driver.left_over() == {"pinned": 1, "streams": 1, "contexts": 1}
+
+
+def calls_of_the_driver() -> set[str]:
+    tree = ast.parse(inspect.getsource(cuda_memory))
+    return {
+        node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("cu")
+    }
+
+
+def test_the_driver_is_called_as_cuda_bindings_has_it() -> None:
+    """Names and numbers of arguments of the real binding, which imports without a driver."""
+    real = pytest.importorskip("cuda.bindings.driver")
+    stand_in = Driver()
+    calls = calls_of_the_driver()
+    assert len(calls) > 20
+    for name in calls:
+        arguments = list(inspect.signature(getattr(real, name)).parameters)
+        if hasattr(stand_in, name):
+            assert list(inspect.signature(getattr(stand_in, name)).parameters) == arguments, name
+    assert hasattr(real.CUstreamCaptureMode, "CU_STREAM_CAPTURE_MODE_THREAD_LOCAL")
+    for part in ("MAJOR", "MINOR"):
+        assert hasattr(real.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_{part}")

@@ -4,8 +4,8 @@ Not run on hardware: the builder was tried with TensorRT for RTX, which builds w
 half was held against the libraries' signatures only. Precision lives in the graph's types (strongly typed
 networks): fp16 where ``typed`` put it, else fp32, which may run in TF32 where that is allowed.
 
-TensorRT and CUDA report failure as values; here each becomes one sentence. Memory, stream and copies go
-through cuda-bindings, in the device's primary context.
+TensorRT reports failure as values; here each becomes one sentence. ``tensorrt_runtime`` runs what is built here,
+in ``cuda_memory``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from types import ModuleType
 from typing import Any
 
 from inspector.backends.artifact import Recipe, write_atomically
+from inspector.backends.cuda_memory import INSTALL, gpu_name
 from inspector.backends.runtime import Means, Unsuited
+from inspector.backends.tensorrt_runtime import TensorRtRuntime
 from inspector.errors import ArtefactError
-from inspector.records import F32, U8
 
 LEAST, BEST, MOST = 1, 16, 32  # tiles at a time: what the plan allows and is tuned for
-INSTALL = "install the extra on a machine with an NVIDIA GPU: `pip install inspector-line[tensorrt]`"
 
 
 def library_version() -> str:
@@ -32,23 +32,7 @@ def library_version() -> str:
 
 def device_name() -> str:
     """The first GPU's name, its compute capability, and the CUDA version that its driver speaks."""
-    cuda = _cuda()
-    try:
-        _call(cuda.cuInit(0))
-        device = _call(cuda.cuDeviceGet(0))
-        name = _call(cuda.cuDeviceGetName(128, device)).split(b"\0")[0].decode()
-        attributes = cuda.CUdevice_attribute
-        major, minor = (
-            _call(cuda.cuDeviceGetAttribute(which, device))
-            for which in (
-                attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-                attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-            )
-        )
-        driver = _call(cuda.cuDriverGetVersion())
-    except RuntimeError as error:
-        raise ArtefactError(f"no NVIDIA GPU can be used ({error}); use --backend openvino here") from None
-    return f"{name}, SM{major}{minor}, CUDA {driver // 1000}.{driver % 1000 // 10}"
+    return gpu_name()
 
 
 def precisions() -> tuple[str, ...]:
@@ -116,81 +100,8 @@ def build_plan(recipe: Recipe, graph: bytes, precision: str, means: Means) -> by
 
 def open_runtime(recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int) -> TensorRtRuntime:
     """Load a plan onto the GPU. Raises RuntimeError when TensorRT or CUDA refuse."""
-    return TensorRtRuntime(recipe, plan)
-
-
-class TensorRtRuntime:
-    """One execution context, one stream, device buffers for MOST tiles, all taken once."""
-
-    def __init__(self, recipe: Recipe, plan: bytes) -> None:
-        trt, self._cuda = _tensorrt(), _cuda()
-        self._tile_shape = recipe.tile_shape
-        self._buffers: dict[str, Any] = {}
-        self._stream: Any = None
-        self._runtime: Any = None
-        self._engine: Any = None
-        self._context: Any = None
-        self._log = _log(trt)
-        _call(self._cuda.cuInit(0))
-        self._device = _call(self._cuda.cuDeviceGet(0))
-        self._primary: Any = _call(self._cuda.cuDevicePrimaryCtxRetain(self._device))
-        try:
-            self._load(trt, recipe, plan)
-        except RuntimeError:
-            self.close()
-            raise
-
-    def run(self, tiles: U8, maps: F32, scores: F32) -> None:
-        """Score tiles, MOST at a time."""
-        _call(
-            self._cuda.cuCtxSetCurrent(self._primary)
-        )  # the thread that runs need not be the one that opened
-        for start in range(0, len(tiles), MOST):
-            part = slice(start, start + MOST)
-            self._run(tiles[part], maps[part], scores[part])
-
-    def close(self) -> None:
-        """Free buffers, stream and context."""
-        cuda = self._cuda
-        if self._primary is None:
-            return
-        cuda.cuCtxSetCurrent(self._primary)
-        self._context = self._engine = self._runtime = None
-        for pointer in self._buffers.values():
-            cuda.cuMemFree(pointer)
-        self._buffers = {}
-        if self._stream is not None:
-            cuda.cuStreamDestroy(self._stream)
-            self._stream = None
-        cuda.cuDevicePrimaryCtxRelease(self._device)
-        self._primary = None
-
-    def _load(self, trt: ModuleType, recipe: Recipe, plan: bytes) -> None:
-        _call(self._cuda.cuCtxSetCurrent(self._primary))
-        self._runtime = trt.Runtime(self._log)
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            raise RuntimeError(f"TensorRT refuses the plan: {self._log.last_error}")
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise RuntimeError(f"TensorRT gives no execution context: {self._log.last_error}")
-        self._stream = _call(self._cuda.cuStreamCreate(0))
-        tile_bytes = recipe.side_px**2 * recipe.channels
-        for name, size in (("tiles", tile_bytes), ("map", 4 * recipe.cells**2), ("score", 4)):
-            self._buffers[name] = _call(self._cuda.cuMemAlloc(MOST * size))
-            if not self._context.set_tensor_address(name, int(self._buffers[name])):
-                raise RuntimeError(f"the plan has no tensor {name!r}")
-
-    def _run(self, tiles: U8, maps: F32, scores: F32) -> None:
-        cuda, stream, context = self._cuda, self._stream, self._context
-        if not context.set_input_shape("tiles", (len(tiles), *self._tile_shape)):
-            raise RuntimeError(f"TensorRT refuses {len(tiles)} tiles: {self._log.last_error}")
-        _call(cuda.cuMemcpyHtoDAsync(self._buffers["tiles"], tiles.ctypes.data, tiles.nbytes, stream))
-        if not context.execute_async_v3(int(stream)):
-            raise RuntimeError(f"TensorRT failed: {self._log.last_error}")
-        for name, result in (("map", maps), ("score", scores)):
-            _call(cuda.cuMemcpyDtoHAsync(result.ctypes.data, self._buffers[name], result.nbytes, stream))
-        _call(cuda.cuStreamSynchronize(stream))
+    trt = _tensorrt()
+    return TensorRtRuntime(trt, _log(trt), recipe, plan, MOST)
 
 
 def _tensorrt() -> Any:
@@ -202,22 +113,6 @@ def _tensorrt() -> Any:
         except (ImportError, OSError):
             raise ArtefactError(f"neither tensorrt nor tensorrt_rtx can be imported; {INSTALL}") from None
     return trt
-
-
-def _cuda() -> Any:
-    try:
-        from cuda.bindings import driver
-    except ImportError as error:
-        raise ArtefactError(f"cuda-bindings isn't installed ({error}); {INSTALL}") from None
-    return driver
-
-
-def _call(answer: tuple[Any, ...]) -> Any:
-    """The value of a CUDA driver call. Raises RuntimeError when it failed."""
-    error, *values = answer
-    if error.value != 0:
-        raise RuntimeError(error.name)
-    return values[0] if values else None
 
 
 def _recall_timings(config: Any, file: Path) -> None:

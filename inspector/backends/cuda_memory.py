@@ -1,0 +1,165 @@
+"""The first GPU, its memory and one stream, through cuda-bindings, in the device's primary context.
+
+CUDA reports failure as values; here each becomes a RuntimeError that bears the driver's name for it. Not run on
+hardware: held against the binding's signatures, and against a stand-in of the driver that is stricter than it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from inspector.errors import ArtefactError
+from inspector.records import U8
+
+INSTALL = "install the extra on a machine with an NVIDIA GPU: `pip install inspector-line[tensorrt]`"
+
+
+def gpu_name() -> str:
+    """The first GPU's name, its compute capability, and the CUDA version that its driver speaks.
+
+    Raises ArtefactError when there is none, or cuda-bindings isn't installed.
+    """
+    cuda = _driver()
+    try:
+        _call(cuda.cuInit(0))
+        device = _call(cuda.cuDeviceGet(0))
+        name = _call(cuda.cuDeviceGetName(128, device)).split(b"\0")[0].decode()
+        which = cuda.CUdevice_attribute
+        major, minor = (
+            _call(cuda.cuDeviceGetAttribute(attribute, device))
+            for attribute in (
+                which.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                which.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+            )
+        )
+        version = _call(cuda.cuDriverGetVersion())
+    except RuntimeError as error:
+        raise ArtefactError(f"no NVIDIA GPU can be used ({error}); use --backend openvino here") from None
+    return f"{name}, SM{major}{minor}, CUDA {version // 1000}.{version % 1000 // 10}"
+
+
+class Gpu:
+    """Memory on the first GPU and beside it, copies between both, and a stream that they queue in.
+
+    Raises RuntimeError whenever CUDA refuses; what was taken until then is given back by ``close``.
+    """
+
+    def __init__(self) -> None:
+        self._cuda = _driver()
+        self._device_memory: list[Any] = []
+        self._pinned_memory: list[Any] = []
+        self._graphs: list[Any] = []
+        self._stream: Any = None
+        _call(self._cuda.cuInit(0))
+        self._device = _call(self._cuda.cuDeviceGet(0))
+        self._context: Any = _call(self._cuda.cuDevicePrimaryCtxRetain(self._device))
+        try:
+            self.use()
+            self._stream = _call(self._cuda.cuStreamCreate(0))
+        except RuntimeError:
+            self.close()
+            raise
+
+    @property
+    def stream(self) -> int:
+        """Its handle."""
+        return int(self._stream)
+
+    def use(self) -> None:
+        """Make the GPU this thread's: the thread that runs need not be the one that opened."""
+        _call(self._cuda.cuCtxSetCurrent(self._context))
+
+    def device_buffer(self, size: int) -> int:
+        """Address of so many bytes on the GPU."""
+        self._device_memory.append(_call(self._cuda.cuMemAlloc(size)))
+        return int(self._device_memory[-1])
+
+    def pinned_buffer(self, size: int) -> U8:
+        """So many bytes of page-locked host memory, which the GPU copies by itself; gone after ``close``."""
+        self._pinned_memory.append(_call(self._cuda.cuMemAllocHost(size)))
+        memory = (ctypes.c_uint8 * size).from_address(int(self._pinned_memory[-1]))
+        return np.ctypeslib.as_array(memory)
+
+    def upload(self, device: int, host: U8) -> None:
+        """Queue a copy of a whole pinned array to the GPU."""
+        _call(self._cuda.cuMemcpyHtoDAsync(device, host.ctypes.data, host.nbytes, self._stream))
+
+    def download(self, host: U8, device: int) -> None:
+        """Queue a copy from the GPU that fills a pinned array."""
+        _call(self._cuda.cuMemcpyDtoHAsync(host.ctypes.data, device, host.nbytes, self._stream))
+
+    def wait(self) -> None:
+        """Until all that was queued is done."""
+        _call(self._cuda.cuStreamSynchronize(self._stream))
+
+    def capture(self, queue: Callable[[], None]) -> Any:
+        """Record what ``queue`` would queue, instead of doing it, as a graph for ``launch``.
+
+        Raises RuntimeError when something in it can't be recorded; the stream is as before then.
+        """
+        cuda = self._cuda
+        mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        _call(cuda.cuStreamBeginCapture(self._stream, mode))
+        try:
+            queue()
+        except RuntimeError:
+            # Ends the recording; whatever it gives is of no use, and the first failure says more than its own.
+            _, graph = cuda.cuStreamEndCapture(self._stream)
+            if graph is not None and int(graph):
+                cuda.cuGraphDestroy(graph)
+            raise
+        graph = _call(cuda.cuStreamEndCapture(self._stream))
+        try:
+            self._graphs.append(_call(cuda.cuGraphInstantiate(graph, 0)))
+        finally:
+            cuda.cuGraphDestroy(graph)
+        return self._graphs[-1]
+
+    def launch(self, graph: Any) -> None:
+        """Queue all that was recorded."""
+        _call(self._cuda.cuGraphLaunch(graph, self._stream))
+
+    def destroy_graphs(self) -> None:
+        """Let go of all that was recorded: before what it was recorded from goes. Never raises."""
+        for graph in self._graphs:
+            self._cuda.cuGraphExecDestroy(graph)
+        self._graphs = []
+
+    def close(self) -> None:
+        """Give everything back; never raises, and may be called twice."""
+        cuda = self._cuda
+        if self._context is None:
+            return
+        cuda.cuCtxSetCurrent(self._context)
+        if self._stream is not None:
+            cuda.cuStreamSynchronize(self._stream)  # nothing may be freed that a copy is still reading
+        self.destroy_graphs()
+        for address in self._device_memory:
+            cuda.cuMemFree(address)
+        for address in self._pinned_memory:
+            cuda.cuMemFreeHost(address)
+        if self._stream is not None:
+            cuda.cuStreamDestroy(self._stream)
+        self._device_memory, self._pinned_memory, self._stream = [], [], None
+        cuda.cuDevicePrimaryCtxRelease(self._device)
+        self._context = None
+
+
+def _driver() -> Any:
+    try:
+        from cuda.bindings import driver
+    except ImportError as error:
+        raise ArtefactError(f"cuda-bindings isn't installed ({error}); {INSTALL}") from None
+    return driver
+
+
+def _call(answer: tuple[Any, ...]) -> Any:
+    """The value of a CUDA driver call. Raises RuntimeError when it failed."""
+    error, *values = answer
+    if error.value != 0:
+        raise RuntimeError(error.name)
+    return values[0] if values else None
