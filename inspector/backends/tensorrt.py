@@ -94,7 +94,8 @@ def build_plan(recipe: Recipe, graph: bytes, precision: str, means: Means) -> by
     if plan is None:
         raise ArtefactError(f"recipe {recipe.name}: TensorRT can't build its graph ({made.log.last_error})")
     if cache is not None:
-        write_atomically(cache, bytes(memoryview(made.config.get_timing_cache().serialize())))
+        timings = made.config.get_timing_cache()
+        write_atomically(cache, bytes(memoryview(timings.serialize())))
     return bytes(memoryview(plan))
 
 
@@ -118,8 +119,8 @@ def _tensorrt() -> Any:
 def _recall_timings(config: Any, file: Path) -> None:
     """What was timed on this GPU needn't be again. TensorRT refuses a cache of another; then it begins a new one."""
     known = file.read_bytes() if file.is_file() else b""
-    for timings in (known, b""):
-        cache = config.create_timing_cache(timings)
+    for serialized in (known, b""):
+        cache = config.create_timing_cache(serialized)
         if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
             return
 
@@ -135,11 +136,11 @@ def _in_fp16(recipe: Recipe, graph: bytes) -> bytes:
         raise Unsuited(f"recipe {recipe.name}: no fp16 ({error}); build with --precision tf32") from None
 
 
-def _reason(error: Any) -> str:
+def _reason(objection: Any) -> str:
     """What the parser objects to; its own text alone can be as short as "false"."""
-    said = " ".join(error.desc().split())  # one line
-    operator = error.node_operator()
-    return f"{error.code().name} {operator}: {said}" if operator else said
+    said = " ".join(objection.desc().split())  # one line
+    operator = objection.node_operator()
+    return f"{objection.code().name} {operator}: {said}" if operator else said
 
 
 def _network_flags(trt: ModuleType) -> int:
