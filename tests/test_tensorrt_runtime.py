@@ -167,6 +167,10 @@ def _fails_at(where: str) -> Callable[[Machine], None]:
     ("spoil", "complaint"),
     [
         (_fails_at("plan"), "TensorRT refuses the plan: the plan is of another version"),
+        (
+            _fails_at("profile"),
+            r"the plan is for tiles \[\(1, .*not for any number from .* to \(32, 48, 48\)",
+        ),
         (_fails_at("context"), "TensorRT gives no execution context: no room for activations"),
         (_fails_at("map"), "the plan has no tensor 'map'"),
         (_no_room, "CUDA_ERROR_OUT_OF_MEMORY"),

@@ -80,6 +80,14 @@ class TensorRtRuntime:
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise RuntimeError(f"TensorRT refuses the plan: {self._log.last_error}")
+        spans = [
+            tuple(shape) for shape in self._engine.get_tensor_profile_shape("tiles", 0)
+        ]  # least, best, most
+        wanted = [(count, *self._tile_shape) for count in (1, self._most)]
+        if not spans or [spans[0], spans[-1]] != wanted:
+            raise RuntimeError(
+                f"the plan is for tiles {spans}, not for any number from {wanted[0]} to {wanted[1]}"
+            )
         self._sizes = {"tiles": self._tile_bytes, "map": 4 * self._cells**2, "score": 4}  # bytes a tile
         self._host = {name: gpu.pinned_buffer(self._most * size) for name, size in self._sizes.items()}
         self._device = {name: gpu.device_buffer(self._most * size) for name, size in self._sizes.items()}
