@@ -5,7 +5,7 @@ RUN   := $(VENV)/.run-ready
 DEV   := $(VENV)/.dev-ready
 CTI   := tools/simcam/simcam.cti
 
-.PHONY: run test lint bench bench-engine demo-engine clean
+.PHONY: run test lint bench bench-engine demo-engine plans clean
 
 run: $(RUN) $(CTI)                ## line 3 of the demo plant: virtual camera, Harvesters, engine, verdicts
 	$(PY) tools/demo.py
@@ -27,6 +27,9 @@ bench-engine: $(RUN)              ## tiles/s of every backend and precision, int
 
 demo-engine: $(DEV)               ## train the demo recipe anew on the loom (minutes)
 	$(PY) tools/make_demo_engine.py
+
+plans: $(DEV)                     ## let TensorRT build every pair's graph at every precision (minutes; no GPU needed)
+	$(PY) tools/build_pairs.py
 
 $(CTI): $(wildcard tools/simcam/*.c tools/simcam/*.h tools/simcam/*.xml tools/simcam/Makefile)
 	$(MAKE) -C tools/simcam
