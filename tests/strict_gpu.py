@@ -315,3 +315,83 @@ def within(memory: dict[int, Any], address: int, size: int) -> bool:
 
 def void(_: object) -> None:
     return None
+
+
+class PyCudaError(Exception):
+    pass
+
+
+class Held:
+    """An allocation of pycuda: ``free`` gives it back; a pinned one is an array's base."""
+
+    def __init__(self, address: int, size: int, give_back: Callable[[int], tuple[Any, ...]]) -> None:
+        self.address, self.give_back = address, give_back
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (address, False),
+            "shape": (size,),
+            "typestr": "|u1",
+        }
+
+    def __int__(self) -> int:
+        return self.address
+
+    def free(self) -> None:
+        value(self.give_back(self.address))
+
+
+def value(answer: tuple[Any, ...]) -> Any:
+    if answer[0] is not DONE:
+        raise PyCudaError(answer[0].name)
+    return answer[-1]
+
+
+def pycuda_driver(driver: Driver) -> Any:
+    """pycuda.driver, on the same stand-in."""
+
+    class Context:
+        def push(self) -> None:
+            value(driver.cuCtxSetCurrent("primary"))
+
+        def pop(self) -> None:
+            driver.current.remove(threading.get_ident())
+
+        def detach(self) -> None:
+            value(driver.checked("detach") or (DONE,))
+            driver.current.remove(threading.get_ident())
+            driver.cuDevicePrimaryCtxRelease(0)
+
+    class Device:
+        def __init__(self, number: int) -> None:
+            pass
+
+        def retain_primary_context(self) -> Context:
+            driver.cuDevicePrimaryCtxRetain(0)
+            return Context()
+
+    class Stream:
+        def __init__(self) -> None:
+            self.handle = value(driver.cuStreamCreate(0))
+
+        def synchronize(self) -> None:
+            value(driver.cuStreamSynchronize(self.handle))
+
+        def __del__(self) -> None:
+            driver.cuStreamDestroy(self.handle)
+
+    return SimpleNamespace(
+        Error=PyCudaError,
+        init=lambda: None,
+        Device=Device,
+        Stream=Stream,
+        mem_alloc=lambda size: Held(value(driver.cuMemAlloc(size)), size, driver.cuMemFree),
+        pagelocked_empty=lambda shape, dtype: np.asarray(
+            Held(value(driver.cuMemAllocHost(shape)), shape, driver.cuMemFreeHost)
+        ),
+        memcpy_htod_async=lambda dest, src, stream: value(
+            driver.cuMemcpyHtoDAsync(dest, src.ctypes.data, src.nbytes, stream.handle)
+        ),
+        memcpy_dtoh_async=lambda dest, src, stream: value(
+            driver.cuMemcpyDtoHAsync(dest.ctypes.data, src, dest.nbytes, stream.handle)
+        ),
+    )

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inspector.backends import cuda_memory, tensorrt
+from inspector.backends import gpu_cuda, tensorrt
 from inspector.backends.artifact import Recipe
 from inspector.records import F32, U8
 from tests.graphs import SIDE_PX, write_tiny_recipe
-from tests.strict_gpu import Driver, Engine
+from tests.strict_gpu import Driver, Engine, pycuda_driver
 
 CELLS = 8
 
@@ -42,21 +42,32 @@ class Machine:
         return self.engine
 
 
-@pytest.fixture(params=["tensorrt"])
+WITH_GRAPHS = ("tensorrt", "cuda")
+WITHOUT_GRAPHS = [("tensorrt_rtx", "cuda"), ("tensorrt", "pycuda")]
+
+
+@pytest.fixture(params=[WITH_GRAPHS, ("tensorrt", "pycuda")], ids="-".join)
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     machine = Machine()
-    library: Any = ModuleType(request.param)
+    name, binding = request.param
+    library: Any = ModuleType(name)
     library.ILogger = type("ILogger", (), {"ERROR": "ERROR", "INTERNAL_ERROR": "INTERNAL_ERROR"})
     library.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
     library.Runtime = lambda log: SimpleNamespace(
         deserialize_cuda_engine=lambda plan: machine.deserialize(log, plan)
     )
-    bindings: Any = ModuleType("cuda.bindings")
-    bindings.driver = machine.driver
-    monkeypatch.setitem(sys.modules, "tensorrt", library if request.param == "tensorrt" else None)
+    monkeypatch.setitem(sys.modules, "tensorrt", library if name == "tensorrt" else None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", library)
-    monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
-    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
+    bindings: Any = ModuleType(binding)
+    if binding == "cuda":
+        bindings.driver = machine.driver
+        monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
+        monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
+    else:
+        bindings.driver = pycuda_driver(machine.driver)
+        monkeypatch.setitem(sys.modules, "cuda", None)
+        monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+        monkeypatch.setitem(sys.modules, "pycuda", bindings)
     yield machine
     assert machine.driver.faults == []
 
@@ -93,6 +104,7 @@ def test_tiles_go_in_chunks_and_come_back_in_order(
     runtime.close()
 
 
+@pytest.mark.parametrize("machine", [WITH_GRAPHS], indirect=True)
 def test_a_batch_size_is_recorded_once_and_launched_from_then_on(machine: Machine, recipe: Recipe) -> None:
     runtime = opened(recipe)
     for seed in range(3):
@@ -145,8 +157,8 @@ def test_what_cannot_be_recorded_is_queued_every_time(machine: Machine, recipe: 
     assert machine.driver.left_over() == {}
 
 
-@pytest.mark.parametrize("machine", ["tensorrt_rtx"], indirect=True)
-def test_tensorrt_for_rtx_is_not_recorded(machine: Machine, recipe: Recipe) -> None:
+@pytest.mark.parametrize("machine", WITHOUT_GRAPHS, indirect=True, ids="-".join)
+def test_without_graphs_work_is_queued_every_time(machine: Machine, recipe: Recipe) -> None:
     runtime = opened(recipe)
     for _ in range(2):
         scored(runtime, tiles_of(4))
@@ -219,7 +231,7 @@ def test_the_stand_in_catches_what_it_is_there_for() -> None:
 
 
 def calls_of_the_driver() -> set[str]:
-    tree = ast.parse(inspect.getsource(cuda_memory))
+    tree = ast.parse(inspect.getsource(gpu_cuda))
     return {
         node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("cu")
     }

@@ -3,7 +3,7 @@
     recipe.toml + model.onnx ──build_engine──▶ manifest.toml + plans/ ──open_backend──▶ Backend
                                 openvino.py     CPU, the default
                                 onnxruntime.py  CPU, the fallback and the reference
-                                tensorrt.py     NVIDIA GPU (typed, tensorrt_runtime, cuda_memory)
+                                tensorrt.py     NVIDIA GPU (typed, tensorrt_runtime, gpu)
 
 What this package does not know: cameras, tiling, limits, how a graph is trained.
 """

@@ -5,7 +5,7 @@ half was held against the libraries' signatures only. Precision lives in the gra
 networks): fp16 where ``typed`` put it, else fp32, which may run in TF32 where that is allowed.
 
 TensorRT reports failure as values; here each becomes one sentence. ``tensorrt_runtime`` runs what is built here,
-in ``cuda_memory``.
+in memory of ``gpu``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from inspector.backends.artifact import Recipe, write_atomically
-from inspector.backends.cuda_memory import INSTALL, gpu_name
+from inspector.backends.gpu import INSTALL, gpu_name
 from inspector.backends.runtime import Means, Unsuited
 from inspector.backends.tensorrt_runtime import TensorRtRuntime
 from inspector.errors import ArtefactError

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from inspector.backends.artifact import Recipe
-from inspector.backends.cuda_memory import Gpu
+from inspector.backends.gpu import open_gpu
 from inspector.records import F32, U8
 
 LEAST_BYTES = 256  # CUDA refuses to allocate nothing
@@ -45,32 +45,31 @@ class TensorRtRuntime:
         self._closed = False
         self._host: dict[str, U8] = {}
         self._device: dict[str, int] = {}
-        self._gpu = Gpu()
+        self._gpu = open_gpu()
         try:
-            self._load(plan)
+            with self._gpu.held():
+                self._load(plan)
         except RuntimeError:
             self.close()
             raise
 
     def run(self, tiles: U8, maps: F32, scores: F32) -> None:
         """Score tiles, ``most`` at a time."""
-        self._gpu.use()
-        for start in range(0, len(tiles), self._most):
-            part = slice(start, start + self._most)
-            self._run(tiles[part], maps[part], scores[part])
+        with self._gpu.held():
+            for start in range(0, len(tiles), self._most):
+                part = slice(start, start + self._most)
+                self._run(tiles[part], maps[part], scores[part])
 
     def close(self) -> None:
         """Free everything, what uses before what is used; never raises, and may be called twice."""
         if self._closed:
             return
         self._closed = True
-        with contextlib.suppress(RuntimeError):  # a GPU that has failed can't free, either
-            self._gpu.use()
-            self._gpu.wait()
-        self._gpu.destroy_graphs()
-        self._graphs.clear()
-        self._contexts.clear()
-        self._engine = self._runtime = None
+        with contextlib.suppress(RuntimeError), self._gpu.held():  # a GPU that has failed can't free, either
+            self._gpu.destroy_graphs()
+            self._graphs.clear()
+            self._contexts.clear()
+            self._engine = self._runtime = None
         self._host = {}
         self._gpu.close()
 

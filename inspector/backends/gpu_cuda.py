@@ -6,47 +6,35 @@ hardware: held against the binding's signatures, and against a stand-in of the d
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from inspector.errors import ArtefactError
 from inspector.records import U8
 
-INSTALL = "install the extra on a machine with an NVIDIA GPU: `pip install inspector-line[tensorrt]`"
 
-
-def gpu_name() -> str:
-    """The first GPU's name, its compute capability, and the CUDA version that its driver speaks.
-
-    Raises ArtefactError when there is none, or cuda-bindings isn't installed.
-    """
+def describe() -> tuple[str, tuple[int, int], int]:
+    """The first GPU's name, its compute capability, and the CUDA version of its driver, 12040 for 12.4."""
     cuda = _driver()
-    try:
-        _call(cuda.cuInit(0))
-        device = _call(cuda.cuDeviceGet(0))
-        name = _call(cuda.cuDeviceGetName(128, device)).split(b"\0")[0].decode()
-        which = cuda.CUdevice_attribute
-        major, minor = (
-            _call(cuda.cuDeviceGetAttribute(attribute, device))
-            for attribute in (
-                which.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-                which.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-            )
+    _call(cuda.cuInit(0))
+    device = _call(cuda.cuDeviceGet(0))
+    name = _call(cuda.cuDeviceGetName(128, device)).split(b"\0")[0].decode()
+    which = cuda.CUdevice_attribute
+    major, minor = (
+        _call(cuda.cuDeviceGetAttribute(attribute, device))
+        for attribute in (
+            which.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+            which.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
         )
-        version = _call(cuda.cuDriverGetVersion())
-    except RuntimeError as error:
-        raise ArtefactError(f"no NVIDIA GPU can be used ({error}); use --backend openvino here") from None
-    return f"{name}, SM{major}{minor}, CUDA {version // 1000}.{version % 1000 // 10}"
+    )
+    return name, (major, minor), _call(cuda.cuDriverGetVersion())
 
 
-class Gpu:
-    """Memory on the first GPU and beside it, copies between both, and a stream that they queue in.
-
-    Raises RuntimeError whenever CUDA refuses; what was taken until then is given back by ``close``.
-    """
+class CudaGpu:
+    """gpu.Gpu by cuda-bindings; what was taken until something fails is given back by ``close``."""
 
     def __init__(self) -> None:
         self._cuda = _driver()
@@ -58,8 +46,8 @@ class Gpu:
         self._device = _call(self._cuda.cuDeviceGet(0))
         self._context: Any = _call(self._cuda.cuDevicePrimaryCtxRetain(self._device))
         try:
-            self.use()
-            self._stream = _call(self._cuda.cuStreamCreate(0))
+            with self.held():
+                self._stream = _call(self._cuda.cuStreamCreate(0))
         except RuntimeError:
             self.close()
             raise
@@ -69,9 +57,11 @@ class Gpu:
         """Its handle."""
         return int(self._stream)
 
-    def use(self) -> None:
-        """Make the GPU this thread's: the thread that runs need not be the one that opened."""
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The GPU as this thread's own."""
         _call(self._cuda.cuCtxSetCurrent(self._context))
+        yield
 
     def device_buffer(self, size: int) -> int:
         """Address of so many bytes on the GPU."""
@@ -101,22 +91,21 @@ class Gpu:
 
         Raises RuntimeError when something in it can't be recorded; the stream is as before then.
         """
-        cuda = self._cuda
-        mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        _call(cuda.cuStreamBeginCapture(self._stream, mode))
+        mode = self._cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        _call(self._cuda.cuStreamBeginCapture(self._stream, mode))
         try:
             queue()
         except RuntimeError:
             # Ends the recording; whatever it gives is of no use, and the first failure says more than its own.
-            _, graph = cuda.cuStreamEndCapture(self._stream)
+            _, graph = self._cuda.cuStreamEndCapture(self._stream)
             if graph is not None and int(graph):
-                cuda.cuGraphDestroy(graph)
+                self._cuda.cuGraphDestroy(graph)
             raise
-        graph = _call(cuda.cuStreamEndCapture(self._stream))
+        graph = _call(self._cuda.cuStreamEndCapture(self._stream))
         try:
-            self._graphs.append(_call(cuda.cuGraphInstantiate(graph, 0)))
+            self._graphs.append(_call(self._cuda.cuGraphInstantiate(graph, 0)))
         finally:
-            cuda.cuGraphDestroy(graph)
+            self._cuda.cuGraphDestroy(graph)
         return self._graphs[-1]
 
     def launch(self, graph: Any) -> None:
@@ -131,29 +120,26 @@ class Gpu:
 
     def close(self) -> None:
         """Give everything back; never raises, and may be called twice."""
-        cuda = self._cuda
         if self._context is None:
             return
-        cuda.cuCtxSetCurrent(self._context)
+        self._cuda.cuCtxSetCurrent(self._context)
         if self._stream is not None:
-            cuda.cuStreamSynchronize(self._stream)  # nothing may be freed that a copy is still reading
+            self._cuda.cuStreamSynchronize(self._stream)  # nothing may be freed that a copy is still reading
         self.destroy_graphs()
         for address in self._device_memory:
-            cuda.cuMemFree(address)
+            self._cuda.cuMemFree(address)
         for address in self._pinned_memory:
-            cuda.cuMemFreeHost(address)
+            self._cuda.cuMemFreeHost(address)
         if self._stream is not None:
-            cuda.cuStreamDestroy(self._stream)
+            self._cuda.cuStreamDestroy(self._stream)
         self._device_memory, self._pinned_memory, self._stream = [], [], None
-        cuda.cuDevicePrimaryCtxRelease(self._device)
+        self._cuda.cuDevicePrimaryCtxRelease(self._device)
         self._context = None
 
 
 def _driver() -> Any:
-    try:
-        from cuda.bindings import driver
-    except ImportError as error:
-        raise ArtefactError(f"cuda-bindings isn't installed ({error}); {INSTALL}") from None
+    from cuda.bindings import driver
+
     return driver
 
 

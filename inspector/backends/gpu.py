@@ -1,0 +1,95 @@
+"""The first GPU, its memory and one stream: what the runtime asks of it, through cuda-bindings or else pycuda.
+
+Failures are RuntimeErrors that bear CUDA's name for them. Neither has run on hardware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from inspector.backends import gpu_cuda, gpu_pycuda
+from inspector.backends.gpu_cuda import CudaGpu
+from inspector.backends.gpu_pycuda import PyCudaGpu
+from inspector.errors import ArtefactError
+from inspector.records import U8
+
+INSTALL = "install the extra on a machine with an NVIDIA GPU: `pip install inspector-line[tensorrt]`"
+
+
+class Gpu(Protocol):
+    """Memory on the first GPU and beside it, copies between both, and a stream that they queue in.
+
+    All is asked for inside ``held``, by one thread at a time. Raises RuntimeError whenever CUDA refuses.
+    """
+
+    @property
+    def stream(self) -> int:
+        """Its handle."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """The GPU as this thread's own: the thread that runs need not be the one that opened."""
+
+    def device_buffer(self, size: int) -> int:
+        """Address of so many bytes on the GPU."""
+
+    def pinned_buffer(self, size: int) -> U8:
+        """So many bytes of page-locked host memory, which the GPU copies by itself; gone after ``close``."""
+
+    def upload(self, device: int, host: U8) -> None:
+        """Queue a copy of a whole pinned array to the GPU."""
+
+    def download(self, host: U8, device: int) -> None:
+        """Queue a copy from the GPU that fills a pinned array."""
+
+    def wait(self) -> None:
+        """Until all that was queued is done."""
+
+    def capture(self, queue: Callable[[], None]) -> Any:
+        """Record what ``queue`` would queue, instead of doing it, as a graph for ``launch``.
+
+        Raises RuntimeError when it can't be recorded; the stream is as before then.
+        """
+
+    def launch(self, graph: Any) -> None:
+        """Queue all that was recorded."""
+
+    def destroy_graphs(self) -> None:
+        """Let go of all that was recorded: before what it was recorded from goes. Never raises."""
+
+    def close(self) -> None:
+        """Give everything back; never raises, and may be called twice."""
+
+
+def open_gpu() -> Gpu:
+    """Take the first GPU. Raises ArtefactError when no binding is installed, RuntimeError when CUDA refuses."""
+    try:
+        return CudaGpu()
+    except ImportError as error:
+        try:
+            return PyCudaGpu()
+        except ImportError:
+            raise _not_installed(error) from None
+
+
+def gpu_name() -> str:
+    """The first GPU's name, its compute capability, and the CUDA version that its driver speaks.
+
+    Raises ArtefactError when there is none, or neither cuda-bindings nor pycuda is installed.
+    """
+    try:
+        try:
+            name, (major, minor), version = gpu_cuda.describe()
+        except ImportError as error:
+            try:
+                name, (major, minor), version = gpu_pycuda.describe()
+            except ImportError:
+                raise _not_installed(error) from None
+    except RuntimeError as error:
+        raise ArtefactError(f"no NVIDIA GPU can be used ({error}); use --backend openvino here") from None
+    return f"{name}, SM{major}{minor}, CUDA {version // 1000}.{version % 1000 // 10}"
+
+
+def _not_installed(error: ImportError) -> ArtefactError:
+    return ArtefactError(f"neither cuda-bindings nor pycuda is installed ({error}); {INSTALL}")
