@@ -20,7 +20,7 @@ from pathlib import Path
 from plant import ROOT, demo_plant, write_plant
 
 from inspector import backends, config
-from inspector.check import measure_rate
+from inspector.backends.rate import measure_rate
 from inspector.errors import InspectorError
 from inspector.tiling import grid_for, plan_for
 
