@@ -69,6 +69,7 @@ PRESET = click.option(
     help="Which networks: two teachers, one for half of the work, the paper's two, or the paper's ResNet alone.",
 )
 ABOVE_0 = Number(min=0.0, min_open=True)
+MEASURE = Number(min=1e-6, max=1e9)  # quotients of two stay numbers
 BACKENDS = click.Choice(["openvino", "onnxruntime", "tensorrt"])
 
 EXIT_CODES = """\b
@@ -214,6 +215,67 @@ def check(config_file: Path, line_id: str) -> None:
         click.echo(row, err=True)
     if report.first_error is not None:
         sys.exit(report.first_error.exit_code)
+
+
+@main.command(epilog=EXIT_CODES)
+@CONFIG
+@click.option(
+    "--line", "line_id", help="Id of a line in the config: what is not given below is taken from it."
+)
+@click.option("--width-mm", type=MEASURE, help="Of the web.")
+@click.option("--speed-m-min", type=MEASURE, help="The fastest the web runs.")
+@click.option("--mm-per-px", type=MEASURE, help="One pixel on the web, across and along.")
+@click.option("--smallest-fault-mm", type=MEASURE, help="Across its shorter side.")
+@click.option(
+    "--recipe",
+    callback=_recipe_name,
+    help="Name of a recipe: its engine's rate is measured here, its graph counted.",
+)
+@click.option("--tiles-per-s", type=MEASURE, help="A rate measured elsewhere, as `inspector check` tells it.")
+@click.option(
+    "--cores", type=click.IntRange(1, 4096), help="On so many was --tiles-per-s measured. Default: as here."
+)
+@click.option("--tile-px", type=click.IntRange(32, 1024), help="Default: the recipe's or line's, else 256.")
+@click.option(
+    "--overlap-px",
+    type=click.IntRange(min=0, max=1024),
+    help="Of neighbouring tiles. Default: the line's, else an eighth of a tile.",
+)
+@click.option(
+    "--frame-rows",
+    type=click.IntRange(1, 65536),
+    help="Of a frame: the camera's Height. Default: the line's, else 1024.",
+)
+@click.option("--ejector-m", type=MEASURE, help="From the camera to the ejector, along the web.")
+@click.option("--gpu-tflops", type=MEASURE, help="Peak of a GPU in fp16, dense; instead of those known.")
+@click.option("--gpu-gb-s", type=MEASURE, help="Bandwidth of its memory, from its data sheet.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures there."
+)
+def capacity(config_file: Path, json_file: Path | None, **options: Any) -> None:
+    """Say what a web needs before anything is bought, and what will not fit.
+
+    Line rate, pixels, links, tiles, cores, GPUs, storage and the way to the ejector. What does not fit says so,
+    and what to change; it is an answer, so the exit code is 0.
+
+    \b
+    Examples:
+      inspector capacity --width-mm 1600 --speed-m-min 30 --mm-per-px 0.2
+      inspector capacity --line 3 --smallest-fault-mm 0.6 --recipe demo
+      inspector capacity --line 3 --speed-m-min 60 --tiles-per-s 120 --cores 8
+    """
+    from inspector import capacity as room
+
+    if json_file:
+        _refuse_unwritable(json_file)
+    given = room.Options(**options)
+    site = _site(config_file) if given.line_id is not None or given.recipe is not None else None
+    asked = room.ask(given, site)
+    figures = room.figure(asked)
+    for row in room.table(asked, figures):
+        click.echo(row)
+    if json_file:
+        _write_json(json_file, room.as_dict(asked, figures))
 
 
 @main.command()

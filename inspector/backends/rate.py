@@ -1,8 +1,9 @@
-"""What an opened engine does here: tiles a second, and how many more of them than the web brings are wanted."""
+"""What an engine does here, how many more tiles a second than the web brings are wanted, what a graph costs."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +13,15 @@ from inspector.records import Stamp, TileBatch
 RATE_S = 3.0
 HEADROOM = 1.1  # an engine that is less than a tenth faster than the web will drop frames
 BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a graph costs for one tile, counted and not run. A value is a number of any format: 2 bytes in fp16."""
+
+    flop: int  # of convolutions and matrix products: a multiply-add is two
+    values_fused: int  # read and written by those alone, as if all between them were fused into them
+    values_unfused: int  # read and written by every operation, as if nothing were fused
 
 
 def measure_rate(backend: Backend) -> float:
