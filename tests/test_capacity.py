@@ -134,6 +134,12 @@ def test_cores_from_a_measured_rate() -> None:
     assert row(asked(rate=Rate(441.0, 2, "made up")), "cores")[0] == NOT
 
 
+def test_a_rate_from_a_busy_machine_is_told() -> None:
+    busy, alone = (row(asked(rate=Rate(40.0, 2, "here", got)), "cores")[1] for got in (0.5, 1.9))
+    assert "other work left the engine 0.5 of these 2, so the rate is too low" in busy
+    assert "other work" not in alone
+
+
 @pytest.mark.parametrize(
     ("work", "least", "most", "bound"),
     [
@@ -383,7 +389,8 @@ def test_what_does_not_fit_is_an_answer(tmp_path: Path, monkeypatch: pytest.Monk
     assert (result.exit_code, result.stderr) == (0, "")
     assert "does NOT fit: fault, cores, ejector; " in result.stdout.splitlines()[-1]
     figures = json.loads((tmp_path / "needs.json").read_text())
-    assert figures["asked"]["rate"] == {"tiles_per_s": 120.0, "cores": 8, "source": "as given"}
+    rate = {"tiles_per_s": 120.0, "cores": 8, "source": "as given", "got_cores": None}
+    assert figures["asked"]["rate"] == rate
     assert figures["figures"]["cores"]["needed"] == 59  # 36 tiles across, 803.6 tiles/s
     assert [one["what"] for one in figures["rows"] if one["mark"] == NOT] == ["fault", "cores", "ejector"]
 
@@ -402,6 +409,7 @@ def test_a_recipe_is_measured_here_and_counted(plant: Path, monkeypatch: pytest.
     assert figures["asked"]["grid"]["tile_px"] == TILE_PX
     assert figures["asked"]["rate"]["source"] == "measured here: recipe tiny, openvino fp32"
     assert figures["asked"]["rate"]["tiles_per_s"] > 0
+    assert figures["asked"]["rate"]["got_cores"] > 0
     gpus = [one["sentence"] for one in figures["rows"] if one["what"] == "GPUs"]
     assert len(gpus) == 2
     assert all(sentence.endswith("computed, not run on hardware") for sentence in gpus)
@@ -423,6 +431,19 @@ def test_a_line_tells_what_options_do_not(plant: Path) -> None:
         64,
     )  # tiles are the recipe's px; whole cells overlap
     assert "which this line's do not (web.seamless)" in " ".join(invoke("--line", "1").stdout.split())
+
+
+def test_the_docs_show_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    _, command, _, printed, *_ = (ROOT / "docs/capacity.md").read_text().split("```\n")
+    assert command.startswith("inspector capacity ")
+    assert without_gpus(invoke(*command.split()[2:]).stdout) == without_gpus(printed)
+
+
+def without_gpus(printed: str) -> str:
+    """Other versions of OpenVINO read a graph as other operations, and so count other memory traffic."""
+    before, _, rest = printed.partition("      GPUs ")
+    return before + rest[rest.index("      storage ") :]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ class Rate:
     tiles_per_s: float
     cores: int  # of that machine, as its operating system counts them
     source: str  # in words
+    got_cores: float | None = None  # of these, while it was measured: CPU seconds a second; None: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from pathlib import Path
 
 from inspector.backends import open_backend
@@ -150,7 +151,10 @@ def _rate(options: Options, engine_dir: Path | None) -> Rate | None:
     try:
         info = backend.info
         source = f"measured here: recipe {info.recipe}, {info.backend} {info.precision}"
-        return Rate(measure_rate(backend), here, source)
+        cpu_s, began_s = time.process_time(), time.monotonic()
+        tiles_per_s = measure_rate(backend)
+        got_cores = (time.process_time() - cpu_s) / (time.monotonic() - began_s)
+        return Rate(tiles_per_s, here, source, got_cores)
     finally:
         backend.close()
 

@@ -20,6 +20,7 @@ from inspector.capacity.figures import (
 )
 
 WIDTH = 100
+ALONE = 0.9  # an engine that got less of its cores shared them with other work
 FITS, NOT, UNKNOWN, TOLD = "fits", "NOT", "?", ""
 
 
@@ -170,11 +171,15 @@ def _cores(asked: Asked, needs: Figures) -> Row:
         f"{cores.needed} for {_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}, at {_number(rate.tiles_per_s)} "
         f"tiles/s on {rate.cores} ({rate.source}), if rate grows with cores (not measured)"
     )
+    busy = ""
+    if rate.got_cores is not None and rate.got_cores < ALONE * rate.cores:
+        got = f"{rate.got_cores:.1f} of these {rate.cores}"
+        busy = f"; other work left the engine {got}, so the rate is too low: stop that and measure again"
     if cores.fits:
-        return Row(FITS, "cores", f"{wanted}; those {rate.cores} are enough")
+        return Row(FITS, "cores", f"{wanted}; those {rate.cores} are enough{busy}")
     slow = f"{cores.most_speed_m_min:.2g} m/min"
     advice = f"those {rate.cores} carry {slow}; take more cores, a GPU, or more mm per px"
-    return Row(NOT, "cores", f"does NOT fit: {wanted}; {advice}")
+    return Row(NOT, "cores", f"does NOT fit: {wanted}; {advice}{busy}")
 
 
 def _gpus(asked: Asked, needs: Figures) -> list[Row]:
