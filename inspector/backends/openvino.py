@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import openvino as ov
@@ -70,18 +71,16 @@ def build_plan(recipe: Recipe, graph: bytes, precision: str) -> bytes:
     return exported.getvalue()
 
 
-def count_work(recipe: Recipe, graph: bytes) -> Work:
-    """Count multiply-adds, and values moved (weights, inputs, outputs), of a recipe's graph for one tile.
+def count_work(name: str, graph: bytes, tile_shape: Sequence[int]) -> Work:
+    """Count multiply-adds, and values moved (weights, inputs, outputs), of the graph of a recipe ``name`` for one tile.
 
     Raises ArtefactError when OpenVINO can't read the graph.
     """
     try:
         model = ov.Core().read_model(graph, b"")
-        model.reshape({"tiles": [1, *recipe.tile_shape]})
+        model.reshape({"tiles": [1, *tile_shape]})
     except RuntimeError as error:
-        raise ArtefactError(
-            f"recipe {recipe.name}: OpenVINO can't read its graph ({_first_line(error)})"
-        ) from None
+        raise ArtefactError(f"recipe {name}: OpenVINO can't read its graph ({_first_line(error)})") from None
     operations = [one for one in model.get_ordered_ops() if one.get_type_name() not in UNMOVED]
     products = [one for one in operations if one.get_type_name() in PRODUCTS]
     return Work(

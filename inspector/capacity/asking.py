@@ -162,7 +162,7 @@ def _rate(options: Options, engine_dir: Path | None) -> Rate | None:
 def _work(engine_dir: Path, recipe: Recipe) -> Work:
     from inspector.backends.openvino import count_work
 
-    return count_work(recipe, load_graph(engine_dir, recipe))
+    return count_work(recipe.name, load_graph(engine_dir, recipe), recipe.tile_shape)
 
 
 def _gpus(options: Options) -> tuple[Gpu, ...]:
