@@ -299,19 +299,20 @@ def test_webs_that_can_not_be(changes: dict[str, float], said: str) -> None:
         figure(asked(**changes))
 
 
+TILE_SHAPE = (SIDE_PX, SIDE_PX)
+
 # -- the work in a graph ----------------------------------------------------------------------------------
 
 
-def test_the_work_of_a_tiny_graph_counted_by_hand(tmp_path: Path) -> None:
-    recipe = write_tiny_recipe(tmp_path)
-    work = count_work(recipe, tiny_graph())
+def test_the_work_of_a_tiny_graph_counted_by_hand() -> None:
+    work = count_work("tiny", tiny_graph(), TILE_SHAPE)
     side2 = SIDE_PX**2
     assert work.flop == 2 * side2 * (8 * 1 * 9 + 8 * 8 * 9)
     assert work.values_fused == (side2 + 8 * 9 + 8 * side2) + (8 * side2 + 8 * 8 * 9 + 8 * side2)
     assert work.values_unfused > work.values_fused + 2 * 8 * side2  # the ReLU's at least
 
 
-def test_grouped_strided_and_matrix_products(tmp_path: Path) -> None:
+def test_grouped_strided_and_matrix_products() -> None:
     def tensor(name: str, *shape: int) -> TensorProto:
         return numpy_helper.from_array(np.ones(shape, np.float32), name)
 
@@ -343,13 +344,13 @@ def test_grouped_strided_and_matrix_products(tmp_path: Path) -> None:
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    work = count_work(write_tiny_recipe(tmp_path), model.SerializeToString())
+    work = count_work("products", model.SerializeToString(), TILE_SHAPE)
     assert work.flop == 2 * (4 * 9 * half**2 + 4 * 9 * half**2 + 4 * half * 5 * half + 5 * 3 * 4 * half)
 
 
-def test_a_graph_that_can_not_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match="OpenVINO can't read its graph"):
-        count_work(write_tiny_recipe(tmp_path), b"no graph")
+def test_a_graph_that_can_not_be_read() -> None:
+    with pytest.raises(ArtefactError, match="recipe broken: OpenVINO can't read its graph"):
+        count_work("broken", b"no graph", TILE_SHAPE)
 
 
 # -- the command ------------------------------------------------------------------------------------------
