@@ -1,6 +1,7 @@
 """build-engine: compile a recipe's graph for this machine, prove it against the reference, vouch for it.
 
-Nothing on disk changes until the new engine has scored the golden tiles as the reference does.
+Nothing on disk changes until the new engine has scored the golden tiles as the reference does, and extreme
+tiles with finite numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from inspector.backends.artifact import (
     write_atomically,
     write_manifest,
 )
-from inspector.backends.runtime import Toolchain, toolchain
+from inspector.backends.extremes import extreme_tiles, not_finite
+from inspector.backends.runtime import Runtime, Toolchain, toolchain
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -50,7 +52,8 @@ def build_engine(
     Returns the manifest as written.
 
     Raises ArtefactError: recipe or graph are missing or damaged, the library isn't installed, the device
-    can't do the precision, or the engine doesn't score the golden tiles as the reference does.
+    can't do the precision, the engine doesn't score the golden tiles as the reference does, or it scores an
+    extreme tile NaN or infinity.
     """
     recipe = load_recipe(engine_dir)
     graph = load_graph(engine_dir, recipe)
@@ -58,7 +61,7 @@ def build_engine(
     version, device = tools.library_version(), tools.device_name()
     wanted = _wanted(tools, backend, device, precision)
 
-    progress(f"scoring the golden tiles with the reference ({REFERENCE}, fp32)")
+    progress(f"scoring golden and extreme tiles with the reference ({REFERENCE}, fp32)")
     tiles = _golden_tiles(engine_dir, recipe)
     reference = _reference(recipe, graph, tiles)
 
@@ -123,7 +126,7 @@ def os_name() -> str:
 
 
 class _Deviates(ArtefactError):
-    """The engine works, but scores other than the reference."""
+    """The engine runs, but scores other than the reference."""
 
 
 def _wanted(tools: Toolchain, backend: str, device: str, precision: str) -> tuple[str, ...]:
@@ -152,6 +155,7 @@ def _reference(recipe: Recipe, graph: bytes, tiles: U8) -> tuple[F32, F32]:
     runtime = toolchain(REFERENCE).open_runtime(recipe, graph, b"", "fp32", 0)
     try:
         maps, scores = golden.score_tiles(runtime, recipe, tiles)
+        dazzled = _dazzled(runtime, recipe)
     except RuntimeError as error:
         raise ArtefactError(
             f"recipe {recipe.name}: its graph can't be run ({error}); run `inspector train DATA --recipe {recipe.name}`"
@@ -163,7 +167,18 @@ def _reference(recipe: Recipe, graph: bytes, tiles: U8) -> tuple[F32, F32]:
             f"recipe {recipe.name}: its graph scores golden tiles NaN or infinity; "
             f"run `inspector train DATA --recipe {recipe.name}`"
         )
+    if dazzled:
+        raise ArtefactError(
+            f"recipe {recipe.name}: its graph scores extreme tiles NaN or infinity ({', '.join(dazzled)}), with the "
+            f"reference already: the recipe is at fault; run `inspector train DATA --recipe {recipe.name}`"
+        )
     return maps, scores
+
+
+def _dazzled(runtime: Runtime, recipe: Recipe) -> list[str]:
+    """Which extreme tiles score NaN or infinity."""
+    extremes = extreme_tiles(recipe)
+    return not_finite(list(extremes), *golden.score_tiles(runtime, recipe, np.stack(list(extremes.values()))))
 
 
 def _prove(
@@ -175,21 +190,27 @@ def _prove(
     tiles: U8,
     reference: tuple[F32, F32],
 ) -> F32:
-    """Score the golden tiles with the new engine; return its tile scores if they are the reference's."""
+    """Score golden and extreme tiles with the new engine; return the golden scores if they are the reference's."""
     try:
         runtime = tools.open_runtime(recipe, graph, plan, precision, 0)
     except RuntimeError as error:
         raise ArtefactError(f"recipe {recipe.name}: the new engine can't be loaded ({error})") from None
     try:
         maps, scores = golden.score_tiles(runtime, recipe, tiles)
+        dazzled = _dazzled(runtime, recipe)
     except RuntimeError as error:
         raise ArtefactError(f"recipe {recipe.name}: the new engine can't be run ({error})") from None
     finally:
         runtime.close()
     tolerance = golden.TOLERANCES[precision]
     worst = golden.deviation((maps, scores), reference, tolerance)
+    remedy = "train again" if precision == "fp32" else "build with --precision fp32"
+    if dazzled:
+        raise _Deviates(
+            f"recipe {recipe.name}: the {precision} engine scores extreme tiles NaN or infinity "
+            f"({', '.join(dazzled)}), the reference doesn't; {remedy}"
+        )
     if not worst <= 1:
-        remedy = "train again" if precision == "fp32" else "build with --precision fp32"
         raise _Deviates(
             f"recipe {recipe.name}: the {precision} engine scores golden tiles {worst:.1f} times further from the "
             f"reference than is tolerated ({tolerance.absolute_sigma:g} sigma and {tolerance.relative:.1%}); {remedy}"
