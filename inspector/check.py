@@ -12,7 +12,7 @@ import cv2
 
 from inspector import backends, cameras, limits
 from inspector.backends.artifact import write_atomically
-from inspector.backends.rate import HEADROOM, measure_rate
+from inspector.backends.rate import HEADROOM, RATE_S, measure_rate
 from inspector.bus.publisher import Publisher
 from inspector.config import Line, Site
 from inspector.errors import CameraError, ConfigError, InspectorError
@@ -177,7 +177,7 @@ def _check_plan(
     )
     if plan is None or report.first_error is not None:
         return
-    here = measure_rate(backend)
+    here = measure_rate(backend, RATE_S).tiles_per_s
     needed = plan.tiles_per_s
     enough = here >= needed * HEADROOM
     advice = (

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from inspector import config
 from inspector.backends import build_engine
 from inspector.backends.openvino import count_work
-from inspector.backends.rate import Work
+from inspector.backends.work import Work
 from inspector.bus import wire
 from inspector.capacity import Asked, Rate, figure, table
 from inspector.capacity.figures import BYTES_PER_VALUE, HEADER_BYTES, PEAK_SHARE, VERDICT_BYTES
@@ -397,7 +397,7 @@ def test_what_does_not_fit_is_an_answer(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_recipe_is_measured_here_and_counted(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inspector.backends.rate.RATE_S", 0.05)
+    monkeypatch.setattr("inspector.capacity.asking.RATE_S", 0.05)
     folder = plant / "engines" / "tiny"
     folder.mkdir(parents=True)
     write_tiny_recipe(folder)

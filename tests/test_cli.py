@@ -432,7 +432,7 @@ def test_images_that_can_not_be_played(plant: Path, code: int, spoil: Spoil, sai
 
 
 def test_a_line_that_is_ready(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inspector.backends.rate.RATE_S", 0.1)
+    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
     checked = invoke(*CHECK)
     assert (checked.exit_code, own_words(checked.stderr)) == (0, [])
     rows = checked.stdout.splitlines()

@@ -16,7 +16,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from inspector.backends.openvino import count_work
-from inspector.backends.rate import Work
+from inspector.backends.work import Work
 from inspector.learning.cells import Shape
 from inspector.learning.export import InspectionGraph, build_graph, to_onnx
 from inspector.learning.students import build_students

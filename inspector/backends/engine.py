@@ -7,8 +7,13 @@ import numpy as np
 from inspector.backends.artifact import Recipe
 from inspector.backends.runtime import Runtime
 from inspector.errors import ArtefactError
-from inspector.interfaces import EngineInfo
-from inspector.records import ScoreMap, TileBatch
+from inspector.interfaces import Backend, EngineInfo
+from inspector.records import U8, ScoreMap, Stamp, TileBatch
+
+# Of tiles that were never triggered: an engine hands the stamp on unread.
+NO_STAMP = Stamp(
+    line="", camera="", sequence=0, block_id=0, encoder_start=0, encoder_end=0, captured_us=0, deadline_us=0
+)
 
 
 class Engine:
@@ -58,3 +63,9 @@ class Engine:
                 f"margin of {batch.margin_px} px and {len(batch.origins_px)} origins for {len(pixels)} tiles; "
                 f"use a recipe trained for this camera, or train one"
             )
+
+
+def score_loose(backend: Backend, tiles: U8) -> ScoreMap:
+    """Score tiles that belong to no frame, uint8 [N, side, side(, 3)] with their margins. Raises as ``infer``."""
+    origins_px = np.zeros((len(tiles), 2), np.int32)
+    return backend.infer(TileBatch(NO_STAMP, tiles, origins_px, backend.info.margin_px))

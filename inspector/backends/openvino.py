@@ -16,7 +16,7 @@ from typing import Any
 import openvino as ov
 
 from inspector.backends.artifact import Recipe
-from inspector.backends.rate import Work
+from inspector.backends.work import Work
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inspector.backends.rate import Work
+from inspector.backends.work import Work
 from inspector.capacity.hardware import GPUS, Gpu
 from inspector.records import Grid
 

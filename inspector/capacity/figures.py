@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from inspector.backends.rate import HEADROOM, Work
+from inspector.backends.rate import HEADROOM
+from inspector.backends.work import Work
 from inspector.capacity.asked import Asked, Rate
 from inspector.capacity.hardware import LINKS, SENSORS_PX, Gpu
 from inspector.errors import ConfigError
