@@ -278,6 +278,44 @@ def capacity(config_file: Path, json_file: Path | None, **options: Any) -> None:
         _write_json(json_file, room.as_dict(asked, figures))
 
 
+@main.command(epilog=EXIT_CODES)
+@CONFIG
+@LINE
+@click.option(
+    "--seconds", type=ABOVE_0, default=10.0, show_default=True, help="How long to measure the rate for."
+)
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all figures there as JSON, to be sent back.",
+)
+def selftest(config_file: Path, line_id: str, seconds: float, report_file: Path | None) -> None:
+    """Test a line's engine on this machine, and print a report to send back.
+
+    Scores all golden tiles as at the build and as the reference does; each tile alone, in batches, among
+    other neighbours and twice; extreme tiles; then tiles/s and the time of a frame's batch. Opens no camera.
+    The report holds no names of people, hosts or folders.
+
+    \b
+    Examples:
+      inspector selftest --line 3
+      inspector selftest --line 3 --seconds 60 --report selftest.json
+    """
+    from inspector.selftest import self_test
+    from inspector.view import progress_bar
+
+    if report_file:
+        _refuse_unwritable(report_file)
+    with progress_bar("self-test") as progress:
+        test = self_test(_site(config_file), line_id, seconds, progress)
+    click.echo(test.text())
+    if report_file:
+        _write_json(report_file, test.to_json())
+    if test.failed:
+        raise ArtefactError(f"line {line_id}: the engine fails its self-test: {', '.join(test.failed)}")
+
+
 @main.command()
 @click.option(
     "--producer", "producers", multiple=True, type=click.Path(path_type=Path), help="A .cti; may repeat."

@@ -14,7 +14,7 @@ import pytest
 
 from inspector.backends import build_engine, building, golden, open_backend
 from inspector.backends.artifact import load_recipe, sha256_of
-from inspector.backends.extremes import extreme_tiles
+from inspector.backends.extremes import extreme_tiles, not_finite
 from inspector.backends.runtime import toolchain
 from inspector.errors import ArtefactError
 from inspector.interfaces import Backend
@@ -543,6 +543,12 @@ def test_extreme_tiles_are_of_the_recipes_kind(tmp_path: Path, channels: int) ->
         assert tile.shape == recipe.tile_shape, name
         assert tile.dtype == np.uint8, name
         assert set(np.unique(tile)) <= {0, 255}, name
+
+
+def test_a_score_or_one_cell_that_is_no_number_is_enough() -> None:
+    maps, scores = np.zeros((4, CELLS, CELLS), np.float32), np.zeros(4, np.float32)
+    scores[1], maps[2, 3, 4] = np.inf, np.nan
+    assert not_finite(["a", "b", "c", "d"], maps, scores) == ["b", "c"]
 
 
 def test_golden_tiles_that_training_left_are_used(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def build_engine(
 
     progress(f"scoring golden and extreme tiles with the reference ({REFERENCE}, fp32)")
     tiles = _golden_tiles(engine_dir, recipe)
-    reference = _reference(recipe, graph, tiles)
+    reference = score_with_reference(recipe, graph, tiles)
 
     for precision in wanted:
         progress(f"compiling {recipe.name} for {backend} {version}, {precision}")
@@ -125,6 +125,34 @@ def os_name() -> str:
     return f"{platform.system()} {platform.machine()}"
 
 
+def score_with_reference(recipe: Recipe, graph: bytes, tiles: U8) -> tuple[F32, F32]:
+    """Score tiles with the reference: maps float32 [N, cells, cells] and scores float32 [N], sigma.
+
+    Raises ArtefactError when the graph can't be run, or scores these or extreme tiles NaN or infinity.
+    """
+    runtime = toolchain(REFERENCE).open_runtime(recipe, graph, b"", "fp32", 0)
+    try:
+        maps, scores = golden.score_tiles(runtime, recipe, tiles)
+        dazzled = _dazzled(runtime, recipe)
+    except RuntimeError as error:
+        raise ArtefactError(
+            f"recipe {recipe.name}: its graph can't be run ({error}); run `inspector train DATA --recipe {recipe.name}`"
+        ) from None
+    finally:
+        runtime.close()
+    if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
+        raise ArtefactError(
+            f"recipe {recipe.name}: its graph scores golden tiles NaN or infinity; "
+            f"run `inspector train DATA --recipe {recipe.name}`"
+        )
+    if dazzled:
+        raise ArtefactError(
+            f"recipe {recipe.name}: its graph scores extreme tiles NaN or infinity ({', '.join(dazzled)}), with the "
+            f"reference already: the recipe is at fault; run `inspector train DATA --recipe {recipe.name}`"
+        )
+    return maps, scores
+
+
 class _Deviates(ArtefactError):
     """The engine runs, but scores other than the reference."""
 
@@ -149,30 +177,6 @@ def _golden_tiles(engine_dir: Path, recipe: Recipe) -> U8:
         tiles = golden.made_up_tiles(recipe)
         golden.write_golden_tiles(engine_dir, tiles)
         return tiles
-
-
-def _reference(recipe: Recipe, graph: bytes, tiles: U8) -> tuple[F32, F32]:
-    runtime = toolchain(REFERENCE).open_runtime(recipe, graph, b"", "fp32", 0)
-    try:
-        maps, scores = golden.score_tiles(runtime, recipe, tiles)
-        dazzled = _dazzled(runtime, recipe)
-    except RuntimeError as error:
-        raise ArtefactError(
-            f"recipe {recipe.name}: its graph can't be run ({error}); run `inspector train DATA --recipe {recipe.name}`"
-        ) from None
-    finally:
-        runtime.close()
-    if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
-        raise ArtefactError(
-            f"recipe {recipe.name}: its graph scores golden tiles NaN or infinity; "
-            f"run `inspector train DATA --recipe {recipe.name}`"
-        )
-    if dazzled:
-        raise ArtefactError(
-            f"recipe {recipe.name}: its graph scores extreme tiles NaN or infinity ({', '.join(dazzled)}), with the "
-            f"reference already: the recipe is at fault; run `inspector train DATA --recipe {recipe.name}`"
-        )
-    return maps, scores
 
 
 def _dazzled(runtime: Runtime, recipe: Recipe) -> list[str]:
