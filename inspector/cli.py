@@ -18,6 +18,7 @@ from inspector import __version__
 from inspector.errors import ArtefactError, ConfigError, InspectorError
 
 if TYPE_CHECKING:
+    from inspector.backends.at_limit import AtLimit
     from inspector.config import Site
 
 INTERRUPTED = 130
@@ -709,22 +710,48 @@ def _calibrate_from_run(
     default="auto",
     show_default=True,
 )
-def build_engine(config_file: Path, recipe: str, backend: str, precision: str) -> None:
+@click.option("--line", "line_id", help="With --good: id of the line at whose limit decisions are compared.")
+@click.option(
+    "--good",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --line: the folder of good images that the line was calibrated with.",
+)
+def build_engine(
+    config_file: Path, recipe: str, backend: str, precision: str, line_id: str | None, good: Path | None
+) -> None:
     """Compile a recipe's ONNX graph for this machine and prove that it scores like the graph.
+
+    With --line and --good also that it decides like the graph, at the line's limit on the good web that the
+    limit came from.
 
     \b
     Examples:
       inspector build-engine --recipe denim
       inspector build-engine --recipe denim --backend onnxruntime
       inspector build-engine --recipe denim --precision fp32
+      inspector build-engine --recipe denim --line 3 --good more-good-frames/
     """
-    _build(config_file, recipe, backend, precision)
+    if (line_id is None) != (good is None):
+        raise ConfigError("--line and --good go together: a line's limit, and the images it came from")
+    if line_id is None or good is None:
+        _build(config_file, recipe, backend, precision)
+        click.echo("decisions at a line's limit were not compared; --line and --good do that")
+        return
+    from inspector.calibrating.good_at_limit import GoodAtLimit
+    from inspector.view import progress_bar
+
+    with progress_bar("good images") as progress:
+        at_limit = GoodAtLimit(_site(config_file), line_id, recipe, good, progress)
+        _build(config_file, recipe, backend, precision, at_limit)
 
 
-def _build(config_file: Path, recipe: str, backend: str, precision: str) -> None:
+def _build(
+    config_file: Path, recipe: str, backend: str, precision: str, at_limit: AtLimit | None = None
+) -> None:
     from inspector import backends
 
-    manifest = backends.build_engine(_site(config_file).engines / recipe, backend, precision, click.echo)
+    engine_dir = _site(config_file).engines / recipe
+    manifest = backends.build_engine(engine_dir, backend, precision, click.echo, at_limit)
     built = manifest.engines[backend]
     click.echo(f"{recipe}: {backend} {built.version} {built.precision} on {built.device}; golden tiles agree")
 

@@ -7,7 +7,9 @@ tiles with finite numbers.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,8 +28,10 @@ from inspector.backends.artifact import (
     write_atomically,
     write_manifest,
 )
+from inspector.backends.at_limit import AtLimit, compare
+from inspector.backends.engine import Engine, info_of, score_loose
 from inspector.backends.extremes import extreme_tiles, not_finite
-from inspector.backends.runtime import Runtime, Toolchain, toolchain
+from inspector.backends.runtime import Toolchain, toolchain
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -39,6 +43,7 @@ def build_engine(
     backend: str = "openvino",
     precision: str = "auto",
     progress: Callable[[str], None] = lambda sentence: None,
+    at_limit: AtLimit | None = None,
 ) -> Manifest:
     """Build one backend's engine and enter it in the manifest; other backends' entries stay.
 
@@ -48,12 +53,14 @@ def build_engine(
         precision: "auto" takes the fastest that this device has and that scores as the reference does; or
             "fp32", "tf32", "bf16", "fp16".
         progress: told what is being done, a sentence at a time.
+        at_limit: good web of a line on which the engine must decide as the reference does; None: not compared.
 
     Returns the manifest as written.
 
     Raises ArtefactError: recipe or graph are missing or damaged, the library isn't installed, the device
-    can't do the precision, the engine doesn't score the golden tiles as the reference does, or it scores an
-    extreme tile NaN or infinity.
+    can't do the precision, the engine doesn't score the golden tiles as the reference does, scores an extreme
+    tile NaN or infinity, or decides more of the good web otherwise than false alarms were asked for. What
+    ``at_limit`` raises.
     """
     recipe = load_recipe(engine_dir)
     graph = load_graph(engine_dir, recipe)
@@ -61,16 +68,15 @@ def build_engine(
     version, device = tools.library_version(), tools.device_name()
     wanted = _wanted(tools, backend, device, precision)
 
-    progress(f"scoring golden and extreme tiles with the reference ({REFERENCE}, fp32)")
-    tiles = _golden_tiles(engine_dir, recipe)
-    reference = score_with_reference(recipe, graph, tiles)
+    yardstick = _yardstick(recipe, graph, _golden_tiles(engine_dir, recipe), at_limit, progress)
 
     for precision in wanted:
         progress(f"compiling {recipe.name} for {backend} {version}, {precision}")
         plan = tools.build_plan(recipe, graph, precision)
         progress("holding the engine against the reference")
         try:
-            scores = _prove(tools, recipe, graph, plan, precision, tiles, reference)
+            with _loaded(backend, recipe, graph, plan, precision) as engine:
+                scores = _prove(engine, recipe, yardstick, progress)
             break
         except _Deviates as error:
             if precision == wanted[-1]:
@@ -92,7 +98,7 @@ def build_engine(
         plan=plan_name,
         plan_sha256=sha256_of(plan) if plan else "",
         golden_sha256=sha256_of((engine_dir / golden.FILE).read_bytes()),
-        golden_reference=tuple(map(float, reference[1])),
+        golden_reference=tuple(map(float, yardstick.scores)),
         golden_scores=tuple(map(float, scores)),
     )
     manifest = _enter(engine_dir, recipe, backend, built)
@@ -130,31 +136,53 @@ def score_with_reference(recipe: Recipe, graph: bytes, tiles: U8) -> tuple[F32, 
 
     Raises ArtefactError when the graph can't be run, or scores these or extreme tiles NaN or infinity.
     """
-    runtime = toolchain(REFERENCE).open_runtime(recipe, graph, b"", "fp32", 0)
-    try:
-        maps, scores = golden.score_tiles(runtime, recipe, tiles)
-        dazzled = _dazzled(runtime, recipe)
-    except RuntimeError as error:
-        raise ArtefactError(
-            f"recipe {recipe.name}: its graph can't be run ({error}); run `inspector train DATA --recipe {recipe.name}`"
-        ) from None
-    finally:
-        runtime.close()
-    if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
-        raise ArtefactError(
-            f"recipe {recipe.name}: its graph scores golden tiles NaN or infinity; "
-            f"run `inspector train DATA --recipe {recipe.name}`"
-        )
+    remedy = f"run `inspector train DATA --recipe {recipe.name}`"
+    with _loaded(REFERENCE, recipe, graph, b"", "fp32") as reference:
+        try:
+            seen = score_loose(reference, tiles)
+            dazzled = _dazzled(reference, recipe)
+        except RuntimeError as error:
+            raise ArtefactError(f"recipe {recipe.name}: its graph can't be run ({error}); {remedy}") from None
+    if not (np.isfinite(seen.scores).all() and np.isfinite(seen.tile_scores).all()):
+        raise ArtefactError(f"recipe {recipe.name}: its graph scores golden tiles NaN or infinity; {remedy}")
     if dazzled:
         raise ArtefactError(
             f"recipe {recipe.name}: its graph scores extreme tiles NaN or infinity ({', '.join(dazzled)}), with the "
-            f"reference already: the recipe is at fault; run `inspector train DATA --recipe {recipe.name}`"
+            f"reference already: the recipe is at fault; {remedy}"
         )
-    return maps, scores
+    return seen.scores, seen.tile_scores
 
 
 class _Deviates(ArtefactError):
     """The engine runs, but scores other than the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Yardstick:
+    """What the reference says, for new engines to be held against."""
+
+    tiles: U8  # golden
+    maps: F32
+    scores: F32
+    at_limit: AtLimit | None
+    peaks: F32  # of the good web; empty without
+
+
+@contextmanager
+def _loaded(backend: str, recipe: Recipe, graph: bytes, plan: bytes, precision: str) -> Iterator[Engine]:
+    """An engine that nobody vouches for yet."""
+    tools = toolchain(backend)
+    try:
+        runtime = tools.open_runtime(recipe, graph, plan, precision, 0)
+    except RuntimeError as error:
+        raise ArtefactError(f"recipe {recipe.name}: the new engine can't be loaded ({error})") from None
+    version, device = tools.library_version(), tools.device_name()
+    info = info_of(recipe, backend, version, device, precision, sha256_of(plan or graph))
+    engine = Engine(recipe, info, runtime)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 def _wanted(tools: Toolchain, backend: str, device: str, precision: str) -> tuple[str, ...]:
@@ -179,47 +207,55 @@ def _golden_tiles(engine_dir: Path, recipe: Recipe) -> U8:
         return tiles
 
 
-def _dazzled(runtime: Runtime, recipe: Recipe) -> list[str]:
+def _yardstick(
+    recipe: Recipe, graph: bytes, tiles: U8, at_limit: AtLimit | None, progress: Callable[[str], None]
+) -> _Yardstick:
+    progress(f"scoring golden and extreme tiles with the reference ({REFERENCE}, fp32)")
+    maps, scores = score_with_reference(recipe, graph, tiles)
+    if at_limit is None:
+        return _Yardstick(tiles, maps, scores, None, np.empty(0, np.float32))
+    progress("scoring the line's good web with the reference")
+    with _loaded(REFERENCE, recipe, graph, b"", "fp32") as reference:
+        return _Yardstick(tiles, maps, scores, at_limit, at_limit.peaks(reference))
+
+
+def _dazzled(engine: Engine, recipe: Recipe) -> list[str]:
     """Which extreme tiles score NaN or infinity."""
     extremes = extreme_tiles(recipe)
-    return not_finite(list(extremes), *golden.score_tiles(runtime, recipe, np.stack(list(extremes.values()))))
+    seen = score_loose(engine, np.stack(list(extremes.values())))
+    return not_finite(list(extremes), seen.scores, seen.tile_scores)
 
 
-def _prove(
-    tools: Toolchain,
-    recipe: Recipe,
-    graph: bytes,
-    plan: bytes,
-    precision: str,
-    tiles: U8,
-    reference: tuple[F32, F32],
-) -> F32:
+def _prove(engine: Engine, recipe: Recipe, yardstick: _Yardstick, progress: Callable[[str], None]) -> F32:
     """Score golden and extreme tiles with the new engine; return the golden scores if they are the reference's."""
+    precision = engine.info.precision
+    tolerance = golden.TOLERANCES[precision]
+    remedy = "train again" if precision == "fp32" else "build with --precision fp32"
+    the_engine = f"recipe {recipe.name}: the {precision} engine"
     try:
-        runtime = tools.open_runtime(recipe, graph, plan, precision, 0)
-    except RuntimeError as error:
-        raise ArtefactError(f"recipe {recipe.name}: the new engine can't be loaded ({error})") from None
-    try:
-        maps, scores = golden.score_tiles(runtime, recipe, tiles)
-        dazzled = _dazzled(runtime, recipe)
+        seen = score_loose(engine, yardstick.tiles)
+        dazzled = _dazzled(engine, recipe)
+        if dazzled:
+            raise _Deviates(
+                f"{the_engine} scores extreme tiles NaN or infinity ({', '.join(dazzled)}), the reference doesn't; "
+                f"{remedy}"
+            )
+        off = golden.deviation((seen.scores, seen.tile_scores), (yardstick.maps, yardstick.scores), tolerance)
+        if not off <= 1:
+            raise _Deviates(
+                f"{the_engine} scores golden tiles {off:.1f} times further from the reference than is tolerated "
+                f"({tolerance.absolute_sigma:g} sigma and {tolerance.relative:.1%}); {remedy}"
+            )
+        if yardstick.at_limit is not None:
+            progress("scoring the line's good web with the engine")
+            peaks = yardstick.at_limit.peaks(engine)
+            decisions = compare(yardstick.at_limit, yardstick.peaks, peaks, tolerance)
+            if decisions.differ > decisions.allowed:
+                raise _Deviates(f"{the_engine} {decisions.words}; {remedy}")
+            progress(f"{the_engine} {decisions.words}")
     except RuntimeError as error:
         raise ArtefactError(f"recipe {recipe.name}: the new engine can't be run ({error})") from None
-    finally:
-        runtime.close()
-    tolerance = golden.TOLERANCES[precision]
-    worst = golden.deviation((maps, scores), reference, tolerance)
-    remedy = "train again" if precision == "fp32" else "build with --precision fp32"
-    if dazzled:
-        raise _Deviates(
-            f"recipe {recipe.name}: the {precision} engine scores extreme tiles NaN or infinity "
-            f"({', '.join(dazzled)}), the reference doesn't; {remedy}"
-        )
-    if not worst <= 1:
-        raise _Deviates(
-            f"recipe {recipe.name}: the {precision} engine scores golden tiles {worst:.1f} times further from the "
-            f"reference than is tolerated ({tolerance.absolute_sigma:g} sigma and {tolerance.relative:.1%}); {remedy}"
-        )
-    return scores
+    return seen.tile_scores
 
 
 def _enter(engine_dir: Path, recipe: Recipe, backend: str, built: BuiltEngine) -> Manifest:

@@ -65,6 +65,24 @@ class Engine:
             )
 
 
+def info_of(
+    recipe: Recipe, backend: str, version: str, device: str, precision: str, engine_sha256: str
+) -> EngineInfo:
+    """What an engine of a recipe is and takes."""
+    return EngineInfo(
+        recipe=recipe.name,
+        backend=backend,
+        version=version,
+        device=device,
+        precision=precision,
+        tile_px=recipe.tile_px,
+        margin_px=recipe.margin_px,
+        px_per_cell=recipe.px_per_cell,
+        channels=recipe.channels,
+        engine_sha256=engine_sha256,
+    )
+
+
 def score_loose(backend: Backend, tiles: U8) -> ScoreMap:
     """Score tiles that belong to no frame, uint8 [N, side, side(, 3)] with their margins. Raises as ``infer``."""
     origins_px = np.zeros((len(tiles), 2), np.int32)

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from inspector.backends.artifact import BuiltEngine, Recipe, read_bytes, write_atomically
-from inspector.backends.runtime import Runtime
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -124,11 +123,3 @@ def made_up_tiles(recipe: Recipe) -> U8:
     pictures += [rng.uniform(0, 255, (side, side)), np.zeros((side, side)), np.full((side, side), 255)]
     grey = np.stack(pictures).clip(0, 255).astype(np.uint8)
     return grey if recipe.channels == 1 else np.repeat(grey[..., np.newaxis], 3, axis=3)
-
-
-def score_tiles(runtime: Runtime, recipe: Recipe, tiles: U8) -> tuple[F32, F32]:
-    """Run tiles: maps float32 [N, cells, cells] and scores float32 [N], in sigma."""
-    maps = np.empty((len(tiles), recipe.cells, recipe.cells), np.float32)
-    scores = np.empty(len(tiles), np.float32)
-    runtime.run(tiles, maps, scores)
-    return maps, scores

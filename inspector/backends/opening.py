@@ -8,10 +8,10 @@ from pathlib import Path
 from inspector.backends import golden
 from inspector.backends.artifact import BuiltEngine, Recipe, load_manifest, load_recipe, read_bytes, sha256_of
 from inspector.backends.building import load_graph, os_name, rebuild_command
-from inspector.backends.engine import Engine, score_loose
+from inspector.backends.engine import Engine, info_of, score_loose
 from inspector.backends.runtime import Toolchain, toolchain
 from inspector.errors import ArtefactError
-from inspector.interfaces import Backend, EngineInfo
+from inspector.interfaces import Backend
 
 SELF_TEST_TILES = 4
 
@@ -62,18 +62,8 @@ def open_untested(engine_dir: Path, backend: str, threads: int = 0) -> Opened:
         raise ArtefactError(
             f"{engine_dir / (built.plan or 'model.onnx')}: {backend} can't load it ({error}); {remedy}"
         ) from None
-    info = EngineInfo(
-        recipe=recipe.name,
-        backend=backend,
-        version=built.version,
-        device=built.device,
-        precision=built.precision,
-        tile_px=recipe.tile_px,
-        margin_px=recipe.margin_px,
-        px_per_cell=recipe.px_per_cell,
-        channels=recipe.channels,
-        engine_sha256=built.plan_sha256 or built.onnx_sha256,
-    )
+    sha256 = built.plan_sha256 or built.onnx_sha256
+    info = info_of(recipe, backend, built.version, built.device, built.precision, sha256)
     return Opened(Engine(recipe, info, runtime), recipe, built)
 
 
