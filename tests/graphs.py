@@ -14,11 +14,14 @@ SIDE_PX = TILE_PX + 2 * MARGIN_PX
 POISON = 7  # a cell that is all of this grey scores 0 / 0
 
 
-def tiny_graph(channels: int = 1, seed: int = 0) -> bytes:
-    """Grey, two 3x3 convolutions, energy per cell of the interior; NaN for a poisoned cell."""
+def tiny_graph(channels: int = 1, seed: int = 0, poison: int = POISON, sees_its_batch: bool = False) -> bytes:
+    """Grey, two 3x3 convolutions, energy per cell of the interior; NaN for a cell that is all of grey ``poison``.
+
+    Where it ``sees_its_batch``, its zero is the mean of whatever tiles come together.
+    """
     rng = np.random.default_rng(seed)
     constants = {
-        "poison": np.float32(POISON),
+        "poison": np.float32(poison),
         "mean": np.float32(127),
         "scale": np.float32(1 / 8),
         "first": rng.normal(0, 0.3, (8, 1, 3, 3)).astype(np.float32),
@@ -29,6 +32,7 @@ def tiny_graph(channels: int = 1, seed: int = 0) -> bytes:
         "high": np.array([-MARGIN_PX, -MARGIN_PX], np.int64),
         "axes": np.array([2, 3], np.int64),
         "cells": np.array([1, 2], np.int64),
+        "batch": np.array([0], np.int64),
     }
     node = helper.make_node
     cell = {"kernel_shape": [PX_PER_CELL] * 2, "strides": [PX_PER_CELL] * 2}
@@ -39,7 +43,8 @@ def tiny_graph(channels: int = 1, seed: int = 0) -> bytes:
         nodes += [node("Identity", ["float"], ["mono"])]
     nodes += [
         node("Unsqueeze", ["mono", "one"], ["grey"]),
-        node("Sub", ["grey", "mean"], ["centred"]),
+        node("ReduceMean", ["grey", "batch"], ["mean of the batch"], keepdims=1),
+        node("Sub", ["grey", "mean of the batch" if sees_its_batch else "mean"], ["centred"]),
         node("Mul", ["centred", "scale"], ["x"]),
         node("Conv", ["x", "first"], ["a"], pads=[1, 1, 1, 1]),
         node("Relu", ["a"], ["b"]),

@@ -1,4 +1,4 @@
-"""Teachers' weights without a download: random, seeded, for both networks of the plain pair."""
+"""Teachers' weights without a download: random, seeded, for both networks of the default pair."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def write_random_weights(folder: Path) -> list[Path]:
     files = []
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        for spec in PAIRS["plain"]:
+        for spec in PAIRS["balanced"]:
             files.append(folder / f"{spec.network}.safetensors")
             save_file(build_trunk(spec.network, spec.strides).state_dict(), files[-1])
     return files

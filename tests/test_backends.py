@@ -14,6 +14,7 @@ import pytest
 
 from inspector.backends import build_engine, building, golden, open_backend
 from inspector.backends.artifact import Recipe, load_recipe, sha256_of
+from inspector.backends.extremes import extreme_tiles, not_finite
 from inspector.backends.runtime import Means, Unsuited, toolchain
 from inspector.errors import ArtefactError, ConfigError
 from inspector.interfaces import Backend
@@ -516,6 +517,60 @@ def test_a_graph_that_scores_nan_is_refused(tmp_path: Path) -> None:
     golden.write_golden_tiles(folder, tiles)
     with pytest.raises(ArtefactError, match="scores golden tiles NaN or infinity"):
         build_engine(folder, "openvino")
+
+
+def white_is_poison(folder: Path) -> bytes:
+    """A graph that scores all tiles but white ones, which real golden tiles don't show."""
+    graph = tiny_graph(poison=255)
+    write_tiny_recipe(folder, graph=graph)
+    golden.write_golden_tiles(folder, grainy_tiles(golden.COUNT))
+    return graph
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_graph_that_an_extreme_tile_dazzles_is_refused(tmp_path: Path, backend: str) -> None:
+    white_is_poison(tmp_path / "tiny")
+    with pytest.raises(
+        ArtefactError,
+        match=r"^recipe tiny: its graph scores extreme tiles NaN or infinity \(white, one black pixel\), .* the recipe "
+        r"is at fault; run `inspector train DATA --recipe tiny`$",
+    ):
+        build_engine(tmp_path / "tiny", backend)
+    assert not (tmp_path / "tiny/manifest.toml").exists()
+
+
+def test_an_engine_that_an_extreme_tile_dazzles_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On golden tiles it is the reference's equal; what it was compiled from is not what the reference runs."""
+    tools = toolchain("openvino")
+    graph, compiled = white_is_poison(tmp_path / "tiny"), tools.build_plan
+    write_tiny_recipe(tmp_path / "tiny")
+    monkeypatch.setattr(tools, "build_plan", lambda recipe, _, *rest: compiled(recipe, graph, *rest))
+    with pytest.raises(
+        ArtefactError,
+        match=r"the fp32 engine scores extreme tiles NaN or infinity \(white, one black pixel\), the reference "
+        r"doesn't; train again$",
+    ):
+        build_engine(tmp_path / "tiny", "openvino", "fp32")
+    assert not (tmp_path / "tiny/manifest.toml").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_extreme_tiles_are_of_the_recipes_kind(tmp_path: Path, channels: int) -> None:
+    recipe = write_tiny_recipe(tmp_path / "tiny", channels=channels)
+    tiles = extreme_tiles(recipe)
+    assert len(tiles) == 6
+    for name, tile in tiles.items():
+        assert tile.shape == recipe.tile_shape, name
+        assert tile.dtype == np.uint8, name
+        assert set(np.unique(tile)) <= {0, 255}, name
+
+
+def test_a_score_or_one_cell_that_is_no_number_is_enough() -> None:
+    maps, scores = np.zeros((4, CELLS, CELLS), np.float32), np.zeros(4, np.float32)
+    scores[1], maps[2, 3, 4] = np.inf, np.nan
+    assert not_finite(["a", "b", "c", "d"], maps, scores) == ["b", "c"]
 
 
 def test_golden_tiles_that_training_left_are_used(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ RECIPE = "engines/stripes/recipe.toml"
 FOLDER = '{ kind = "folder", path = "frames" }'
 RUN = ("run", "--line", "1")
 CHECK = ("check", "--line", "1")
+SELFTEST = ("selftest", "--line", "1", "--seconds", "0.01")
 TILES = ("tiles", "--line", "1", "--picture", "grid.png")
 BUILD = ("build-engine", "--recipe", "stripes", "--backend", "onnxruntime")
 TRAIN = ("train", "good", "--recipe", "new", "--tile-px", "64", "--region", "whole")
@@ -249,7 +250,7 @@ def test_a_config_that_can_not_be(plant: Path, spoil: Spoil, said: str) -> None:
     assert refusal(plant, 2, *CHECK) == sentence
 
 
-@pytest.mark.parametrize("words", [RUN, CHECK, TILES, CALIBRATE, ("events", "--line", "1")])
+@pytest.mark.parametrize("words", [RUN, CHECK, SELFTEST, TILES, CALIBRATE, ("events", "--line", "1")])
 def test_an_unknown_line_names_those_there_are(plant: Path, words: tuple[str, ...]) -> None:
     twice("2")(plant)
     sentence = refusal(plant, 2, *words, "--line", "9")
@@ -429,6 +430,17 @@ def test_images_that_can_not_be_played(plant: Path, code: int, spoil: Spoil, sai
     assert checked.exit_code == code
     assert said in checked.stderr
     assert "ready to run" not in checked.stdout
+
+
+def test_an_engine_is_held_against_the_lines_limit(plant: Path) -> None:
+    limit = re.search(r"^limit_sigma = (.+)$", (plant / LIMITS).read_text(), re.MULTILINE)
+    assert limit is not None
+    before = contents(plant)
+    result = invoke(*SELFTEST)
+    assert result.exit_code == 0, result.output
+    assert f"(0.0001 of a limit of {float(limit[1]):.2f} sigma)" in result.stdout
+    assert "one row of them (a folder's images tell their height only when they are read)" in result.stdout
+    assert contents(plant) == before
 
 
 def test_a_line_that_is_ready(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -801,6 +813,7 @@ def test_truth_is_the_looms_alone(plant: Path) -> None:
         ((*RUN, "--frames", "0"), "'--frames': 0 is not in the range x>=1."),
         ((*RUN, "--frames", "x"), "'--frames': 'x' is not a valid integer"),
         ((*RUN, "--seconds", "nan"), "'--seconds': nan is not a finite number."),
+        ((*SELFTEST[:3], "--seconds", "0"), "'--seconds': 0.0 is not in the range x>0.0."),
         ((*RUN, "--summary", "good"), "'--summary': File 'good' is a directory."),
         (("events", "--line", "1", "--silence", "nan"), "'--silence': nan is not a finite number."),
         (("events", "--line", "1", "--silence", "-1"), "'--silence': -1.0 is not in the range x>0.0."),
@@ -865,8 +878,9 @@ def test_a_signal_ends_a_line_in_order(plant: Path, number: signal.Signals) -> N
         ((*TRAIN, "--weights", "pipe.safetensors"), "pipe.safetensors"),
         ((*CALIBRATE, "--config", "pipe.toml"), "pipe.toml"),
         (("events", "--line", "1", "--config", "pipe.toml"), "pipe.toml"),
+        ((*SELFTEST, "--config", "pipe.toml"), "pipe.toml"),
     ],
-    ids=["train", "calibrate", "events"],
+    ids=["train", "calibrate", "events", "selftest"],
 )
 def test_ctrl_c_ends_the_other_commands_with_130(plant: Path, words: tuple[str, ...], pipe: str) -> None:
     """Each waits for a pipe that nobody writes to, so that the signal comes in its midst and not before."""
@@ -910,7 +924,7 @@ def test_the_exit_codes_of_readme_and_help_are_those_of_the_errors() -> None:
     assert {int(code) for code in table} == codes
     for words in (
         (),
-        *((name,) for name in ("run", "check", "train", "calibrate", "build-engine", "evaluate")),
+        *((name,) for name in ("run", "check", "selftest", "train", "calibrate", "build-engine", "evaluate")),
     ):
         (told,) = re.findall(r"Exit codes: (.*?)\.\n", invoke(*words, "--help").stdout, re.DOTALL)
         assert {int(code) for code in re.findall(r"\b(\d+) ", told)} == codes

@@ -59,7 +59,7 @@ def test_parts_of_the_images_are_learnt_whole_and_from_the_same_students(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted and asked for again, the curve is the same; all of the images disagree least."""
-    teachers = random_teachers("plain", 1, 0)
+    teachers = random_teachers("balanced", 1, 0)
 
     def silent(done: int, total: int, note: str = "") -> None:
         notes.append(note)
@@ -75,7 +75,7 @@ def test_parts_of_the_images_are_learnt_whole_and_from_the_same_students(
 
     def run(folder: Path, progress: object = silent) -> list[Point]:
         def build() -> torch.nn.Module:
-            return build_students("plain", 1, 3)
+            return build_students("balanced", 1, 3)
 
         return measure(build, training, image_of, validation, course, folder, progress)  # type: ignore[arg-type]
 

@@ -10,9 +10,9 @@ from inspector.learning.teachers import AS_PUBLISHED, pair_layers
 
 
 def test_a_layer_counts_by_its_stride_and_a_published_pair_as_published() -> None:
-    strides = [layer.stride for layer in pair_layers("plain")]
-    assert counted_layers("plain") == [WIDE if stride == 32 else FINE for stride in strides]
-    assert WIDE in counted_layers("plain")
+    strides = [layer.stride for layer in pair_layers("balanced")]
+    assert counted_layers("balanced") == [WIDE if stride == 32 else FINE for stride in strides]
+    assert WIDE in counted_layers("balanced")
     for pair in AS_PUBLISHED:
         assert counted_layers(pair) == [PUBLISHED] * len(pair_layers(pair))
 
@@ -27,7 +27,7 @@ def layer_weights(pair: str) -> list[float]:
 
 def test_every_stride_weighs_the_same() -> None:
     total: dict[int, float] = {}
-    for layer, weight in zip(pair_layers("plain"), layer_weights("plain"), strict=True):
+    for layer, weight in zip(pair_layers("balanced"), layer_weights("balanced"), strict=True):
         total[layer.stride] = total.get(layer.stride, 0.0) + weight
     assert total == {stride: pytest.approx(0.25) for stride in (4, 8, 16, 32)}
 

@@ -7,12 +7,14 @@ import itertools
 import math
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from inspector.cli import teach, train
 from inspector.errors import ArtefactError, ConfigError
 from inspector.learning import distill as distillation
 from inspector.learning.distill import GAIN, LOW_RATE_SHARE, Course, Lesson, Standing, distill, look, stalled
@@ -27,6 +29,7 @@ from inspector.learning.teachers import (
     build_trunk,
     load_teachers,
     official_keys,
+    pair_layers,
     random_teachers,
     read_weights,
 )
@@ -45,14 +48,14 @@ def tiles(count: int, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def lessons() -> tuple[Lesson, Lesson]:
-    teachers = random_teachers("plain", 1, 0)
+    teachers = random_teachers("balanced", 1, 0)
     return look(teachers, tiles(17, 1), silent), look(teachers, tiles(3, 2), silent)
 
 
 def trained(
     lessons: tuple[Lesson, Lesson], folder: Path, *, seed: int = 0, progress: object = silent
 ) -> tuple[nn.Module, Standing]:
-    students = build_students("plain", 1, seed)
+    students = build_students("balanced", 1, seed)
     standing = distill(students, *lessons, Course(EPOCHS, seed, "test"), folder, progress)  # type: ignore[arg-type]
     return students, standing
 
@@ -124,7 +127,7 @@ def test_a_training_that_ends_early_ends_the_same_after_an_interruption(
         if done == interrupted_after:
             raise KeyboardInterrupt
 
-    whole, resumed = build_students("plain", 1, 0), build_students("plain", 1, 0)
+    whole, resumed = build_students("balanced", 1, 0), build_students("balanced", 1, 0)
     notes: list[str] = []
     standing = distill(
         whole, *lessons, course, tmp_path / "whole", lambda done, total, note="": notes.append(note)
@@ -134,7 +137,7 @@ def test_a_training_that_ends_early_ends_the_same_after_an_interruption(
     assert notes[-1].endswith(f"stopped early {standing.stopped}")
     with pytest.raises(KeyboardInterrupt):
         distill(resumed, *lessons, course, tmp_path / "broken", interrupt)
-    resumed = build_students("plain", 1, 0)
+    resumed = build_students("balanced", 1, 0)
     after = distill(resumed, *lessons, course, tmp_path / "broken", silent)
     assert (after.stopped, after.best_epoch) == (standing.stopped, standing.best_epoch)
     assert after.validation == standing.validation
@@ -144,7 +147,7 @@ def test_a_training_that_ends_early_ends_the_same_after_an_interruption(
 def test_bf16_is_for_speed_alone(lessons: tuple[Lesson, Lesson], tmp_path: Path) -> None:
     """Nearly the same losses, and not the same: it was used; weights and validation are float32."""
     exact, standing = trained(lessons, tmp_path / "exact")
-    students = build_students("plain", 1, 0)
+    students = build_students("balanced", 1, 0)
     dtypes: set[tuple[bool, torch.dtype]] = set()
     convolution = next(m for m in students.modules() if isinstance(m, nn.Conv2d))
     convolution.register_forward_hook(lambda m, x, y: dtypes.add((m.training, y.dtype)))
@@ -172,7 +175,7 @@ def test_a_foreign_or_damaged_checkpoint_counts_for_nothing(
 def test_batchnorm_learns_in_every_epoch_and_only_while_training(
     lessons: tuple[Lesson, Lesson], tmp_path: Path
 ) -> None:
-    students = build_students("plain", 1, 0)
+    students = build_students("balanced", 1, 0)
     norm = next(m for m in students.modules() if isinstance(m, nn.BatchNorm2d))
     seen: list[tuple[bool, bool]] = []  # in train mode, gradients wanted
     norm.register_forward_hook(lambda m, x, y: seen.append((m.training, torch.is_grad_enabled())))
@@ -189,7 +192,7 @@ def test_batchnorm_learns_in_every_epoch_and_only_while_training(
 
 
 def test_a_teacher_never_learns() -> None:
-    teacher = random_teachers("plain", 1, 0)[0]
+    teacher = random_teachers("balanced", 1, 0)[0]
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
     nn.ModuleList([teacher]).train()
     assert not any(module.training for module in teacher.modules())
@@ -247,8 +250,29 @@ def test_a_turned_teacher_takes_rows_for_columns(network: str, channels: int) ->
 
 
 def test_one_network_of_the_default_pair_looks_turned() -> None:
-    assert sorted(spec.turned for spec in PAIRS["plain"]) == [False, True]
+    assert sorted(spec.turned for spec in PAIRS["balanced"]) == [False, True]
     assert not any(spec.turned for pair in AS_PUBLISHED for spec in PAIRS[pair])
+
+
+def test_every_pair_can_be_asked_for() -> None:
+    for command in (train, teach):
+        (preset,) = (option for option in command.params if option.name == "preset")
+        assert isinstance(preset.type, click.Choice)
+        assert set(preset.type.choices) == set(PAIRS)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_students_answer_each_layer_in_its_teachers_shape(pair: str) -> None:
+    pixels = torch.rand(1, 1, SIDE, SIDE) * 255
+    students = build_students(pair, 1, 0).eval()
+    with torch.no_grad():
+        taught = [tap for teacher in random_teachers(pair, 1, 0) for tap in teacher(pixels)]
+        layers = students.distances(taught, students(pixels))
+    assert [layer.shape[-1] for layer in layers] == [SIDE // layer.stride for layer in pair_layers(pair)]
+
+
+def test_the_fast_student_has_no_stage_that_nothing_asks_for() -> None:
+    assert set(dict(build_students("fast", 1, 0).named_children())["stages"]._modules) == {"4", "8", "16"}
 
 
 def test_weights_nobody_vouches_for_are_refused(tmp_path: Path) -> None:

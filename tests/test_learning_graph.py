@@ -66,7 +66,7 @@ def nothing(done: int, total: int, note: str = "") -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     torch.set_num_threads(1)  # two threads that share their cores with others wait for each other, tenfold
-    teachers, students = random_teachers("plain", 1, 0), build_students("plain", 1, 1)
+    teachers, students = random_teachers("balanced", 1, 0), build_students("balanced", 1, 1)
     learnt, validation = (np.concatenate([tiles_of(cloth(s)) for s in seeds]) for seeds in ((1, 2), (3,)))
     lessons = look(teachers, learnt, nothing), look(teachers, validation, nothing)
     distill(students, *lessons, Course(12, 0, "test"), tmp_path_factory.mktemp("course"), nothing)
@@ -264,7 +264,7 @@ def test_nan_comes_out_as_nan(made: Made) -> None:
 
 
 def test_weights_that_are_no_numbers_never_become_a_graph() -> None:
-    teachers, students = random_teachers("plain", 1, 0), build_students("plain", 1, 1)
+    teachers, students = random_teachers("balanced", 1, 0), build_students("balanced", 1, 1)
     with torch.no_grad():
         next(students.parameters()).view(-1)[0] = float("nan")
     with pytest.raises(ArtefactError, match=r"is not a finite.*train again"):
@@ -272,7 +272,7 @@ def test_weights_that_are_no_numbers_never_become_a_graph() -> None:
 
 
 def test_colour_tiles(tmp_path: Path) -> None:
-    teachers, students = random_teachers("plain", 3, 0), build_students("plain", 3, 1)
+    teachers, students = random_teachers("balanced", 3, 0), build_students("balanced", 3, 1)
     tiles = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     graph = build_graph(teachers, students, tiles, Shape(32, 16, 3))
     model = to_onnx(graph)

@@ -444,7 +444,7 @@ def test_without_torch_the_extra_is_named_before_the_camera_looks(
 
 
 def test_what_is_asked_of_a_tile_is_what_training_wants() -> None:
-    assert max(layer.stride for layer in pair_layers("plain")) == STEP_PX
+    assert max(layer.stride for layer in pair_layers("balanced")) == STEP_PX
 
 
 @pytest.mark.parametrize(

@@ -67,13 +67,13 @@ def types_of(graph: ModelProto) -> dict[str, int]:
     return {value.name: value.type.tensor_type.elem_type for value in known}
 
 
-@pytest.mark.parametrize("pair", ["plain", pytest.param("reduced", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pair", ["balanced", pytest.param("reduced", marks=pytest.mark.slow)])
 def test_every_convolution_of_a_network_is_fp16_and_nothing_that_judges(
     pair: str, request: pytest.FixtureRequest
 ) -> None:
     """The plain pair is the demo's; fresh from the exporter it is looked at in test_learning_graph. The paper's takes
     minutes to export: `make plans`."""
-    model = (DEMO / "model.onnx").read_bytes() if pair == "plain" else request.getfixturevalue("reduced")
+    model = (DEMO / "model.onnx").read_bytes() if pair == "balanced" else request.getfixturevalue("reduced")
     graph = onnx.load_from_string(in_fp16(model))
     types = types_of(graph)
     halves = [node for node in graph.graph.node if types[node.output[0]] == TensorProto.FLOAT16]

@@ -68,7 +68,7 @@ def weave(folder: Path, seeds: range) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Random, for both teachers of the plain pair."""
+    """Random, for both teachers of the default."""
     return write_random_weights(tmp_path_factory.mktemp("weights"))
 
 

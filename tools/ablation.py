@@ -65,7 +65,7 @@ JUDGED = ("L4", "L8", "L16", "L32", "M4", "M8", "M16")  # of the default
 class Training:
     """How students are trained."""
 
-    pair: str = "plain"
+    pair: str = "balanced"
     relit: bool = True  # a second copy of every tile, in other light
     astray: bool = True  # which is cut off its place
     turned: bool = True  # a teacher that takes rows for columns does so
@@ -78,6 +78,7 @@ TRAININGS = {
     "on the grid": Training(astray=False),
     "not turned": Training(turned=False),
     "mined": Training(mined=True),
+    "fast": Training("fast"),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
 }
@@ -150,6 +151,7 @@ def rows() -> list[Row]:
         replace(default, name="relit copies cut on the grid", training="on the grid"),
         replace(default, name="both teachers look upright", training="not turned"),
         replace(default, name="learnt from the worst tenth of cells alone", training="mined"),
+        replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
         replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
     ]

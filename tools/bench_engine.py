@@ -1,112 +1,234 @@
-"""Tiles/s of a recipe's bare engine on every backend and precision this machine can do.
+"""`make bench-engine`: every preset against the paper's graph, on every runtime and precision that this machine has.
 
-Each is built anew in a temporary folder, so the engines that lines use stay as they are. All take turns,
-round after round: what disturbs the machine disturbs them alike.
+    python tools/bench_engine.py [--rounds 7] [--presets fast ...] [--work build/bench] [--page docs/speed.md]
 
-    python tools/bench_engine.py --recipe demo [--engines engines] [--seconds 30] [--tiles 32]
+Graphs have random weights: this is about time alone (see engine_graphs.py). All ways to run them take turns, round
+after round, so that what disturbs the machine disturbs them alike; ratios are taken within a round. In the same run the
+machine's peaks are measured, for the share of its roof (Williams, Waterman & Patterson 2009) that each comes to. --page
+puts the tables between the marks of that page, and the plot beside it.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
 import sys
-import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import openvino
+import torch
+from engine_graphs import CONTENDERS, REFERENCE, Built, Contender, build
+from engine_runners import Call, precisions, rate, runners
+from plant import ROOT
+from roofline import Point, Roof, drawn
 
-from inspector.backends import BACKENDS, build_engine, golden, open_backend
-from inspector.backends.artifact import load_recipe
-from inspector.backends.runtime import toolchain
-from inspector.errors import ArtefactError
-from inspector.interfaces import Backend
-from inspector.records import Stamp, TileBatch
+BATCHES = [1, 4, 8]
+PRODUCT = 2048  # side of the matrices whose product tells the peak
+COPIED = 1 << 28  # bytes
+LAYERS = 8
+BEGIN, END = "<!-- figures: make bench-engine -->", "<!-- end of figures -->"
 
-WARM_UP_ROUNDS = 2
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A contender on a runtime."""
+
+    contender: str
+    runtime: str  # "OpenVINO fp32, batch 4"
+    threads: int
+    batch: int
+
+
+Rates = dict[Way, list[float]]  # tiles/s, one a round
 
 
 def main() -> int:
-    """Build, take turns, print a table."""
+    """Build, take turns, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--recipe", required=True)
-    parser.add_argument("--engines", type=Path, default=Path(__file__).resolve().parents[1] / "engines")
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--tiles", type=int, default=32, help="in each call, about a frame's worth")
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--presets", nargs="+", choices=[one.preset for one in CONTENDERS[1:]])
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--page", type=Path, help="write the figures into it")
     given = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
-            engines = _open_all(given.engines / given.recipe, Path(folder), given.threads)
-            rates = _take_turns(engines, _batch(given.engines / given.recipe, given.tiles), given.seconds)
-    except ArtefactError as error:
-        print(f"bench_engine: {error}", file=sys.stderr)
-        return error.exit_code
-    _print(rates, given.tiles)
+    given.work.mkdir(parents=True, exist_ok=True)
+    asked = [one for one in CONTENDERS if one is REFERENCE or one.preset in (given.presets or [one.preset])]
+    built = {one: build(one, given.work) for one in asked}
+    cores = os.cpu_count() or 1
+    rates = take_turns(built, sorted({1, cores}), given.rounds)
+    roof = roof_of(cores)
+    text = "\n".join(
+        [
+            f"{device()}, {cores} threads, {given.rounds} interleaved rounds, medians (10 % to 90 %). "
+            f"Peak of products of {PRODUCT}x{PRODUCT} in torch: "
+            + ", ".join(f"{name} {flops / 1e9:.0f} GFLOP/s" for name, flops in roof.flops.items())
+            + f"; copying: {roof.bytes_s / 1e9:.1f} GB/s.",
+            "",
+            *best_table(built, rates, roof, cores),
+            "",
+            *all_table(built, rates),
+            *(line for one in asked[1:] for line in layer_table(one, built[one])),
+        ]
+    )
+    print(text)
+    if given.page:
+        write_page(given.page, text, drawn(roof, points(built, rates, cores)))
     return 0
 
 
-def _open_all(recipe_dir: Path, folder: Path, threads: int) -> dict[str, Backend]:
-    load_recipe(recipe_dir)
-    engines: dict[str, Backend] = {}
-    for backend in BACKENDS:
-        try:
-            toolchain(backend).library_version()
-            toolchain(backend).device_name()
-        except ArtefactError as error:
-            print(f"{backend}: left out: {error}")
-            continue
-        for precision in toolchain(backend).precisions():
-            copy = folder / backend / precision / recipe_dir.name
-            shutil.copytree(
-                recipe_dir, copy, ignore=shutil.ignore_patterns("plans", "manifest.toml", "training")
-            )
-            try:
-                build_engine(copy, backend, precision)
-                began_s = time.perf_counter()
-                engines[f"{backend} {precision}"] = open_backend(copy, backend, threads)
-                print(f"{backend} {precision}: opens in {time.perf_counter() - began_s:.2f} s")
-            except ArtefactError as error:
-                print(f"{backend} {precision}: left out: {error}")
-    return engines
+def device() -> str:
+    """The processor as OpenVINO names it."""
+    return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
 
 
-def _batch(recipe_dir: Path, count: int) -> TileBatch:
-    recipe = load_recipe(recipe_dir)
-    tiles = golden.made_up_tiles(recipe)
-    pixels = tiles[np.arange(count) % len(tiles)]
-    stamp = Stamp("", "", 0, 0, 0, 0, 0, 0)
-    return TileBatch(stamp, pixels, np.zeros((count, 2), np.int32), recipe.margin_px)
-
-
-def _take_turns(engines: dict[str, Backend], batch: TileBatch, seconds: float) -> dict[str, list[float]]:
-    """Tiles/s of each engine, one figure a round."""
-    for engine in engines.values():
-        for _ in range(WARM_UP_ROUNDS):
-            engine.infer(batch)
-    rates: dict[str, list[float]] = {name: [] for name in engines}
-    until_s = time.perf_counter() + seconds
-    while time.perf_counter() < until_s:
-        for name, engine in engines.items():
-            began_s = time.perf_counter()
-            engine.infer(batch)
-            rates[name].append(len(batch.pixels) / (time.perf_counter() - began_s))
-    for engine in engines.values():
-        engine.close()
+def take_turns(built: dict[Contender, Built], threads: Sequence[int], rounds: int) -> Rates:
+    """Tiles/s of every way to run every contender, one figure a round."""
+    ways: dict[Way, Call] = {}
+    for contender, graph in built.items():
+        for count in threads:
+            for name, call in runners(contender, graph, BATCHES, count).items():
+                ways[Way(contender.name, name, count, int(name.rpartition(" ")[2]))] = call
+    rates: Rates = {way: [] for way in ways}
+    for number in range(rounds + 1):
+        for way, call in ways.items():
+            seen = rate(call, way.batch)
+            if number:  # the first warms up
+                rates[way].append(seen)
+        print(f"round {number} of {rounds}", file=sys.stderr)
     return rates
 
 
-def _print(rates: dict[str, list[float]], tiles: int) -> None:
-    rounds = min(len(one) for one in rates.values())
-    print(f"\ntiles/s, {tiles} tiles a call, {rounds} interleaved rounds")
-    print(f"{'engine':20} {'median':>8} {'p10':>8} {'p90':>8} {'to ONNX Runtime':>16}")
-    for name, one in rates.items():
-        low, middle, high = np.percentile(one, [10, 50, 90])
-        ratio = np.median(np.divide(one[:rounds], rates["onnxruntime fp32"][:rounds]))
-        print(f"{name:20} {middle:8.1f} {low:8.1f} {high:8.1f} {ratio:16.2f}")
+def roof_of(threads: int) -> Roof:
+    """The machine's peaks: products of large matrices, and copying."""
+    torch.set_num_threads(threads)
+    flops = {}
+    for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        if name in precisions():
+            one = torch.ones(PRODUCT, PRODUCT, dtype=kind)
+            flops[name] = 2 * PRODUCT**3 / _least_s(partial(torch.mm, one, one))
+    source, target = np.ones(COPIED, np.uint8), np.empty(COPIED, np.uint8)
+    return Roof(flops, 2 * COPIED / _least_s(partial(np.copyto, target, source)))
+
+
+def _least_s(work: Callable[[], object], times: int = 7) -> float:
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def best_of(rates: Rates, contender: str, precision: str, threads: int) -> Way:
+    """The batch that is fastest on OpenVINO."""
+    ways = [
+        way
+        for way in rates
+        if way.contender == contender
+        and way.threads == threads
+        and way.runtime.startswith(f"OpenVINO {precision},")
+    ]
+    return max(ways, key=lambda way: float(np.median(rates[way])))
+
+
+def best_table(built: dict[Contender, Built], rates: Rates, roof: Roof, threads: int) -> list[str]:
+    """Each contender and precision at its best batch, against the reference at the first precision."""
+    against = precisions()[0]
+    reference = rates[best_of(rates, REFERENCE.name, against, threads)]
+    times = f"times {REFERENCE.name} in {against}"
+    lines = [
+        f"| OpenVINO, best batch | GFLOP a tile | tiles/s | {times} | GFLOP/s | share of its roof |",
+        "|---|---|---|---|---|---|",
+    ]
+    for contender, graph in built.items():
+        for precision in precisions():
+            way = best_of(rates, contender.name, precision, threads)
+            low, middle, high = np.percentile(rates[way], [10, 50, 90])
+            flops = graph.gflop * 1e9 * middle
+            roofed = roof.attainable(precision, graph.intensity)
+            cells = [
+                f"{contender.name}, {precision} ({contender.note})",
+                f"{graph.gflop:.2f}",
+                f"{middle:.1f} ({low:.1f} to {high:.1f})",
+                f"**{np.median(np.divide(rates[way], reference)):.2f}**",
+                f"{flops / 1e9:.0f}",
+                "-" if roofed is None else f"{flops / roofed:.0%}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def all_table(built: dict[Contender, Built], rates: Rates) -> list[str]:
+    """Medians of every way, batches side by side."""
+    lines = [
+        f"| tiles/s, batch {' / '.join(map(str, BATCHES))} | threads | {' | '.join(one.name for one in built)} |",
+        "|---|---|" + "---|" * len(built),
+    ]
+    for kind in dict.fromkeys(way.runtime.rpartition(", ")[0] for way in rates):
+        for threads in sorted({way.threads for way in rates}):
+            cells = []
+            for one in built:
+                medians = [
+                    float(np.median(rates[Way(one.name, f"{kind}, batch {batch}", threads, batch)]))
+                    for batch in BATCHES
+                ]
+                cells.append(" / ".join(f"{median:.1f}" for median in medians))
+            lines.append(f"| {kind} | {threads} | {' | '.join(cells)} |")
+    return lines
+
+
+def layer_table(contender: Contender, built: Built) -> list[str]:
+    """Where OpenVINO spends a tile's time in fp32, on one thread: the dearest operations."""
+    core = openvino.Core()
+    model = core.read_model(built.onnx, b"")
+    model.reshape({"tiles": [1, *contender.tile_shape]})
+    settings = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    spent: dict[tuple[str, str], list[float]] = {}
+    for _ in range(10):
+        request.infer({"tiles": contender.tiles(1)})
+        for one in request.profiling_info:
+            ms = one.real_time.total_seconds() * 1e3
+            if ms:
+                spent.setdefault((one.node_name, f"{one.node_type}, {one.exec_type}"), []).append(ms)
+    medians = sorted(((float(np.median(ms)), key) for key, ms in spent.items()), reverse=True)
+    total = sum(ms for ms, _ in medians)
+    lines = [
+        "",
+        f"| {contender.name}: {total:.1f} ms a tile, fp32, one thread | ms | share |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {name} ({kind}) | {ms:.2f} | {ms / total:.0%} |" for ms, (name, kind) in medians[:LAYERS]]
+    return lines
+
+
+def points(built: dict[Contender, Built], rates: Rates, threads: int) -> list[Point]:
+    """Contenders as they lie under the roof."""
+    return [
+        Point(
+            f"{contender.name} {precision}",
+            graph.intensity,
+            graph.gflop * 1e9 * float(np.median(rates[best_of(rates, contender.name, precision, threads)])),
+        )
+        for contender, graph in built.items()
+        for precision in precisions()
+    ]
+
+
+def write_page(page: Path, text: str, plot: str) -> None:
+    """Put the figures between the page's marks, and the plot beside the page."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{page}: no {BEGIN} ... {END}; put them where the figures belong")
+    page.with_suffix(".svg").write_text(plot)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 from plant import ROOT, demo_plant, write_plant
 
 from inspector import backends, config
-from inspector.check import measure_rate
+from inspector.backends.rate import RATE_S, measure_rate
 from inspector.errors import InspectorError
 from inspector.tiling import grid_for, plan_for
 
@@ -78,7 +78,7 @@ def affordable_share() -> float:
     backend = backends.open_backend(site.engines / RECIPE, line.engine.backend, line.engine.threads)
     try:
         plan = plan_for(grid_for(line, backend.info), line, int(line.camera.features["Width"]))
-        rate = measure_rate(backend)
+        rate = measure_rate(backend, RATE_S).tiles_per_s
     finally:
         backend.close()
     share = min(1.0, SHARE * rate / plan.tiles_per_s)

@@ -1,12 +1,15 @@
 """build-engine: compile a recipe's graph for this machine, prove it against the reference, vouch for it.
 
-Nothing that a line reads changes until the new engine has scored the golden tiles as the reference does.
+Nothing that a line reads changes until the new engine has scored the golden tiles as the reference does, and
+extreme tiles with finite numbers.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +28,9 @@ from inspector.backends.artifact import (
     write_atomically,
     write_manifest,
 )
+from inspector.backends.at_limit import AtLimit, compare
+from inspector.backends.engine import Engine, info_of, score_loose
+from inspector.backends.extremes import extreme_tiles, not_finite
 from inspector.backends.runtime import Means, Toolchain, Unsuited, toolchain
 from inspector.errors import ArtefactError, ConfigError
 from inspector.records import F32, U8
@@ -37,6 +43,7 @@ def build_engine(
     backend: str = "openvino",
     precision: str = "auto",
     progress: Callable[[str], None] = lambda sentence: None,
+    at_limit: AtLimit | None = None,
     workspace_mb: int | None = None,
 ) -> Manifest:
     """Build one backend's engine and enter it in the manifest; other backends' entries stay.
@@ -47,6 +54,7 @@ def build_engine(
         precision: "auto" takes the fastest that device and graph have and that scores as the reference does; or
             "fp32", "tf32", "bf16", "fp16".
         progress: told what is being done, a sentence at a time.
+        at_limit: good web of a line on which the engine must decide as the reference does; None: not compared.
         workspace_mb: most GPU memory that one operator may take, TensorRT alone; None: all there is.
 
     Returns the manifest as written.
@@ -54,7 +62,9 @@ def build_engine(
     Raises:
         ConfigError: the backend has no workspace.
         ArtefactError: recipe or graph are missing or damaged, the library isn't installed, the device can't do the
-            precision, or the engine doesn't score the golden tiles as the reference does.
+            precision, the engine doesn't score the golden tiles as the reference does, scores an extreme tile NaN or
+            infinity, or decides more of the good web otherwise than false alarms were asked for. What ``at_limit``
+            raises.
     """
     if workspace_mb is not None and backend != "tensorrt":
         raise ConfigError(f"--workspace-mb is TensorRT's; leave it out with --backend {backend}")
@@ -65,16 +75,15 @@ def build_engine(
     version, device = tools.library_version(), tools.device_name()
     wanted = _wanted(tools, backend, device, precision)
 
-    progress(f"scoring the golden tiles with the reference ({REFERENCE}, fp32)")
-    tiles = _golden_tiles(engine_dir, recipe)
-    reference = _reference(recipe, graph, tiles)
+    yardstick = _yardstick(recipe, graph, _golden_tiles(engine_dir, recipe), at_limit, progress)
 
     for precision in wanted:
         progress(f"compiling {recipe.name} for {backend} {version}, {precision}")
         try:
             plan = tools.build_plan(recipe, graph, precision, means)
             progress("holding the engine against the reference")
-            scores = _prove(tools, recipe, graph, plan, precision, tiles, reference)
+            with _loaded(backend, recipe, graph, plan, precision) as engine:
+                scores = _prove(engine, recipe, yardstick, progress)
             break
         except Unsuited as error:
             if precision == wanted[-1]:
@@ -96,7 +105,7 @@ def build_engine(
         plan=plan_name,
         plan_sha256=sha256_of(plan) if plan else "",
         golden_sha256=sha256_of((engine_dir / golden.FILE).read_bytes()),
-        golden_reference=tuple(map(float, reference[1])),
+        golden_reference=tuple(map(float, yardstick.scores)),
         golden_scores=tuple(map(float, scores)),
     )
     manifest = _enter(engine_dir, recipe, backend, built)
@@ -129,6 +138,56 @@ def os_name() -> str:
     return f"{platform.system()} {platform.machine()}"
 
 
+def score_with_reference(recipe: Recipe, graph: bytes, tiles: U8) -> tuple[F32, F32]:
+    """Score tiles with the reference: maps float32 [N, cells, cells] and scores float32 [N], sigma.
+
+    Raises ArtefactError when the graph can't be run, or scores these or extreme tiles NaN or infinity.
+    """
+    remedy = f"run `inspector train DATA --recipe {recipe.name}`"
+    with _loaded(REFERENCE, recipe, graph, b"", "fp32") as reference:
+        try:
+            seen = score_loose(reference, tiles)
+            dazzled = _dazzled(reference, recipe)
+        except RuntimeError as error:
+            raise ArtefactError(f"recipe {recipe.name}: its graph can't be run ({error}); {remedy}") from None
+    if not (np.isfinite(seen.scores).all() and np.isfinite(seen.tile_scores).all()):
+        raise ArtefactError(f"recipe {recipe.name}: its graph scores golden tiles NaN or infinity; {remedy}")
+    if dazzled:
+        raise ArtefactError(
+            f"recipe {recipe.name}: its graph scores extreme tiles NaN or infinity ({', '.join(dazzled)}), with the "
+            f"reference already: the recipe is at fault; {remedy}"
+        )
+    return seen.scores, seen.tile_scores
+
+
+@dataclass(frozen=True, slots=True)
+class _Yardstick:
+    """What the reference says, for new engines to be held against."""
+
+    tiles: U8  # golden
+    maps: F32
+    scores: F32
+    at_limit: AtLimit | None
+    peaks: F32  # of the good web; empty without
+
+
+@contextmanager
+def _loaded(backend: str, recipe: Recipe, graph: bytes, plan: bytes, precision: str) -> Iterator[Engine]:
+    """An engine that nobody vouches for yet."""
+    tools = toolchain(backend)
+    try:
+        runtime = tools.open_runtime(recipe, graph, plan, precision, 0)
+    except RuntimeError as error:
+        raise ArtefactError(f"recipe {recipe.name}: the new engine can't be loaded ({error})") from None
+    version, device = tools.library_version(), tools.device_name()
+    info = info_of(recipe, backend, version, device, precision, sha256_of(plan or graph))
+    engine = Engine(recipe, info, runtime)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
 def _wanted(tools: Toolchain, backend: str, device: str, precision: str) -> tuple[str, ...]:
     """Which precisions to try, in order."""
     can = tools.precisions()
@@ -151,53 +210,55 @@ def _golden_tiles(engine_dir: Path, recipe: Recipe) -> U8:
         return tiles
 
 
-def _reference(recipe: Recipe, graph: bytes, tiles: U8) -> tuple[F32, F32]:
-    runtime = toolchain(REFERENCE).open_runtime(recipe, graph, b"", "fp32", 0)
-    try:
-        maps, scores = golden.score_tiles(runtime, recipe, tiles)
-    except RuntimeError as error:
-        raise ArtefactError(
-            f"recipe {recipe.name}: its graph can't be run ({error}); run `inspector train DATA --recipe {recipe.name}`"
-        ) from None
-    finally:
-        runtime.close()
-    if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
-        raise ArtefactError(
-            f"recipe {recipe.name}: its graph scores golden tiles NaN or infinity; "
-            f"run `inspector train DATA --recipe {recipe.name}`"
-        )
-    return maps, scores
+def _yardstick(
+    recipe: Recipe, graph: bytes, tiles: U8, at_limit: AtLimit | None, progress: Callable[[str], None]
+) -> _Yardstick:
+    progress(f"scoring golden and extreme tiles with the reference ({REFERENCE}, fp32)")
+    maps, scores = score_with_reference(recipe, graph, tiles)
+    if at_limit is None:
+        return _Yardstick(tiles, maps, scores, None, np.empty(0, np.float32))
+    progress("scoring the line's good web with the reference")
+    with _loaded(REFERENCE, recipe, graph, b"", "fp32") as reference:
+        return _Yardstick(tiles, maps, scores, at_limit, at_limit.peaks(reference))
 
 
-def _prove(
-    tools: Toolchain,
-    recipe: Recipe,
-    graph: bytes,
-    plan: bytes,
-    precision: str,
-    tiles: U8,
-    reference: tuple[F32, F32],
-) -> F32:
-    """Score the golden tiles with the new engine; return its tile scores if they are the reference's."""
+def _dazzled(engine: Engine, recipe: Recipe) -> list[str]:
+    """Which extreme tiles score NaN or infinity."""
+    extremes = extreme_tiles(recipe)
+    seen = score_loose(engine, np.stack(list(extremes.values())))
+    return not_finite(list(extremes), seen.scores, seen.tile_scores)
+
+
+def _prove(engine: Engine, recipe: Recipe, yardstick: _Yardstick, progress: Callable[[str], None]) -> F32:
+    """Score golden and extreme tiles with the new engine; return the golden scores if they are the reference's."""
+    precision = engine.info.precision
+    tolerance = golden.TOLERANCES[precision]
+    remedy = "train again" if precision == "fp32" else "build with --precision fp32"
+    the_engine = f"recipe {recipe.name}: the {precision} engine"
     try:
-        runtime = tools.open_runtime(recipe, graph, plan, precision, 0)
-    except RuntimeError as error:
-        raise ArtefactError(f"recipe {recipe.name}: the new engine can't be loaded ({error})") from None
-    try:
-        maps, scores = golden.score_tiles(runtime, recipe, tiles)
+        seen = score_loose(engine, yardstick.tiles)
+        dazzled = _dazzled(engine, recipe)
+        if dazzled:
+            raise Unsuited(
+                f"{the_engine} scores extreme tiles NaN or infinity ({', '.join(dazzled)}), the reference doesn't; "
+                f"{remedy}"
+            )
+        off = golden.deviation((seen.scores, seen.tile_scores), (yardstick.maps, yardstick.scores), tolerance)
+        if not off <= 1:
+            raise Unsuited(
+                f"{the_engine} scores golden tiles {off:.1f} times further from the reference than is tolerated "
+                f"({tolerance.absolute_sigma:g} sigma and {tolerance.relative:.1%}); {remedy}"
+            )
+        if yardstick.at_limit is not None:
+            progress("scoring the line's good web with the engine")
+            peaks = yardstick.at_limit.peaks(engine)
+            decisions = compare(yardstick.at_limit, yardstick.peaks, peaks, tolerance)
+            if decisions.differ > decisions.allowed:
+                raise Unsuited(f"{the_engine} {decisions.words}; {remedy}")
+            progress(f"{the_engine} {decisions.words}")
     except RuntimeError as error:
         raise ArtefactError(f"recipe {recipe.name}: the new engine can't be run ({error})") from None
-    finally:
-        runtime.close()
-    tolerance = golden.TOLERANCES[precision]
-    worst = golden.deviation((maps, scores), reference, tolerance)
-    if not worst <= 1:
-        remedy = "train again" if precision == "fp32" else "build with --precision fp32"
-        raise Unsuited(
-            f"recipe {recipe.name}: the {precision} engine scores golden tiles {worst:.1f} times further from the "
-            f"reference than is tolerated ({tolerance.absolute_sigma:g} sigma and {tolerance.relative:.1%}); {remedy}"
-        )
-    return scores
+    return seen.tile_scores
 
 
 def _enter(engine_dir: Path, recipe: Recipe, backend: str, built: BuiltEngine) -> Manifest:

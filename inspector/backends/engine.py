@@ -7,8 +7,13 @@ import numpy as np
 from inspector.backends.artifact import Recipe
 from inspector.backends.runtime import Runtime
 from inspector.errors import ArtefactError
-from inspector.interfaces import EngineInfo
-from inspector.records import ScoreMap, TileBatch
+from inspector.interfaces import Backend, EngineInfo
+from inspector.records import U8, ScoreMap, Stamp, TileBatch
+
+# Of tiles that were never triggered: an engine hands the stamp on unread.
+NO_STAMP = Stamp(
+    line="", camera="", sequence=0, block_id=0, encoder_start=0, encoder_end=0, captured_us=0, deadline_us=0
+)
 
 
 class Engine:
@@ -58,3 +63,27 @@ class Engine:
                 f"margin of {batch.margin_px} px and {len(batch.origins_px)} origins for {len(pixels)} tiles; "
                 f"use a recipe trained for this camera, or train one"
             )
+
+
+def info_of(
+    recipe: Recipe, backend: str, version: str, device: str, precision: str, engine_sha256: str
+) -> EngineInfo:
+    """What an engine of a recipe is and takes."""
+    return EngineInfo(
+        recipe=recipe.name,
+        backend=backend,
+        version=version,
+        device=device,
+        precision=precision,
+        tile_px=recipe.tile_px,
+        margin_px=recipe.margin_px,
+        px_per_cell=recipe.px_per_cell,
+        channels=recipe.channels,
+        engine_sha256=engine_sha256,
+    )
+
+
+def score_loose(backend: Backend, tiles: U8) -> ScoreMap:
+    """Score tiles that belong to no frame, uint8 [N, side, side(, 3)] with their margins. Raises as ``infer``."""
+    origins_px = np.zeros((len(tiles), 2), np.int32)
+    return backend.infer(TileBatch(NO_STAMP, tiles, origins_px, backend.info.margin_px))

@@ -12,8 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from inspector.backends.artifact import Recipe, read_bytes, write_atomically
-from inspector.backends.runtime import Runtime
+from inspector.backends.artifact import BuiltEngine, Recipe, read_bytes, write_atomically
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -29,10 +28,14 @@ class Tolerance:
     absolute_sigma: float
     relative: float
 
-    def worst(self, scores: F32, reference: F32) -> float:
-        """The largest deviation in units of what is tolerated: above 1 is too much, NaN where either is."""
+    def units(self, scores: F32, reference: F32) -> F32:
+        """Deviations in units of what is tolerated, [N]: above 1 is too much, NaN where either is."""
         allowed = self.absolute_sigma + self.relative * np.abs(reference)
-        return float(np.max(np.abs(scores - reference) / allowed))
+        return np.asarray(np.abs(scores - reference) / allowed, np.float32)
+
+    def worst(self, scores: F32, reference: F32) -> float:
+        """The largest of ``units``."""
+        return float(np.max(self.units(scores, reference)))
 
 
 # fp32 engines differ by the order of their sums alone (0.0002 sigma at 120 on a trained pair); the others round
@@ -61,6 +64,22 @@ def deviation(seen: tuple[F32, F32], reference: tuple[F32, F32], tolerance: Tole
 
 def _rms(maps: F32) -> F32:
     return np.asarray(np.sqrt(np.square(maps).mean(axis=(1, 2))), np.float32)
+
+
+def drift(scores: F32, built: BuiltEngine) -> F32:
+    """How far the first golden tiles' scores are from those at the build.
+
+    Args:
+        scores: [N], sigma; N at most COUNT.
+        built: what the manifest keeps of the build; its precision is one of TOLERANCES.
+
+    Returns float32 [N] in units of what is tolerated: above 1 is too much, NaN where a score is; infinity where
+    the manifest keeps too few.
+    """
+    then = np.asarray(built.golden_scores[: len(scores)], np.float32)
+    if then.shape != scores.shape:
+        return np.full(len(scores), np.inf, np.float32)
+    return TOLERANCES[built.precision].units(scores, then)
 
 
 def golden_tiles(engine_dir: Path, recipe: Recipe, remedy: str) -> U8:
@@ -104,11 +123,3 @@ def made_up_tiles(recipe: Recipe) -> U8:
     pictures += [rng.uniform(0, 255, (side, side)), np.zeros((side, side)), np.full((side, side), 255)]
     grey = np.stack(pictures).clip(0, 255).astype(np.uint8)
     return grey if recipe.channels == 1 else np.repeat(grey[..., np.newaxis], 3, axis=3)
-
-
-def score_tiles(runtime: Runtime, recipe: Recipe, tiles: U8) -> tuple[F32, F32]:
-    """Run tiles: maps float32 [N, cells, cells] and scores float32 [N], in sigma."""
-    maps = np.empty((len(tiles), recipe.cells, recipe.cells), np.float32)
-    scores = np.empty(len(tiles), np.float32)
-    runtime.run(tiles, maps, scores)
-    return maps, scores

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from inspector.backends import golden
 from inspector.backends.artifact import BuiltEngine, Recipe, load_manifest, load_recipe, read_bytes, sha256_of
 from inspector.backends.building import load_graph, os_name, rebuild_command
-from inspector.backends.engine import Engine
-from inspector.backends.runtime import Runtime, Toolchain, toolchain
+from inspector.backends.engine import Engine, info_of, score_loose
+from inspector.backends.runtime import Toolchain, toolchain
 from inspector.errors import ArtefactError
-from inspector.interfaces import Backend, EngineInfo
+from inspector.interfaces import Backend
 
 SELF_TEST_TILES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A loaded engine that the manifest vouches for, and what it keeps of the build. Nobody has tested it yet."""
+
+    engine: Engine
+    recipe: Recipe
+    built: BuiltEngine
 
 
 def open_backend(engine_dir: Path, backend: str, threads: int = 0) -> Backend:
@@ -29,6 +37,17 @@ def open_backend(engine_dir: Path, backend: str, threads: int = 0) -> Backend:
     device, operating system) and the command that builds it anew; also when the engine no longer scores
     golden tiles as it did when it was built.
     """
+    opened = open_untested(engine_dir, backend, threads)
+    try:
+        _self_test(engine_dir, opened)
+    except ArtefactError:
+        opened.engine.close()
+        raise
+    return opened.engine
+
+
+def open_untested(engine_dir: Path, backend: str, threads: int = 0) -> Opened:
+    """``open_backend`` for whoever tests the engine himself: all is vouched for, no golden tile was scored."""
     recipe = load_recipe(engine_dir)
     tools = toolchain(backend)
     built = _entry(engine_dir, recipe, backend)
@@ -43,24 +62,9 @@ def open_backend(engine_dir: Path, backend: str, threads: int = 0) -> Backend:
         raise ArtefactError(
             f"{engine_dir / (built.plan or 'model.onnx')}: {backend} can't load it ({error}); {remedy}"
         ) from None
-    try:
-        _self_test(engine_dir, recipe, built, runtime, remedy)
-    except ArtefactError:
-        runtime.close()
-        raise
-    info = EngineInfo(
-        recipe=recipe.name,
-        backend=backend,
-        version=built.version,
-        device=built.device,
-        precision=built.precision,
-        tile_px=recipe.tile_px,
-        margin_px=recipe.margin_px,
-        px_per_cell=recipe.px_per_cell,
-        channels=recipe.channels,
-        engine_sha256=built.plan_sha256 or built.onnx_sha256,
-    )
-    return Engine(recipe, info, runtime)
+    sha256 = built.plan_sha256 or built.onnx_sha256
+    info = info_of(recipe, backend, built.version, built.device, built.precision, sha256)
+    return Opened(Engine(recipe, info, runtime), recipe, built)
 
 
 def _entry(engine_dir: Path, recipe: Recipe, backend: str) -> BuiltEngine:
@@ -107,17 +111,18 @@ def _vouched_bytes(file: Path, sha256: str, remedy: str) -> bytes:
     return data
 
 
-def _self_test(engine_dir: Path, recipe: Recipe, built: BuiltEngine, runtime: Runtime, remedy: str) -> None:
-    """Score a few golden tiles as at the build."""
-    tiles = golden.golden_tiles(engine_dir, recipe, remedy)[:SELF_TEST_TILES]
+def _self_test(engine_dir: Path, opened: Opened) -> None:
+    """Score a few golden tiles as at the build: the short form of ``inspector selftest``."""
+    built, remedy = opened.built, f"run {rebuild_command(opened.recipe.name, opened.engine.info.backend)}"
+    tiles = golden.golden_tiles(engine_dir, opened.recipe, remedy)[:SELF_TEST_TILES]
     try:
-        _, scores = golden.score_tiles(runtime, recipe, tiles)
+        scores = score_loose(opened.engine, tiles).tile_scores
     except RuntimeError as error:
         raise ArtefactError(f"{engine_dir}: the engine fails its self-test ({error}); {remedy}") from None
-    then = np.asarray(built.golden_scores[:SELF_TEST_TILES], np.float32)
-    if then.shape != scores.shape or not golden.TOLERANCES[built.precision].worst(scores, then) <= 1:
-        shown = ", ".join(f"{score:.2f}" for score in scores)
+    if not golden.drift(scores, built).max() <= 1:
+        then = built.golden_scores[:SELF_TEST_TILES]
         raise ArtefactError(
-            f"{engine_dir}: the engine fails its self-test: golden tiles score {shown} sigma, at the build "
+            f"{engine_dir}: the engine fails its self-test: golden tiles score "
+            f"{', '.join(f'{score:.2f}' for score in scores)} sigma, at the build "
             f"{', '.join(f'{score:.2f}' for score in then)}; {remedy}"
         )

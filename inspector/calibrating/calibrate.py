@@ -78,7 +78,7 @@ def calibrate(
         raise DataError(f"{data}: no good images in train/good; limits are set on good web alone")
     backend = open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
     try:
-        web = _score(files, learnt.learnt_sha256, line, backend, progress)
+        web = score_good(files, learnt.learnt_sha256, line, backend, progress)
     finally:
         backend.close()
     region_mm = _region_mm(web.images, line)
@@ -113,6 +113,42 @@ def calibrate(
     return Calibration(limits, suspects_of(web, found))
 
 
+def score_good(
+    files: Sequence[ImageFile],
+    learnt_sha256: frozenset[str],
+    line: Line,
+    backend: Backend,
+    progress: Callable[[int, int], None],
+) -> GoodWeb:
+    """Score good images as a line's limits are calibrated on them, those that the students learnt from left out.
+
+    Args:
+        files: images, each once.
+        learnt_sha256: of the files that don't count.
+        line: its grid and region hold.
+        backend: an open engine.
+        progress: told how many images are done, and of how many.
+
+    Raises DataError for images that can't be used, ArtefactError for scores that are no numbers.
+    """
+    grid = grid_for(line, backend.info)
+    locate = region_finder(line)
+    seen: dict[str, Path] = {}
+    images = []
+    for done, file in enumerate(files):
+        progress(done, len(files))
+        image = read_for(file, backend.info.channels)
+        if image.sha256 in seen:
+            raise DataError(
+                f"{file.path} and {seen[image.sha256]} are the same image; remove one, it can't count twice"
+            )
+        seen[image.sha256] = file.path
+        if image.sha256 not in learnt_sha256:
+            images.append(_good_image(image, locate(image.pixels), backend, grid))
+    progress(len(files), len(files))
+    return GoodWeb(tuple(images), len(files) - len(images), backend.info, grid)
+
+
 def target_of(per_100m: float | None, per_hour: float | None, line: Line) -> Target:
     """What was asked for, one of the two or neither. Raises ConfigError for a rate that makes no sense."""
     if per_100m is not None and per_hour is not None:
@@ -142,32 +178,6 @@ def _two_kinds(groups: TwoGroups, web: GoodWeb) -> str:
         f"({names[0]}), {len(groups.upper)} {groups.upper_sigma:.1f} ({names[1]}); look at both: if both are good, "
         "train on both, and if they are two fabrics, make two recipes"
     )
-
-
-def _score(
-    files: Sequence[ImageFile],
-    learnt_sha256: frozenset[str],
-    line: Line,
-    backend: Backend,
-    progress: Callable[[int, int], None],
-) -> GoodWeb:
-    """Score every image that counts. Raises DataError for images that can't."""
-    grid = grid_for(line, backend.info)
-    locate = region_finder(line)
-    seen: dict[str, Path] = {}
-    images = []
-    for done, file in enumerate(files):
-        progress(done, len(files))
-        image = read_for(file, backend.info.channels)
-        if image.sha256 in seen:
-            raise DataError(
-                f"{file.path} and {seen[image.sha256]} are the same image; remove one, it can't count twice"
-            )
-        seen[image.sha256] = file.path
-        if image.sha256 not in learnt_sha256:
-            images.append(_good_image(image, locate(image.pixels), backend, grid))
-    progress(len(files), len(files))
-    return GoodWeb(tuple(images), len(files) - len(images), backend.info, grid)
 
 
 def _good_image(image: Image, region: Region | None, backend: Backend, grid: Grid) -> GoodImage:

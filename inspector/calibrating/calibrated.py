@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -243,7 +243,7 @@ def _provenance(
         engine=f"{web.engine.backend} {web.engine.version} {web.engine.precision}",
         data=data,
         images=len(web.images),
-        images_sha256=_digest(web.images),
+        images_sha256=digest_of(image.sha256 for image in web.images),
         images_left_out=web.left_out,
         tiles=sum(image.tiles for image in counted),
         tiles_per_100m=per_100m,
@@ -278,6 +278,7 @@ def _wide_provenance(one: FoundWide, found: FoundLimit) -> WideProvenance:
     )
 
 
-def _digest(images: Sequence[GoodImage]) -> str:
-    lines = "".join(f"{sha256}\n" for sha256 in sorted(image.sha256 for image in images))
+def digest_of(images_sha256: Iterable[str]) -> str:
+    """One hash for a set of images, whatever their names: ``Provenance.images_sha256``."""
+    lines = "".join(f"{sha256}\n" for sha256 in sorted(images_sha256))
     return hashlib.sha256(lines.encode()).hexdigest()

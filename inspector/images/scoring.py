@@ -12,19 +12,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from inspector.backends.engine import NO_STAMP, score_loose
 from inspector.errors import ArtefactError, DataError
 from inspector.images.reading import Image, ImageFile, read_images
 from inspector.interfaces import Backend
 from inspector.judging import levelled_alone, stitch
-from inspector.records import F32, I32, U8, Grid, Levels, Region, Stamp, TileBatch
+from inspector.records import F32, I32, U8, Grid, Levels, Region, TileBatch
 from inspector.tiling import cut_region
 
 BATCH = 16  # tiles at a time; bounds memory on large images
-
-# An image from a folder was never triggered: the backend hands the stamp on unread.
-NO_STAMP = Stamp(
-    line="", camera="", sequence=0, block_id=0, encoder_start=0, encoder_end=0, captured_us=0, deadline_us=0
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +66,7 @@ def warm_up(backend: Backend) -> None:
     info = backend.info
     side = info.tile_px + 2 * info.margin_px
     shape = (BATCH, side, side) if info.channels == 1 else (BATCH, side, side, 3)
-    blank = TileBatch(NO_STAMP, np.zeros(shape, np.uint8), np.zeros((BATCH, 2), np.int32), info.margin_px)
-    backend.infer(blank)
+    score_loose(backend, np.zeros(shape, np.uint8))
 
 
 def score_image(backend: Backend, grid: Grid, path: Path, pixels: U8, region: Region) -> Scored:

@@ -121,7 +121,7 @@ def build_graph(
     shape: Shape,
     learnt: Sequence[U8] = (),
     *,
-    pair: str = "plain",
+    pair: str = "balanced",
 ) -> InspectionGraph:
     """Put the graph together and set its constants from good validation tiles, uint8 [N, S, S(, 3)].
 

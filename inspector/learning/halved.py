@@ -1,4 +1,4 @@
-"""A graph's convolution weights stored as float16: half the file, and every runtime widens them as it loads.
+"""Weights of convolutions and matrix products stored as float16: half the file; every runtime widens them as it loads.
 
 Weights are rounded to 11 significant bits, less than what a bf16 engine does to them; everything is still
 computed in whatever precision the engine has. Constants of sigma and all that is small stay float32.
@@ -15,12 +15,13 @@ LARGEST = float(np.finfo(np.float16).max)
 
 
 def halved(model: bytes) -> bytes:
-    """Return the ONNX graph with its large convolution weights in float16, each behind a Cast to float32."""
+    """Return the ONNX graph with its large weights in float16, each behind a Cast to float32."""
     graph = onnx.load_from_string(model)
-    convolved = {node.input[1] for node in graph.graph.node if node.op_type == "Conv"}
+    products = [node for node in graph.graph.node if node.op_type in ("Conv", "MatMul")]
+    weights = {name for node in products for name in node.input[:2]}
     casts = []
     for tensor in graph.graph.initializer:
-        if tensor.name not in convolved or tensor.data_type != TensorProto.FLOAT:
+        if tensor.name not in weights or tensor.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(tensor)
         if values.size < LEAST_VALUES or np.abs(values).max() > LARGEST:

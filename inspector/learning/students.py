@@ -21,9 +21,9 @@ WIDTH = 24  # channels of the plain student at stride 4
 
 
 class PlainStudent(Students):
-    """Plain convolutions to stride 4, 8, 16 and 32, and a 1x1 head for every teacher layer.
+    """Plain convolutions to the deepest layer's stride, and a 1x1 head for every teacher layer.
 
-    Both teachers share it: what they have in common is learnt once. Nothing but convolution, BatchNorm and
+    All teachers share it: what they have in common is learnt once. Nothing but convolution, BatchNorm and
     ReLU, which every runtime does fast in low precision.
     """
 
@@ -34,6 +34,8 @@ class PlainStudent(Students):
         self.stages = nn.ModuleDict()
         inputs = width
         for stride, times in WIDTHS.items():
+            if stride > max(layer.stride for layer in layers):
+                break
             outputs = width * times
             stage = [
                 _convolution(inputs, outputs, 3, 1 if stride == 4 else 2),

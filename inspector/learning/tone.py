@@ -25,7 +25,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inspector.images.reading import PX_PER_CELL
-from inspector.learning.cells import Blur, Shape, around, gaussian
+from inspector.learning.cells import (
+    Separable,
+    Shape,
+    Smoothing,
+    around,
+    gaussian,
+    line_filter,
+    smoothing_line,
+)
 from inspector.learning.normal import Normal, measure
 
 NEAR_PX = 8.0  # sigma: yarns average out, stains of some mm don't
@@ -70,37 +78,21 @@ class Lines(nn.Module):
         return lines
 
 
-class Yarns(nn.Module):
-    """Grey, in pixels, to how much a yarn differs from those beside it, across the web and along it.
+class Yarns(Separable):
+    """Rows of cells, of single columns each, to how much an end differs from those beside it, for each judged cell.
 
     Args:
         shape: of the tiles.
     """
 
-    beside: Tensor
-    line: Tensor
-
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
-        self.aside = math.ceil(3 * YARNS_BESIDE_PX / PX_PER_CELL) * PX_PER_CELL  # px beyond a cell
-        at = (
-            torch.arange(-self.aside, self.aside + PX_PER_CELL) - (PX_PER_CELL - 1) / 2
-        )  # from a cell's middle
+        aside = math.ceil(3 * YARNS_BESIDE_PX / PX_PER_CELL) * PX_PER_CELL  # px beyond a cell
+        at = torch.arange(-aside, aside + PX_PER_CELL) - (PX_PER_CELL - 1) / 2  # from a cell's middle
         difference = gaussian(at, YARN_PX) - gaussian(at, YARNS_BESIDE_PX)
-        self.register_buffer("beside", difference.view(1, 1, 1, -1))
-        self.reach = math.ceil(3 * YARN_LONG_PX / PX_PER_CELL)
-        cells = torch.arange(-self.reach, self.reach + 1) * PX_PER_CELL
-        self.register_buffer("line", gaussian(cells, YARN_LONG_PX).view(1, 1, -1, 1))
-
-    def forward(self, grey: Tensor) -> Tensor:
-        """[N, 1, S, S], about 0 on the whole, to [N, 2, cells, cells]: of picks, of ends."""
-        return torch.cat([self._ends(grey.transpose(2, 3)).transpose(2, 3), self._ends(grey)], 1)
-
-    def _ends(self, grey: Tensor) -> Tensor:
-        rows = F.pad(F.avg_pool2d(grey, (PX_PER_CELL, 1)), (self.aside, self.aside, 0, 0), mode="replicate")
-        aside = F.conv2d(rows, self.beside, stride=(1, PX_PER_CELL))
-        return F.conv2d(around(aside, self.shape, self.reach, 0), self.line)
+        super().__init__(
+            smoothing_line(YARN_LONG_PX, shape),
+            line_filter(difference, shape.margin_px - aside, shape.cells, PX_PER_CELL, shape.side_px),
+        )
 
 
 class Tone(nn.Module):
@@ -109,9 +101,9 @@ class Tone(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.near, self.wide = Blur(NEAR_PX, shape), Blur(WIDE_PX, shape)
+        self.near, self.wide = Smoothing(NEAR_PX, shape), Smoothing(WIDE_PX, shape)
         with_margins = Shape(shape.side_px, 0, shape.channels)
-        self.streak, self.beside = Blur(STREAK_PX, with_margins), Blur(BESIDE_PX, with_margins)
+        self.streak, self.beside = Smoothing(STREAK_PX, with_margins), Smoothing(BESIDE_PX, with_margins)
         self.lines = Lines(shape)
         self.yarns = Yarns(shape)
 
@@ -121,10 +113,16 @@ class Tone(nn.Module):
         level = grey.mean((2, 3), keepdim=True)
         # Taken off before anything is added up, or low precision would round away what is looked for.
         above = grey - level
-        cells = F.avg_pool2d(above, PX_PER_CELL)
+        # Means over rows and columns instead of a pool: a runtime pads a single channel to eight.
+        side = self.shape.side_px
+        cells_a_side = side // PX_PER_CELL
+        rows = above.view(-1, 1, cells_a_side, PX_PER_CELL, side).mean(3)
+        columns = above.view(-1, 1, side, cells_a_side, PX_PER_CELL).mean(4)
+        cells = rows.view(-1, 1, cells_a_side, cells_a_side, PX_PER_CELL).mean(4)
         near, wide = self.near(cells), self.wide(cells)
         streaks = self.lines(self.streak(cells) - self.beside(cells))
-        tones = torch.cat([near - wide, streaks, self.yarns(above)], 1)
+        picks, ends = self.yarns(columns.transpose(2, 3)).transpose(2, 3), self.yarns(rows)
+        tones = torch.cat([near - wide, streaks, picks, ends], 1)
         tone: Tensor = tones / (level + wide).clamp(min=LEAST_GREY)
         return tone
 

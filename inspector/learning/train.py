@@ -70,7 +70,7 @@ def train(
     name: str,
     engines: Path,
     *,
-    pair: Literal["plain", "paper", "reduced"] = "plain",
+    pair: str = "balanced",
     weights: Sequence[Path] = (),
     tile_px: int = 256,
     margin_px: int = 32,
@@ -96,7 +96,7 @@ def train(
         data: a folder of good images or an MVTec-style tree, of which only train/good is looked at.
         name: of the recipe.
         engines: folder of all recipes.
-        pair: teachers, see teachers.py.
+        pair: teachers and students, a name of ``teachers.PAIRS``.
         weights: the teachers' weight files; what is not given is fetched.
         tile_px: side of the judged interior, a multiple of 32 together with its margins.
         margin_px: seen around a tile but never judged.
@@ -223,7 +223,7 @@ def _warn_of_suspects(
 
 
 def default_epochs(pair: str, tiles: int) -> int:
-    """The paper's 100 for its pair; for the plain pair some 6000 tiles looked at in all, a minute or two."""
+    """The paper's 100 for its pair; for ours some 6000 tiles looked at in all, a minute or two."""
     return 100 if pair in AS_PUBLISHED else min(100, max(12, 6000 // tiles))
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from inspector.backends.engine import NO_STAMP
 from inspector.images.reading import Mask
-from inspector.images.scoring import BATCH, NO_STAMP
+from inspector.images.scoring import BATCH
 from inspector.interfaces import Backend
 from inspector.records import F32, U8, Grid, TileBatch
 from inspector.tiling.grid import pad

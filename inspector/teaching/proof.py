@@ -11,12 +11,13 @@ import numpy as np
 from inspector.backends import golden
 from inspector.backends.artifact import load_manifest, load_recipe
 from inspector.backends.building import rebuild_command
+from inspector.backends.engine import score_loose
 from inspector.errors import ArtefactError
 from inspector.images.reading import GOOD, ImageFile, Mask
-from inspector.images.scoring import NO_STAMP, Scored, read_for, score_image
+from inspector.images.scoring import Scored, read_for, score_image
 from inspector.interfaces import Backend
 from inspector.judging import levelled_alone
-from inspector.records import F32, U8, Grid, Levels, Region, TileBatch
+from inspector.records import F32, U8, Grid, Levels, Region
 from inspector.teaching.drawn import SIZES_MM, THREAD_MM, TRIES, GoodWeb, Row, try_faults
 from inspector.teaching.left_out import Box, LeftOut
 from inspector.teaching.record import Recorded
@@ -80,10 +81,7 @@ def check_golden(engine_dir: Path, backend: Backend) -> int:
     assert manifest is not None  # the backend is open
     built = manifest.engines[name]
     tiles = golden.golden_tiles(engine_dir, recipe, remedy)
-    batch = TileBatch(NO_STAMP, tiles, np.zeros((len(tiles), 2), np.int32), recipe.margin_px)
-    scores = backend.infer(batch).tile_scores
-    then = np.asarray(built.golden_scores, np.float32)
-    if not golden.TOLERANCES[built.precision].worst(scores, then) <= 1:
+    if not golden.drift(score_loose(backend, tiles).tile_scores, built).max() <= 1:
         raise ArtefactError(f"{engine_dir}: golden tiles no longer score as at the build; {remedy}")
     return len(tiles)
 

@@ -78,6 +78,7 @@ class Asked:
     false_alarms_per_100m: float = 1.0
     overwrite: bool = False
     keep_frames: bool = False
+    preset: str = "balanced"
     weights: Sequence[Path] = ()
     epochs: int | None = None
     seed: int = 0
@@ -202,7 +203,7 @@ class _Teaching:
 
     def _find_tools(self, training: ModuleType) -> None:
         """Find out before the recording whether what comes after it can be done here. Raises ArtefactError."""
-        training.load_teachers("plain", 1, self._asked.weights)
+        training.load_teachers(self._asked.preset, 1, self._asked.weights)
         tools = toolchain(self._line.engine.backend)
         tools.library_version()
         tools.device_name()
@@ -324,6 +325,7 @@ class _Teaching:
                     self._lesson_folder,
                     self._asked.recipe,
                     self._staging.site.engines,
+                    pair=self._asked.preset,
                     weights=self._asked.weights,
                     tile_px=grid.tile_px,
                     margin_px=grid.margin_px,

@@ -11,6 +11,7 @@ from inspector.tiling.grid import (
     cut_astray,
     cut_region,
     grid_for,
+    least_rows,
     plan_for,
     tiles_per_s,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "draw_grid",
     "find_region",
     "grid_for",
+    "least_rows",
     "plan_for",
     "region_finder",
     "tiles_per_s",

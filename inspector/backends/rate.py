@@ -1,0 +1,74 @@
+"""How fast an open engine is: rounds of one batch, one after the other, with nothing around it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from inspector.backends.engine import score_loose
+from inspector.interfaces import Backend
+from inspector.records import U8
+
+RATE_S = 3.0  # enough for a figure in passing
+HEADROOM = 1.1  # an engine that is less than a tenth faster than the web will drop frames
+TILES = 16
+WARM_UP = 0.1  # of the time that is then measured
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What was measured."""
+
+    tiles: int  # in a batch
+    seconds: tuple[float, ...]  # of each round
+
+    @property
+    def tiles_per_s(self) -> float:
+        """Over all rounds."""
+        return self.tiles * len(self.seconds) / sum(self.seconds)
+
+    def quantile_ms(self, share: float) -> float:
+        """What a share of the rounds takes no longer than; of few rounds, the slowest."""
+        return float(np.quantile(self.seconds, share, method="higher")) * 1000
+
+
+def measure_rate(
+    backend: Backend,
+    seconds: float,
+    tiles: int = TILES,
+    progress: Callable[[float], None] = lambda done_s: None,
+) -> Rate:
+    """Time an engine on seeded noise, after a tenth as long to warm up.
+
+    The clock is monotonic and read when ``infer`` has returned: by then the GPU's stream or the CPU's queue is
+    synchronised and the results are in host memory, so that a round holds copies, inference and the wait for them.
+
+    Args:
+        backend: an open engine.
+        seconds: to measure for; one round at least.
+        tiles: in a batch.
+        progress: told how many of the seconds are over.
+    """
+    info = backend.info
+    side = info.tile_px + 2 * info.margin_px
+    shape = (tiles, side, side) if info.channels == 1 else (tiles, side, side, 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    _rounds(backend, noise, seconds * WARM_UP, lambda done_s: None)
+    return Rate(tiles, _rounds(backend, noise, seconds, progress))
+
+
+def _rounds(
+    backend: Backend, noise: U8, seconds: float, progress: Callable[[float], None]
+) -> tuple[float, ...]:
+    taken: list[float] = []
+    began_s = before_s = time.monotonic()
+    while not taken or before_s - began_s < seconds:
+        score_loose(backend, noise)
+        now_s = time.monotonic()
+        taken.append(now_s - before_s)
+        progress(now_s - began_s)
+        before_s = time.monotonic()
+    return tuple(taken)

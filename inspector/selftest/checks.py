@@ -1,0 +1,235 @@
+"""The long form of the self-test that ``run`` makes before Ready (``backends.opening``), the same on every backend.
+
+All golden tiles with their maps, each tile in all kinds of company, extreme tiles, and how fast the engine is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from inspector.backends import golden
+from inspector.backends.building import load_graph, rebuild_command, score_with_reference
+from inspector.backends.company import SHARE, SIZES, Alone, Difference, neighbours_for
+from inspector.backends.engine import score_loose
+from inspector.backends.extremes import extreme_tiles, not_finite
+from inspector.backends.machine import without_folders
+from inspector.backends.opening import Opened, open_untested
+from inspector.backends.rate import measure_rate
+from inspector.config import FolderCamera, GenicamCamera, Line, Site
+from inspector.errors import ArtefactError
+from inspector.limits import Limits, load_limits
+from inspector.records import Grid
+from inspector.selftest.report import Row, SelfTest
+from inspector.tiling import grid_for, plan_for
+
+STAND_IN_SIGMA = 10.0  # where a line has no limits yet; the demo's are 25 sigma, so this is the stricter
+CHECKS = 5  # before the rate
+P50, P99 = 0.5, 0.99
+Progress = Callable[[int, int, str], None]
+
+
+def self_test(
+    site: Site,
+    line_id: str,
+    seconds: float = 10.0,
+    progress: Progress = lambda done, total, note: None,
+) -> SelfTest:
+    """Test the engine of a line.
+
+    Args:
+        site: the plant.
+        line_id: line of the config; its recipe, backend, threads, grid and limits hold. Its camera is not opened.
+        seconds: to measure the rate for.
+        progress: told what is done, of how much, and what is being done.
+
+    Returns the report; what fails is in it, an engine that can't be opened too.
+
+    Raises ConfigError: there is no such line, or its tiles aren't those of the recipe.
+    """
+    line = site.line(line_id)
+    asked = {"recipe": line.recipe, "backend": line.engine.backend, "threads": line.engine.threads}
+    test = SelfTest(line_id, None, asked)
+    limits = _limits(test, site, line_id, line)
+    try:
+        opened = open_untested(site.engines / line.recipe, line.engine.backend, line.engine.threads)
+    except ArtefactError as error:
+        test.rows.append(Row("engine", "FAIL", without_folders(str(error), site.root)))
+        return test
+    try:
+        _Tester(test, site, line, opened, limits, progress).run(seconds)
+    finally:
+        opened.engine.close()
+    return test
+
+
+def _limits(test: SelfTest, site: Site, line_id: str, line: Line) -> Limits | None:
+    try:
+        limits = load_limits(site, line_id, line.recipe)
+    except ArtefactError as error:
+        sentence = f"{error}; until then differences are held against {STAND_IN_SIGMA:g} sigma"
+        test.rows.append(Row("limits", "warn", without_folders(sentence, site.root)))
+        return None
+    test.lowest_limit_sigma = limits.limit_sigma * min((zone.factor for zone in limits.zones), default=1.0)
+    return limits
+
+
+class _Tester:
+    """One engine, check by check."""
+
+    def __init__(
+        self,
+        test: SelfTest,
+        site: Site,
+        line: Line,
+        opened: Opened,
+        limits: Limits | None,
+        progress: Progress,
+    ) -> None:
+        self._test, self._site, self._line, self._opened, self._limits = test, site, line, opened, limits
+        self._folder = site.engines / line.recipe
+        self._progress = progress
+        self._grid = grid_for(line, opened.engine.info)
+        self._limit_sigma = test.lowest_limit_sigma or STAND_IN_SIGMA
+        self._tiles = golden.golden_tiles(self._folder, opened.recipe, "build again")
+        self._remedy = f"run {rebuild_command(line.recipe, line.engine.backend)}"
+        built = opened.built
+        test.engine |= {
+            "version": built.version,
+            "device": built.device,
+            "precision": built.precision,
+            "tiles": built.tiles,
+            "built_utc": built.built_utc,
+            "engine_sha256": opened.engine.info.engine_sha256,
+            "onnx_sha256": built.onnx_sha256,
+        }
+
+    def run(self, seconds: float) -> None:
+        """All checks; one that fails doesn't keep the others from being made."""
+        neighbours = neighbours_for(self._opened.recipe, self._tiles)
+        checks: tuple[tuple[str, Callable[[], Row]], ...] = (
+            ("golden", self._golden),
+            ("batch", lambda: self._company("batch", self._alone.in_batches())),
+            ("neighbours", lambda: self._company("neighbours", self._alone.among(neighbours))),
+            ("again", lambda: self._company("again", self._alone.again())),
+            ("extremes", self._extremes),
+            ("rate", lambda: self._rate(seconds)),
+        )
+        for done, (name, check) in enumerate(checks):
+            self._progress(done, CHECKS + math.ceil(seconds), name)
+            try:
+                with np.errstate(all="ignore"):  # what is no number is told in the row
+                    row = check()
+            except (RuntimeError, ArtefactError) as error:
+                row = Row(name, "FAIL", without_folders(str(error), self._site.root))
+            self._test.rows.append(row)
+
+    def _golden(self) -> Row:
+        """Scores against those of the build, scores and maps against the reference's, made anew here."""
+        recipe, built, tiles = self._opened.recipe, self._opened.built, self._tiles
+        seen = score_loose(self._opened.engine, tiles)
+        maps, scores = score_with_reference(recipe, load_graph(self._folder, recipe), tiles)
+        tolerance = golden.TOLERANCES[built.precision]
+        since_build = golden.drift(seen.tile_scores, built)
+        one_by_one = [slice(place, place + 1) for place in range(len(tiles))]
+        off_reference = [
+            golden.deviation((seen.scores[one], seen.tile_scores[one]), (maps[one], scores[one]), tolerance)
+            for one in one_by_one
+        ]
+        then = np.full(len(tiles), np.nan)
+        then[: len(built.golden_scores)] = built.golden_scores[: len(tiles)]
+        self._test.golden = [
+            {
+                "now_sigma": float(seen.tile_scores[place]),
+                "build_sigma": float(then[place]),
+                "reference_sigma": float(scores[place]),
+                "since_build": float(since_build[place]),
+                "off_reference": float(off_reference[place]),
+            }
+            for place in range(len(tiles))
+        ]
+        moved, off = float(np.max(since_build)), float(np.max(off_reference))
+        sentence = (
+            f"{len(tiles)} tiles: scores are {moved:.2g} times as far from those at the build as is tolerated, scores "
+            f"and maps {off:.2g} times from the reference made anew ({built.precision}: {tolerance.absolute_sigma:g} "
+            f"sigma and {tolerance.relative:.1%})"
+        )
+        figures = {"worst_since_build": moved, "worst_off_reference": off}
+        return self._row("golden", moved <= 1 and off <= 1, sentence, self._remedy, figures)
+
+    @cached_property
+    def _alone(self) -> Alone:
+        return Alone(self._opened.engine, self._tiles, self._limit_sigma)
+
+    def _company(self, check: str, found: Difference) -> Row:
+        what = {
+            "batch": f"a tile in batches of {SIZES[0]} to {SIZES[-1]}, at every place,",
+            "neighbours": "a tile among black, white, noise and faulty ones",
+            "again": "a batch scored twice",
+        }[check]
+        sentence = (
+            f"{what} differs by at most {found.score_sigma:.2g} sigma in score, {found.cell_sigma:.2g} in a cell: "
+            f"{found.units:.2g} times what is tolerated ({SHARE:g} of a limit of {self._limit_sigma:.2f} sigma)"
+        )
+        figures = asdict(found) | {"tolerated_sigma": SHARE * self._limit_sigma}
+        remedy = f"worst: {found.where}; don't run a line with it, send this report back"
+        return self._row(check, found.units <= 1, sentence, remedy, figures)
+
+    def _extremes(self) -> Row:
+        tiles = extreme_tiles(self._opened.recipe)
+        seen = score_loose(self._opened.engine, np.stack(list(tiles.values())))
+        bad = not_finite(list(tiles), seen.scores, seen.tile_scores)
+        scores = dict(zip(tiles, map(float, seen.tile_scores), strict=True))
+        sentence = f"NaN or infinity: {', '.join(bad)}" if bad else f"{', '.join(tiles)}: all finite"
+        return self._row("extremes", not bad, sentence, self._remedy, scores)
+
+    def _rate(self, seconds: float) -> Row:
+        """Of a batch as large as one of the line's frames gives."""
+        plan = plan_for(self._grid, self._line, self._width_px())
+        rows, of_what = rows_of_tiles(self._line, self._grid)
+
+        def tell(done_s: float) -> None:
+            self._progress(CHECKS + int(min(done_s, seconds)), CHECKS + math.ceil(seconds), "rate")
+
+        rate = measure_rate(self._opened.engine, seconds, rows * plan.tiles_across, tell)
+        figures = {
+            "tiles": rate.tiles,
+            "rounds": len(rate.seconds),
+            "tiles_per_s": rate.tiles_per_s,
+            "p50_ms": rate.quantile_ms(P50),
+            "p99_ms": rate.quantile_ms(P99),
+            "needed_tiles_per_s": plan.tiles_per_s,
+        }
+        sentence = (
+            f"{rate.tiles_per_s:.0f} tiles/s; {rate.tiles} tiles, {of_what}, take {figures['p50_ms']:.1f} ms (p50), "
+            f"{figures['p99_ms']:.1f} ms (p99 of {len(rate.seconds)} rounds), each until its results are in host "
+            f"memory; {self._line.web.speed_m_min:g} m/min needs {plan.tiles_per_s:.0f} tiles/s"
+        )
+        if rate.tiles_per_s >= plan.tiles_per_s:
+            return Row("rate", "ok", sentence, figures)
+        return Row("rate", "warn", f"{sentence}: frames will be dropped", figures)
+
+    def _width_px(self) -> int:
+        """Of the judged web: what calibration saw, else the config's."""
+        left_mm, right_mm = self._limits.region_mm if self._limits else (0.0, self._line.web.width_mm)
+        return max(self._grid.tile_px, round((right_mm - left_mm) / self._line.web.mm_per_px))
+
+    def _row(self, check: str, well: bool, sentence: str, remedy: str, figures: dict[str, Any]) -> Row:
+        return Row(check, "ok" if well else "FAIL", sentence if well else f"{sentence}; {remedy}", figures)
+
+
+def rows_of_tiles(line: Line, grid: Grid) -> tuple[int, str]:
+    """How many rows of tiles a frame gives, as far as the config tells its height; and in words what that is."""
+    camera = line.camera
+    if isinstance(camera, FolderCamera):
+        return 1, "one row of them (a folder's images tell their height only when they are read)"
+    height = camera.features.get("Height") if isinstance(camera, GenicamCamera) else camera.height_px
+    if not isinstance(height, int):
+        return 1, "one row of them (the config doesn't state the camera's Height)"
+    beyond_px = height if line.web.seamless else height - grid.overlap_px
+    return max(1, math.ceil(beyond_px / grid.stride_px)), f"a frame of {height} rows"

@@ -1,0 +1,502 @@
+"""What a web needs: figures against those worked out by hand, and against what the line itself does."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from onnx import TensorProto, helper, numpy_helper
+
+from inspector import config
+from inspector.backends import build_engine
+from inspector.backends.openvino import count_work
+from inspector.backends.work import Work
+from inspector.bus import wire
+from inspector.capacity import Asked, Rate, figure, table
+from inspector.capacity.figures import BYTES_PER_VALUE, HEADER_BYTES, PEAK_SHARE, VERDICT_BYTES
+from inspector.capacity.hardware import LINKS, Gpu
+from inspector.capacity.words import FITS, NOT, WIDTH, rows
+from inspector.cli import main
+from inspector.errors import ArtefactError, ConfigError
+from inspector.records import Frame, Grid, Stamp
+from inspector.tiling import Tiler, plan_for
+from inspector.tiling.region import whole_frame
+from tests.conftest import ROOT
+from tests.graphs import SIDE_PX, TILE_PX, tiny_graph, write_tiny_recipe
+
+GRID = Grid(tile_px=256, margin_px=32, overlap_px=32, px_per_cell=4)
+WEB = {"--width-mm": "1600", "--speed-m-min": "30", "--mm-per-px": "0.2"}
+
+
+def asked(**changes: object) -> Asked:
+    web = {"width_mm": 1600.0, "speed_m_min": 30.0, "mm_per_px": 0.2, "grid": GRID, "frame_rows": 1024}
+    return Asked(**{**web, **changes})  # type: ignore[arg-type]
+
+
+def row(of: Asked, what: str) -> tuple[str, str]:
+    """Mark and sentence of the one row with this name."""
+    ((mark, sentence),) = [(one.mark, one.sentence) for one in rows(of, figure(of)) if one.what == what]
+    return mark, sentence
+
+
+# -- figures ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("width_mm", "speed_m_min", "mm_per_px", "khz", "mpx_per_s", "without", "with_overlap"),
+    [
+        (1600, 30, 0.2, 2.5, 20, 312.5, 402),
+        (1800, 60, 0.2, 5, 45, 703, 915),
+        (2000, 120, 0.25, 8, 64, 1000, 1286),
+    ],
+)
+def test_the_load_of_real_lines(
+    width_mm: float,
+    speed_m_min: float,
+    mm_per_px: float,
+    khz: float,
+    mpx_per_s: float,
+    without: float,
+    with_overlap: float,
+) -> None:
+    needs = figure(asked(width_mm=width_mm, speed_m_min=speed_m_min, mm_per_px=mm_per_px))
+    assert needs.lines_per_s == pytest.approx(khz * 1000)
+    assert needs.mpx_per_s == pytest.approx(mpx_per_s)
+    assert needs.tiles_per_s_without_overlap == pytest.approx(without, abs=0.5)
+    assert needs.tiles_per_s == pytest.approx(with_overlap, abs=0.5)
+
+
+def test_tiles_are_those_that_check_plans() -> None:
+    line = config.load(ROOT / "config.toml").line("3")
+    plan = plan_for(GRID, line, round(line.web.width_mm / line.web.mm_per_px))
+    needs = figure(asked(width_mm=line.web.width_mm, speed_m_min=line.web.speed_m_min))
+    assert (needs.tiles_across, needs.tiles_per_s) == (plan.tiles_across, plan.tiles_per_s)
+
+
+@pytest.mark.parametrize("frame_rows", [40, 64, 100, 333])
+def test_a_row_waits_as_long_as_the_tiler_lets_it(frame_rows: int) -> None:
+    grid = Grid(tile_px=32, margin_px=8, overlap_px=8, px_per_cell=4)
+    tiler = Tiler(grid, whole_frame, seamless=True)
+    waits, tiles = [], []
+    for number in range(40):
+        start, end = number * frame_rows, (number + 1) * frame_rows  # counts are rows
+        stamp = Stamp("1", "cam", number, number, start, end, 0, 0)
+        (strip,) = tiler.push(Frame(stamp, np.zeros((frame_rows, 64), np.uint8)))
+        if strip.encoder_end > strip.encoder_start and strip.batch is not None:
+            waits.append(end - strip.encoder_start)
+            tiles.append(len(strip.batch.pixels))
+    web = asked(grid=grid, width_mm=12.8, frame_rows=frame_rows, rate=Rate(1000.0, 1, "made up"))
+    needs = figure(web)
+    most = needs.reach.filling_s * needs.lines_per_s
+    assert most - grid.stride_px <= max(waits) <= most
+    assert max(tiles) <= round(needs.reach.engine_s * 1000) <= max(tiles) + needs.tiles_across
+
+
+def test_cameras_side_by_side_cover_the_web() -> None:
+    needs = figure(asked())
+    assert [camera.count for camera in needs.cameras] == [4, 2, 1, 1]
+    for camera in needs.cameras:
+        seams = (camera.count - 1) * GRID.overlap_px
+        assert camera.count * camera.sensor_px - seams - camera.spare_px == 8000
+        assert camera.spare_px >= 0
+    assert figure(asked(width_mm=409.6)).cameras[0].count == 1
+    assert figure(asked(width_mm=409.8)).cameras[0].count == 2
+
+
+def test_the_slowest_link_that_carries_a_camera() -> None:
+    speeds = [link.mb_s for link in LINKS]
+    assert speeds == sorted(speeds)
+    *_, camera = figure(asked(speed_m_min=120.0)).cameras  # 10 kHz of 16384 px: 164 MB/s
+    assert camera.grey_mb_s == pytest.approx(163.84)
+    assert camera.colour_mb_s == pytest.approx(3 * 163.84)
+    assert (camera.grey_link, camera.colour_link) == ("2.5GigE", "5GigE")
+
+
+def test_a_camera_that_no_link_carries() -> None:
+    fast = asked(width_mm=20.0, speed_m_min=1000.0, mm_per_px=0.02)  # 833 kHz
+    assert [camera.grey_link for camera in figure(fast).cameras] == ["CXP-6 x4", "CXP-12 x4", "", ""]
+    cameras = [one.sentence for one in rows(fast, figure(fast)) if one.what == "cameras"]
+    assert cameras[-1].endswith("MB/s each, no link known here; colour 40960 MB/s, no link known here")
+
+
+def test_cores_from_a_measured_rate() -> None:
+    needs = figure(asked(rate=Rate(40.0, 2, "made up")))
+    assert needs.cores is not None
+    assert needs.cores.needed == 23  # 401.8 * 1.1 / 20
+    assert not needs.cores.fits
+    slower = asked(rate=Rate(40.0, 2, "made up"), speed_m_min=needs.cores.most_speed_m_min * 0.999)
+    assert row(slower, "cores")[0] == FITS
+    assert row(asked(rate=Rate(442.0, 2, "made up")), "cores")[0] == FITS
+    assert row(asked(rate=Rate(441.0, 2, "made up")), "cores")[0] == NOT
+
+
+def test_a_rate_from_a_busy_machine_is_told() -> None:
+    busy, alone = (row(asked(rate=Rate(40.0, 2, "here", got)), "cores")[1] for got in (0.5, 1.9))
+    assert "other work left the engine 0.5 of these 2, so the rate is too low" in busy
+    assert "other work" not in alone
+
+
+@pytest.mark.parametrize(
+    ("work", "least", "most", "bound"),
+    [
+        (Work(2 * 10**9, 10**8, 4 * 10**8), 125, 500, "memory"),  # 100e9 B/s / 800e6 B, / 200e6 B
+        (Work(6 * 10**9, 10**6, 10**7), 500, 500, "arithmetic"),  # 10e12 * 0.3 / 6e9
+    ],
+)
+def test_gpus_from_the_roofline(work: Work, least: float, most: float, bound: str) -> None:
+    assert (PEAK_SHARE, BYTES_PER_VALUE) == (0.3, 2)
+    (need,) = figure(asked(work=work, gpus=(Gpu("made up", 10.0, 100.0),))).gpus
+    assert need.least_tiles_per_s == pytest.approx(least)
+    assert need.most_tiles_per_s == pytest.approx(most)
+    assert (need.bound, need.needed) == (bound, math.ceil(401.8 * 1.1 / least))
+
+
+def test_messages_are_as_large_as_they_are_reckoned() -> None:
+    head = {
+        "line_id": "3",
+        "epoch": 1_795_000_000_000_000,
+        "seq": 123_456,
+        "t_acq_us": 1_795_000_000_000_000,
+        "t_pub_us": 1_795_000_000_000_000,
+        "mono_us": 123_456_789_012,
+        "state": wire.State.CONTINUOUS,
+        "job_id": "",
+        "recipe_id": "denim",
+        "recipe_rev": "c" * 12,
+        "part_id": "",
+        "engine_sha256": "c" * 64,
+        "calibration_sha256": "c" * 64,
+        "is_simulated": False,
+    }
+    verdict = wire.VerdictHeader(
+        **head,  # type: ignore[arg-type]
+        schema=wire.schema("verdict"),
+        result_id="3-1795000000000000-123456-0",
+        lane=0,
+        enc_start=123_456_789,
+        enc_end=123_458_789,
+        y_start_m=12345.6789,
+        y_end_m=12345.8789,
+        x_start_mm=0.0,
+        x_end_mm=1600.0,
+        verdict=wire.Outcome.PASS,
+        reason=wire.Reason.NONE,
+        detail="",
+        score=18.40000057220459,
+        limit=25.8,
+        n_tiles=180,
+        n_tiles_inspected=180,
+        defect_ids=(),
+        reject_enc=123_458_789,
+        deadline_enc=123_456_789,
+        sequence=123_456,
+        block_id=123_456,
+        acq_ms=1.234,
+        infer_ms=123.456,
+        total_ms=123.456,
+    )
+    size = len(wire.encode(verdict)) + len(wire.topic("3", "verdict"))
+    assert 0.9 * VERDICT_BYTES <= size <= VERDICT_BYTES
+    defect = wire.DefectHeader(
+        **head,  # type: ignore[arg-type]
+        schema=wire.schema("defect"),
+        defect_id="3-163-0",
+        phase="new",
+        lane=0,
+        x_mm=240.0,
+        y_m=12345.6789,
+        w_mm=17.2,
+        h_mm=15.4,
+        area_mm2=187.5123,
+        length_mm=17.2123,
+        width_mm=15.4123,
+        peak=154.512312,
+        image="image/png",
+    )
+    header = len(wire.encode(defect)) + len(wire.topic("3", "defect"))
+    assert 0.9 * HEADER_BYTES <= header <= HEADER_BYTES
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    kept = figure(asked()).storage
+    _, cells = wire.pack_map(np.zeros((64, 64), np.float32))
+    for pixels, reckoned in ((noise[..., 0], kept.grey_defect_bytes), (noise, kept.colour_defect_bytes)):
+        payload = len(wire.pack_image(pixels)) + len(cells)
+        assert payload + 2 * header <= reckoned <= 1.02 * (payload + 2 * HEADER_BYTES)
+    assert kept.verdicts_gb_day == pytest.approx(2500 / 1024 * VERDICT_BYTES * 86400 / 1e9)
+    assert kept.grey_gb_day == pytest.approx(1728)
+
+
+# -- verdicts ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault_mm", [0.05, 0.3, 0.4, 0.59])
+def test_a_fault_under_three_pixels_does_not_fit_and_the_advice_does(fault_mm: float) -> None:
+    mark, sentence = row(asked(smallest_fault_mm=fault_mm), "fault")
+    assert (mark, "does NOT fit: " in sentence) == (NOT, True)
+    finest = float(sentence.split("--mm-per-px ")[1].split(" ")[0])
+    assert finest > 0.9 * fault_mm / 3
+    finer = asked(smallest_fault_mm=fault_mm, mm_per_px=finest, width_mm=800.0)
+    assert row(finer, "fault")[0] == FITS
+
+
+def test_a_fault_of_three_pixels_fits() -> None:
+    assert 0.6 / 0.2 < 3  # in floating point
+    assert row(asked(smallest_fault_mm=0.6), "fault")[0] == FITS
+
+
+def test_frames_shorter_than_a_tile_and_its_margin_do_not_fit() -> None:
+    assert row(asked(frame_rows=288), "frames")[0] == FITS
+    mark, sentence = row(asked(frame_rows=287), "frames")
+    assert mark == NOT
+    assert sentence.endswith("give --frame-rows 288 or more")
+
+
+def test_an_ejector_where_it_is_said_to_be_enough_is_enough() -> None:
+    least_m = figure(asked()).reach.least_ejector_m
+    assert row(asked(ejector_m=least_m * 1.001), "ejector")[0] == FITS
+    mark, sentence = row(asked(ejector_m=least_m * 0.9), "ejector")
+    assert mark == NOT
+    assert f"put it {least_m:.2f} m or more behind the camera" in sentence
+
+
+def test_the_lines_own_deadline_against_the_ejectors() -> None:
+    reach = figure(asked(ejector_m=1.0)).reach
+    assert reach.available_s == pytest.approx(2.0)
+    assert reach.filling_s == pytest.approx((1024 + 256 + 32) / 2500)
+    assert reach.most_deadline_ms == pytest.approx(2000 - 524.8)
+    assert row(asked(ejector_m=1.0, deadline_ms=1475.0), "deadline")[0] == FITS
+    late, why = row(asked(ejector_m=1.0, deadline_ms=1476.0), "deadline")
+    assert (late, "too late for the ejector" in why) == (NOT, True)
+    early, why = row(asked(ejector_m=1.0, deadline_ms=100.0), "deadline")
+    assert (early, "a frame's tiles can take longer" in why) == (NOT, True)
+
+
+def test_the_last_line_names_what_does_not_fit_and_what_was_not_told() -> None:
+    web = asked(smallest_fault_mm=0.3, ejector_m=5.0)
+    assert table(web, figure(web))[-1] == (
+        "does NOT fit: fault; what to change stands above; not told: cores, GPUs"
+    )
+    whole = asked(
+        smallest_fault_mm=0.6, ejector_m=5.0, rate=Rate(999.0, 2, "made up"), work=Work(10**9, 10**7, 10**8)
+    )
+    assert table(whole, figure(whole))[-1] == "fits, as far as it was asked"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"width_mm": 40.0}, "narrower than a tile of 256 px; give --mm-per-px 0.15 or less"),
+        ({"mm_per_px": 1e-6}, "which no camera sees; look at the units"),
+        ({"width_mm": 1e9}, "which no camera sees"),
+        ({"speed_m_min": 1e9}, "which no camera sees"),
+    ],
+)
+def test_webs_that_can_not_be(changes: dict[str, float], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        figure(asked(**changes))
+
+
+TILE_SHAPE = (SIDE_PX, SIDE_PX)
+
+# -- the work in a graph ----------------------------------------------------------------------------------
+
+
+def test_the_work_of_a_tiny_graph_counted_by_hand() -> None:
+    work = count_work("tiny", tiny_graph(), TILE_SHAPE)
+    side2 = SIDE_PX**2
+    assert work.flop == 2 * side2 * (8 * 1 * 9 + 8 * 8 * 9)
+    assert work.values_fused == (side2 + 8 * 9 + 8 * side2) + (8 * side2 + 8 * 8 * 9 + 8 * side2)
+    assert work.values_unfused > work.values_fused + 2 * 8 * side2  # the ReLU's at least
+
+
+def test_grouped_strided_and_matrix_products() -> None:
+    def tensor(name: str, *shape: int) -> TensorProto:
+        return numpy_helper.from_array(np.ones(shape, np.float32), name)
+
+    node = helper.make_node
+    half = SIDE_PX // 2
+    nodes = [
+        node("Cast", ["tiles"], ["float"], to=TensorProto.FLOAT),
+        node("Unsqueeze", ["float", "one"], ["grey"]),
+        node("Conv", ["grey", "stem"], ["a"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        node("Conv", ["a", "depthwise"], ["b"], pads=[1, 1, 1, 1], group=4),
+        node("MatMul", ["b", "right"], ["c"]),
+        node("Reshape", ["c", "tall"], ["d"]),
+        node("Gemm", ["d", "low"], ["e"], transA=1),
+        node("ReduceMax", ["e", "all"], ["score"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "products",
+        [helper.make_tensor_value_info("tiles", TensorProto.UINT8, ["N", SIDE_PX, SIDE_PX])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, [])],
+        [
+            tensor("stem", 4, 1, 3, 3),
+            tensor("depthwise", 4, 1, 3, 3),
+            tensor("right", half, 5),
+            tensor("low", 4 * half, 3),
+            numpy_helper.from_array(np.array([4 * half, 5], np.int64), "tall"),
+            numpy_helper.from_array(np.array([1], np.int64), "one"),
+            numpy_helper.from_array(np.array([0, 1], np.int64), "all"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    work = count_work("products", model.SerializeToString(), TILE_SHAPE)
+    assert work.flop == 2 * (4 * 9 * half**2 + 4 * 9 * half**2 + 4 * half * 5 * half + 5 * 3 * 4 * half)
+
+
+def test_a_graph_that_can_not_be_read() -> None:
+    with pytest.raises(ArtefactError, match="recipe broken: OpenVINO can't read its graph"):
+        count_work("broken", b"no graph", TILE_SHAPE)
+
+
+# -- the command ------------------------------------------------------------------------------------------
+
+
+def invoke(*words: str) -> Result:
+    result = CliRunner().invoke(main, ("capacity", *words), prog_name="inspector")
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    return result
+
+
+def web(**changes: str) -> list[str]:
+    options = WEB | {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
+    return [word for pair in options.items() for word in pair]
+
+
+@pytest.fixture
+def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "config.toml").write_bytes((ROOT / "config.toml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INSPECTOR_CONFIG", raising=False)
+    return tmp_path
+
+
+def test_a_web_alone_wants_no_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*web(smallest_fault_mm="0.6"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "402 tiles/s: 36 of 256 px across" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= WIDTH
+
+
+def test_what_does_not_fit_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = web(smallest_fault_mm="0.4", tiles_per_s="120", cores="8", ejector_m="0.1", speed_m_min="60")
+    result = invoke(*words, "--json", "needs.json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "does NOT fit: fault, cores, ejector; " in result.stdout.splitlines()[-1]
+    figures = json.loads((tmp_path / "needs.json").read_text())
+    rate = {"tiles_per_s": 120.0, "cores": 8, "source": "as given", "got_cores": None}
+    assert figures["asked"]["rate"] == rate
+    assert figures["figures"]["cores"]["needed"] == 59  # 36 tiles across, 803.6 tiles/s
+    assert [one["what"] for one in figures["rows"] if one["mark"] == NOT] == ["fault", "cores", "ejector"]
+
+
+def test_a_recipe_is_measured_here_and_counted(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.capacity.asking.RATE_S", 0.05)
+    folder = plant / "engines" / "tiny"
+    folder.mkdir(parents=True)
+    write_tiny_recipe(folder)
+    assert invoke(*web(recipe="tiny")).exit_code == 4  # no engine was built
+    assert invoke(*web(recipe="tiny", tiles_per_s="40")).exit_code == 0  # none is wanted
+    build_engine(folder, "openvino", "fp32")
+    result = invoke(*web(recipe="tiny"), "--json", "needs.json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    figures = json.loads((plant / "needs.json").read_text())
+    assert figures["asked"]["grid"]["tile_px"] == TILE_PX
+    assert figures["asked"]["rate"]["source"] == "measured here: recipe tiny, openvino fp32"
+    assert figures["asked"]["rate"]["tiles_per_s"] > 0
+    assert figures["asked"]["rate"]["got_cores"] > 0
+    gpus = [one["sentence"] for one in figures["rows"] if one["what"] == "GPUs"]
+    assert len(gpus) == 2
+    assert all(sentence.endswith("computed, not run on hardware") for sentence in gpus)
+    one_gpu = invoke(*web(recipe="tiny", tiles_per_s="40", gpu_tflops="10", gpu_gb_s="100"))
+    assert "(10 TFLOPS, 100 GB/s; bound by memory)" in one_gpu.stdout
+
+
+def test_a_line_tells_what_options_do_not(plant: Path) -> None:
+    invoke("--line", "3", "--speed-m-min", "36", "--json", "needs.json")
+    line = json.loads((plant / "needs.json").read_text())["asked"]
+    assert (line["width_mm"], line["mm_per_px"], line["speed_m_min"]) == (409.6, 0.2, 36.0)
+    assert (line["frame_rows"], line["lanes"]) == (512, 2)
+    assert (line["ejector_m"], line["deadline_ms"]) == (1.5, 5000.0)
+    assert line["grid"] == {"tile_px": 256, "margin_px": 32, "overlap_px": 32, "px_per_cell": 4}
+    invoke("--line", "3", "--mm-per-px", "0.1", "--overlap-px", "62", "--json", "needs.json")
+    finer = json.loads((plant / "needs.json").read_text())["asked"]["grid"]
+    assert (finer["tile_px"], finer["overlap_px"]) == (
+        256,
+        64,
+    )  # tiles are the recipe's px; whole cells overlap
+    assert "which this line's do not (web.seamless)" in " ".join(invoke("--line", "1").stdout.split())
+
+
+def test_the_docs_show_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    _, command, _, printed, *_ = (ROOT / "docs/capacity.md").read_text().split("```\n")
+    assert command.startswith("inspector capacity ")
+    assert without_gpus(invoke(*command.split()[2:]).stdout) == without_gpus(printed)
+
+
+def without_gpus(printed: str) -> str:
+    """Other versions of OpenVINO read a graph as other operations, and so count other memory traffic."""
+    before, _, rest = printed.partition("      GPUs ")
+    return before + rest[rest.index("      storage ") :]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give --width-mm, or --line for one of the config"),
+        (["--width-mm", "1600", "--speed-m-min", "30"], "give --mm-per-px, or --line"),
+        (
+            ["--width-mm", "1600", "--speed-m-min", "30", "--smallest-fault-mm", "0.6"],
+            "give --mm-per-px (0.2 at most for such a smallest fault), or --line",
+        ),
+        (["--line", "9"], "there is no line '9'; the plant has: 1, 2, 3"),
+        (web(cores="4"), "--cores tells on how many cores --tiles-per-s was measured"),
+        (web(gpu_tflops="65"), "give both --gpu-tflops and --gpu-gb-s"),
+        (web(gpu_tflops="65", gpu_gb_s="320"), "give --recipe too"),
+        (web(overlap_px="129"), "more than half of a tile of 256 px; give --overlap-px 128 at most"),
+        (web(tile_px="250"), "tiles of 250 px don't divide into cells of 4 px"),
+        (web(width_mm="40"), "narrower than a tile"),
+        (web(json="no/needs.json"), "no/needs.json: can't be written there"),
+    ],
+)
+def test_a_question_that_can_not_be_answered(plant: Path, words: list[str], said: str) -> None:
+    result = invoke(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (sentence,) = result.stderr.splitlines()
+    assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("mm_per_px", "0"), ("speed_m_min", "-30"), ("width_mm", "nan"), ("ejector_m", "inf"), ("cores", "0")],
+)
+def test_numbers_that_are_none(option: str, value: str) -> None:
+    result = invoke(*web(**{option: value}))
+    assert result.exit_code == 2
+    assert f"Invalid value for '--{option.replace('_', '-')}'" in result.stderr
+
+
+def test_a_recipe_has_its_own_tiles(plant: Path) -> None:
+    folder = plant / "engines" / "tiny"
+    folder.mkdir(parents=True)
+    write_tiny_recipe(folder)
+    result = invoke(*web(recipe="tiny", tile_px="64", tiles_per_s="40"))
+    assert (result.exit_code, "recipe tiny has tiles of 32 px; leave --tile-px out" in result.stderr) == (
+        2,
+        True,
+    )
+
+
+def test_a_line_whose_tiles_are_no_tiles(plant: Path) -> None:
+    file = plant / "config.toml"
+    file.write_text(file.read_text().replace("mm_per_px = 0.2", "mm_per_px = 1e-300"))
+    result = invoke("--line", "3", "--mm-per-px", "0.2")
+    assert result.exit_code == 2
+    assert "set it to that of its recipe's tiles" in result.stderr

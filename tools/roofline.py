@@ -1,0 +1,97 @@
+"""A roofline plot (Williams, Waterman & Patterson 2009) as SVG: work a byte against work a second, both logarithmic."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 420, 64, 48, 24, 24
+INTENSITIES = (1.0, 1000.0)  # FLOP a byte
+COLOURS = ("#2b7a9b", "#e07b2a", "#5b4b8a", "#3c8d5a")
+ROOF_COLOUR, GRID_COLOUR, TEXT_COLOUR = "#1a1a1a", "#dcdfe3", "#3a4048"
+
+
+@dataclass(frozen=True, slots=True)
+class Roof:
+    """What a machine can do at best."""
+
+    flops: dict[str, float]  # FLOP/s by precision
+    bytes_s: float
+
+    def attainable(self, precision: str, intensity: float) -> float | None:
+        """FLOP/s at so many FLOP a byte; None where the precision's peak is not known."""
+        peak = self.flops.get(precision)
+        return None if peak is None else min(peak, intensity * self.bytes_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A graph on a runtime."""
+
+    name: str
+    intensity: float  # FLOP a byte
+    flops: float  # FLOP/s
+
+
+def drawn(roof: Roof, points: Sequence[Point]) -> str:
+    """The plot as SVG."""
+    highest = 2 * max([*roof.flops.values(), *(one.flops for one in points)])
+    lowest = min(one.flops for one in points) / 3
+    x0, x1 = map(math.log10, INTENSITIES)
+    y0, y1 = math.log10(lowest), math.log10(highest)
+
+    def at(intensity: float, flops: float) -> tuple[float, float]:
+        x = LEFT + (math.log10(intensity) - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT)
+        y = HEIGHT - BOTTOM - (math.log10(flops) - y0) / (y1 - y0) * (HEIGHT - BOTTOM - TOP)
+        return x, y
+
+    parts = [
+        _text(WIDTH / 2, HEIGHT - 10, "FLOP a byte of operands", "middle"),
+        _text(4, 14, "GFLOP/s", "start"),
+    ]
+    for power in range(math.ceil(x0), math.floor(x1) + 1):
+        x, _ = at(10.0**power, highest)
+        parts += [
+            _line((x, TOP), (x, HEIGHT - BOTTOM), GRID_COLOUR),
+            _text(x, HEIGHT - BOTTOM + 16, f"{10**power}", "middle"),
+        ]
+    for step in (value * 10.0**power for power in range(9, 14) for value in (1, 2, 5)):
+        if lowest < step < highest:
+            _, y = at(1.0, step)
+            parts += [
+                _line((LEFT, y), (WIDTH - RIGHT, y), GRID_COLOUR),
+                _text(LEFT - 6, y + 4, f"{step / 1e9:g}", "end"),
+            ]
+    for name, peak in roof.flops.items():
+        knee = peak / roof.bytes_s
+        start = max(INTENSITIES[0], lowest / roof.bytes_s)
+        parts += [
+            _line(at(start, start * roof.bytes_s), at(knee, peak), ROOF_COLOUR),
+            _line(at(knee, peak), at(INTENSITIES[1], peak), ROOF_COLOUR),
+            _text(WIDTH - RIGHT, at(1.0, peak)[1] - 6, f"peak, {name}", "end"),
+        ]
+    below = -math.inf
+    for number, one in enumerate(sorted(points, key=lambda point: -point.flops)):
+        x, y = at(one.intensity, one.flops)
+        below = max(y, below + 14)  # names don't lie on each other
+        colour = COLOURS[number % len(COLOURS)]
+        parts += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>',
+            _text(x + 8, below + 4, one.name, "start"),
+        ]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+        'font-size="12">'
+        f"<title>Roofline</title>{''.join(parts)}</svg>\n"
+    )
+
+
+def _line(start: tuple[float, float], end: tuple[float, float], colour: str) -> str:
+    (x1, y1), (x2, y2) = start, end
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>'
+
+
+def _text(x: float, y: float, words: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{TEXT_COLOUR}">{html.escape(words)}</text>'
