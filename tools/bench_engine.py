@@ -209,7 +209,7 @@ def layer_table(contender: Contender, built: Built) -> list[str]:
 
 
 def points(built: dict[Contender, Built], rates: Rates, threads: int) -> list[Point]:
-    """Contenders as they lie under the roof."""
+    """Contenders as they lie under the roof; int8 has none here."""
     return [
         Point(
             f"{contender.name} {precision}",
@@ -218,6 +218,7 @@ def points(built: dict[Contender, Built], rates: Rates, threads: int) -> list[Po
         )
         for contender, graph in built.items()
         for precision in precisions()
+        if precision != "int8"
     ]
 
 

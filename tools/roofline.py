@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 420, 64, 48, 24, 24
+NAME_PX, NAME_WIDTH_PX = 14, 120
 INTENSITIES = (1.0, 1000.0)  # FLOP a byte
 COLOURS = ("#2b7a9b", "#e07b2a", "#5b4b8a", "#3c8d5a")
 ROOF_COLOUR, GRID_COLOUR, TEXT_COLOUR = "#1a1a1a", "#dcdfe3", "#3a4048"
@@ -72,14 +73,16 @@ def drawn(roof: Roof, points: Sequence[Point]) -> str:
             _line(at(knee, peak), at(INTENSITIES[1], peak), ROOF_COLOUR),
             _text(WIDTH - RIGHT, at(1.0, peak)[1] - 6, f"peak, {name}", "end"),
         ]
-    below = -math.inf
+    named: list[tuple[float, float]] = []
     for number, one in enumerate(sorted(points, key=lambda point: -point.flops)):
         x, y = at(one.intensity, one.flops)
-        below = max(y, below + 14)  # names don't lie on each other
+        # Names of neighbours don't lie on each other.
+        down = max([y, *(other + NAME_PX for beside, other in named if abs(beside - x) < NAME_WIDTH_PX)])
+        named.append((x, down))
         colour = COLOURS[number % len(COLOURS)]
         parts += [
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>',
-            _text(x + 8, below + 4, one.name, "start"),
+            _text(x + 8, down + 4, one.name, "start"),
         ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
