@@ -53,7 +53,7 @@ from inspector.learning.train import default_epochs, hold_back, patience_for
 from inspector.records import F32, U8, Grid, Region
 from inspector.tiling import cut_region, find_region
 
-TILE_PX, MARGIN_PX, CELL_PX = 256, 32, 4
+TILE_PX, CELL_PX = 256, 4
 CELLS = TILE_PX // CELL_PX
 KINDS = ("direction", "size")
 MINED_SHARE = 0.1
@@ -70,6 +70,12 @@ class Training:
     astray: bool = True  # which is cut off its place
     turned: bool = True  # a teacher that takes rows for columns does so
     mined: bool = False  # learn from the cells alone that are wrong most
+    margin_px: int = 32
+
+    @property
+    def shape(self) -> Shape:
+        """Of the tiles, as far as scoring asks."""
+        return Shape(TILE_PX, self.margin_px, 1)
 
 
 TRAININGS = {
@@ -79,6 +85,7 @@ TRAININGS = {
     "not turned": Training(turned=False),
     "mined": Training(mined=True),
     "fast": Training("fast"),
+    "fast, margin 16": Training("fast", margin_px=16),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
 }
@@ -152,6 +159,12 @@ def rows() -> list[Row]:
         replace(default, name="both teachers look upright", training="not turned"),
         replace(default, name="learnt from the worst tenth of cells alone", training="mined"),
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
+        replace(
+            default,
+            name="preset fast, margins of 16 px",
+            training="fast, margin 16",
+            layers=["L4", "L8", "L16"],
+        ),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
         replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
     ]
@@ -174,17 +187,17 @@ class Maps:
     faulty: np.ndarray  # [N], whether that image is of a kind that is faulty
 
 
-def cut_of(pack: str) -> Cut:
+def cut_of(pack: str, margin_px: int) -> Cut:
     """How a pack's images become tiles, as in packs.py."""
     squeezed = "--resize" in PACKS[pack][0]
     return Cut(
-        TILE_PX, MARGIN_PX, resize=TILE_PX if squeezed else None, region="whole" if squeezed else "auto"
+        TILE_PX, margin_px, resize=TILE_PX if squeezed else None, region="whole" if squeezed else "auto"
     )
 
 
 def test_tiles(data: Path, cut: Cut, channels: int) -> tuple[U8, U8, np.ndarray, np.ndarray]:
     """All tiles of the test images, their masks, and which image, faulty or not, each is of."""
-    grid = Grid(TILE_PX, MARGIN_PX, 0, CELL_PX)
+    grid = Grid(TILE_PX, cut.margin_px, 0, CELL_PX)
     tiles, masks, image, faulty = [], [], [], []
     for number, file in enumerate(open_data(data).test):
         pixels = read_images([file], channels)[0].pixels
@@ -209,7 +222,8 @@ def test_tiles(data: Path, cut: Cut, channels: int) -> tuple[U8, U8, np.ndarray,
 
 def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]) -> Maps:
     """Train on a pack and look at its test images."""
-    training, cut = TRAININGS[name], cut_of(pack)
+    training = TRAININGS[name]
+    cut = cut_of(pack, training.margin_px)
     held = hold_back(read_images(open_data(data / pack).good), cut, seed, data / pack)
     depth = held.learnt[0].channels
     lesson = held.learnt_tiles
@@ -238,7 +252,7 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         )
     layers = pair_layers(training.pair)
     kinds = KINDS[: 1 if training.pair in AS_PUBLISHED else 2]
-    shape = Shape(TILE_PX, MARGIN_PX, depth)
+    shape = replace(training.shape, channels=depth)
     graph = Disagreement(
         teachers, students, shape, [Counted(len(kinds), evened_share=0.0, weight=1)] * len(layers)
     ).eval()
@@ -309,7 +323,7 @@ def fused(row: Row, maps: Maps) -> F32:
         evened(torch.from_numpy(np.ascontiguousarray(part[:, chosen])).float(), shares_of(counted))
         for part in (maps.validation, maps.test)
     )
-    shape = Shape(TILE_PX, MARGIN_PX, 1)
+    shape = TRAININGS[row.training].shape
     sides = [torch.from_numpy(part) for part in (maps.validation_sides, maps.test_sides)]
     for is_first in (True, False):  # each map, then all in one
         normal = Normal(measure(good, sides[0], shape.zone), shape)
@@ -381,7 +395,7 @@ def main() -> int:
     for training in given.trainings:
         for pack in given.packs:
             for seed in given.seeds:
-                file = work / f"{pack}-{training.replace(' ', '-')}-{seed}.npz"
+                file = work / f"{pack}-{training.replace(', ', '-').replace(' ', '-')}-{seed}.npz"
                 maps = kept(file, lambda: maps_of(given.data, pack, training, seed, given.weights))  # noqa: B023
                 for row in asked:
                     if row.training == training:

@@ -56,6 +56,7 @@ CONTENDERS = (
     Contender("reduced", "reduced", 3, 0, "its ResNet half alone, as published"),
     Contender("balanced", "balanced", 1, 32, "the default: mono, a margin of 32 px around 256"),
     Contender("fast", "fast", 1, 32, "the same, one teacher to stride 16"),
+    Contender("fast, margin 16", "fast", 1, 16, "the same, a margin of 16 px"),
 )
 
 
@@ -89,7 +90,7 @@ def build(contender: Contender, folder: Path) -> Built:
         shape,
         pair=contender.preset,
     )
-    plain, quantised = (folder / f"{contender.preset}{suffix}.onnx" for suffix in ("", "-int8"))
+    plain, quantised = (folder / f"{contender.name}{suffix}.onnx" for suffix in ("", "-int8"))
     if not plain.is_file():
         plain.write_bytes(to_onnx(module))
     if not quantised.is_file():
