@@ -53,7 +53,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--presets", nargs="+", choices=[one.preset for one in CONTENDERS[1:]])
+    parser.add_argument("--presets", nargs="+", choices=sorted({one.preset for one in CONTENDERS[1:]}))
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--page", type=Path, help="write the figures into it")
     given = parser.parse_args()
