@@ -183,7 +183,8 @@ def _check_plan(
     advice = (
         ""
         if enough
-        else "; slow the web down, widen mm_per_px or use a faster machine: frames will be dropped"
+        else "; train with --preset fast, let tiles overlap less, slow the web down, widen mm_per_px or use a faster "
+        "machine: frames will be dropped"
     )
     report.rows.append(
         (

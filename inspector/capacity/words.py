@@ -178,7 +178,10 @@ def _cores(asked: Asked, needs: Figures) -> Row:
     if cores.fits:
         return Row(FITS, "cores", f"{wanted}; those {rate.cores} are enough{busy}")
     slow = f"{cores.most_speed_m_min:.2g} m/min"
-    advice = f"those {rate.cores} carry {slow}; take more cores, a GPU, or more mm per px"
+    advice = (
+        f"those {rate.cores} carry {slow}; take more cores, a GPU, a recipe of --preset fast, less overlap, or more "
+        "mm per px"
+    )
     return Row(NOT, "cores", f"does NOT fit: {wanted}; {advice}{busy}")
 
 
