@@ -9,18 +9,30 @@ from pathlib import Path
 from typing import TypeVar
 
 import cv2
+import numpy as np
 
 from inspector import backends, cameras, limits
 from inspector.backends.artifact import write_atomically
+from inspector.backends.engine import score_loose
 from inspector.backends.rate import HEADROOM, RATE_S, measure_rate
 from inspector.bus.publisher import Publisher
 from inspector.config import Line, Site
 from inspector.errors import CameraError, ConfigError, InspectorError
 from inspector.interfaces import Backend, CameraInfo, EngineInfo
-from inspector.judging import lane_edges_mm
+from inspector.judging import lane_edges_mm, levelled_alone, stitch
+from inspector.judging.unlike import FAR_SIGMA
 from inspector.limits import Limits
 from inspector.records import EndOfWeb, Frame, Grid, Region
-from inspector.tiling import Plan, Tiler, check_channels, draw_grid, grid_for, plan_for, region_finder
+from inspector.tiling import (
+    Plan,
+    Tiler,
+    check_channels,
+    cut_region,
+    draw_grid,
+    grid_for,
+    plan_for,
+    region_finder,
+)
 
 T = TypeVar("T")
 FIRST_FRAME_S = 10.0
@@ -177,6 +189,7 @@ def _check_plan(
     )
     if plan is None or report.first_error is not None:
         return
+    _look_at_web(report, line, backend, seen[1], limit)
     here = measure_rate(backend, RATE_S).tiles_per_s
     needed = plan.tiles_per_s
     enough = here >= needed * HEADROOM
@@ -195,13 +208,48 @@ def _check_plan(
     )
 
 
+def _look_at_web(
+    report: CheckReport, line: Line, backend: Backend, frame: Frame, limit: Limits | None
+) -> None:
+    """What one frame scores, as a piece of web of its own; before ``run``, for a wrong recipe or lens shows here."""
+    grid = grid_for(line, backend.info)
+    region = _columns(line, frame, grid, None if limit is None else limit.region_mm)
+    if region.height_px < grid.tile_px:  # of a seamless web, whose frames may be lower
+        return
+    tiles, origins = cut_region(grid, frame.pixels, region)
+    maps = score_loose(backend, tiles).scores
+    cells = stitch(
+        maps, origins, grid.px_per_cell, (grid.cells(region.height_px), grid.cells(region.width_px))
+    )
+    if limit is not None:
+        cells = levelled_alone(limit.levels, cells, grid.px_per_cell, region.left_px, line.web.mm_per_px)
+    median, highest = float(np.median(maps)), float(cells.max())
+    words = f"this frame's median is {median:.1f} sigma, good web's near 0; its highest {highest:.1f}"
+    mark = "ok"
+    if limit is not None and not highest <= limit.limit_sigma:
+        mark, words = "warn", f"{words} is above the limit of {limit.limit_sigma:.2f}: look at the web"
+    if not median < FAR_SIGMA:
+        mark, words = (
+            "warn",
+            (
+                f"{words}; as a whole it is unlike what the recipe learnt: another fabric, other light, out of focus"
+            ),
+        )
+    report.rows.append(("web", mark, words))
+
+
 def _lay_grid(line: Line, engine: EngineInfo, camera: CameraInfo, frame: Frame, limit: Limits | None) -> Plan:
     calibrated_mm = None if limit is None else limit.region_mm
     grid = _fitting_grid(line, engine, camera, calibrated_mm)
+    return plan_for(grid, line, _columns(line, frame, grid, calibrated_mm).width_px)
+
+
+def _columns(line: Line, frame: Frame, grid: Grid, calibrated_mm: tuple[float, float] | None) -> Region:
+    """What a run would judge of a frame. Raises CameraError when there is less than a tile of it."""
     if line.region.kind == "auto" and line.web.seamless and calibrated_mm is not None:
-        left_mm, right_mm = calibrated_mm
-        return plan_for(grid, line, round((right_mm - left_mm) / line.web.mm_per_px))
-    return plan_for(grid, line, _web_in(frame, line, grid).width_px)
+        left, right = (round(edge / line.web.mm_per_px) for edge in calibrated_mm)
+        return Region(left, right, 0, len(frame.pixels))
+    return _web_in(frame, line, grid)
 
 
 def _fitting_grid(

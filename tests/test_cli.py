@@ -448,9 +448,33 @@ def test_a_line_that_is_ready(plant: Path, monkeypatch: pytest.MonkeyPatch) -> N
     checked = invoke(*CHECK)
     assert (checked.exit_code, own_words(checked.stderr)) == (0, [])
     rows = checked.stdout.splitlines()
-    rooms = ["config", "ports", "limits", "engine", "camera", "tiles", "speed"]
+    rooms = ["config", "ports", "limits", "engine", "camera", "tiles", "web", "speed"]
     assert [row.split()[1] for row in rows[:-1]] == rooms
+    assert rows[6].startswith("ok    web      this frame's median is ")
     assert rows[-1] == "ready to run"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda web: np.where(np.arange(WIDTH) // 8 % 2, 255, 0) + 0 * web,
+            "as a whole it is unlike what the recipe",
+        ),
+        (lambda web: np.where(np.indices(web.shape).max(0) < 90, 0, web), "is above the limit of"),
+    ],
+    ids=["another fabric", "a hole"],
+)
+def test_a_web_that_check_warns_of(
+    plant: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray], said: str
+) -> None:
+    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
+    save(plant / "frames/10.png", change(weave(10, HEIGHT, WIDTH)))
+    checked = invoke(*CHECK)
+    assert checked.exit_code == 0
+    (row,) = (row for row in checked.stdout.splitlines() if row.split()[1] == "web")
+    assert row.startswith("warn  web      this frame's median is ")
+    assert said in row
 
 
 def narrow(plant: Path) -> None:
