@@ -1,7 +1,7 @@
 """What each choice of the default recipe is worth: one table over the packs of real images.
 
-    python tools/ablation.py --data ../shared/data --work /tmp/ablation [--table ablation.md] [--seeds 0]
-        [--trainings default ...] [--packs mvtec_grid ...]
+    python tools/ablation.py --data ../shared/data --work /tmp/ablation [--table ablation.md] [--json ablation.json]
+        [--seeds 0] [--trainings default ...] [--packs mvtec_grid ...]
 
 A training gives maps of every layer that is learnt; which of them are judged, by what distance, how they are
 evened and fused, and how a tile's score is taken is then asked of the same maps, so that nothing else differs
@@ -13,6 +13,7 @@ Maps are kept in the work folder (outside the repository): a table that was inte
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -384,6 +385,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the packs")
     parser.add_argument("--work", type=Path, required=True, help="folder outside the repository")
     parser.add_argument("--table", type=Path, help="write the Markdown there too")
+    parser.add_argument("--json", type=Path, help="write the figures there: row, pack, mean over seeds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--trainings", nargs="+", choices=TRAININGS, default=list(TRAININGS))
     parser.add_argument("--packs", nargs="+", choices=PACKS, default=list(PACKS))
@@ -406,6 +408,11 @@ def main() -> int:
         cells = [cell(found[row.name, pack], PACKS[pack][2]) for pack in given.packs]
         lines.append(f"| {row.name} | {' | '.join(cells)} |")
     print("\n".join(lines))
+    if given.json:
+        means: dict[str, dict[str, list[float]]] = {}
+        for (name, pack), each in found.items():
+            means.setdefault(name, {})[pack] = [float(value) for value in np.mean(each, axis=0)]
+        given.json.write_text(json.dumps(means, indent=1) + "\n")
     if given.table:
         given.table.write_text("\n".join(lines) + "\n")
     return 0

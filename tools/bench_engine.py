@@ -11,6 +11,7 @@ puts the tables between the marks of that page, and the plot beside it.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -63,6 +64,11 @@ def main() -> int:
     cores = os.cpu_count() or 1
     rates = take_turns(built, sorted({1, cores}), given.rounds)
     roof = roof_of(cores)
+    medians = {
+        f"{way.contender}, {way.runtime}, {way.threads} threads": float(np.median(r))
+        for way, r in rates.items()
+    }
+    (given.work / "rates.json").write_text(json.dumps(medians, indent=1) + "\n")
     text = "\n".join(
         [
             f"{device()}, {cores} threads, {given.rounds} interleaved rounds, medians (10 % to 90 %). "

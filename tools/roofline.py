@@ -49,29 +49,29 @@ def drawn(roof: Roof, points: Sequence[Point]) -> str:
         return x, y
 
     parts = [
-        _text(WIDTH / 2, HEIGHT - 10, "FLOP a byte of operands", "middle"),
-        _text(4, 14, "GFLOP/s", "start"),
+        text(WIDTH / 2, HEIGHT - 10, "FLOP a byte of operands", "middle"),
+        text(4, 14, "GFLOP/s", "start"),
     ]
     for power in range(math.ceil(x0), math.floor(x1) + 1):
         x, _ = at(10.0**power, highest)
         parts += [
-            _line((x, TOP), (x, HEIGHT - BOTTOM), GRID_COLOUR),
-            _text(x, HEIGHT - BOTTOM + 16, f"{10**power}", "middle"),
+            line((x, TOP), (x, HEIGHT - BOTTOM), GRID_COLOUR),
+            text(x, HEIGHT - BOTTOM + 16, f"{10**power}", "middle"),
         ]
     for step in (value * 10.0**power for power in range(9, 14) for value in (1, 2, 5)):
         if lowest < step < highest:
             _, y = at(1.0, step)
             parts += [
-                _line((LEFT, y), (WIDTH - RIGHT, y), GRID_COLOUR),
-                _text(LEFT - 6, y + 4, f"{step / 1e9:g}", "end"),
+                line((LEFT, y), (WIDTH - RIGHT, y), GRID_COLOUR),
+                text(LEFT - 6, y + 4, f"{step / 1e9:g}", "end"),
             ]
     for name, peak in roof.flops.items():
         knee = peak / roof.bytes_s
         start = max(INTENSITIES[0], lowest / roof.bytes_s)
         parts += [
-            _line(at(start, start * roof.bytes_s), at(knee, peak), ROOF_COLOUR),
-            _line(at(knee, peak), at(INTENSITIES[1], peak), ROOF_COLOUR),
-            _text(WIDTH - RIGHT, at(1.0, peak)[1] - 6, f"peak, {name}", "end"),
+            line(at(start, start * roof.bytes_s), at(knee, peak), ROOF_COLOUR),
+            line(at(knee, peak), at(INTENSITIES[1], peak), ROOF_COLOUR),
+            text(WIDTH - RIGHT, at(1.0, peak)[1] - 6, f"peak, {name}", "end"),
         ]
     named: list[tuple[float, float]] = []
     for number, one in enumerate(sorted(points, key=lambda point: -point.flops)):
@@ -82,7 +82,7 @@ def drawn(roof: Roof, points: Sequence[Point]) -> str:
         colour = COLOURS[number % len(COLOURS)]
         parts += [
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>',
-            _text(x + 8, down + 4, one.name, "start"),
+            text(x + 8, down + 4, one.name, "start"),
         ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
@@ -91,10 +91,12 @@ def drawn(roof: Roof, points: Sequence[Point]) -> str:
     )
 
 
-def _line(start: tuple[float, float], end: tuple[float, float], colour: str) -> str:
+def line(start: tuple[float, float], end: tuple[float, float], colour: str) -> str:
+    """A line of a picture."""
     (x1, y1), (x2, y2) = start, end
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str) -> str:
+def text(x: float, y: float, words: str, anchor: str) -> str:
+    """Words in a picture."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{TEXT_COLOUR}">{html.escape(words)}</text>'
