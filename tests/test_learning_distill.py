@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from inspector.cli import teach, train
+from inspector.cli.recipe import teach, train
 from inspector.errors import ArtefactError, ConfigError
 from inspector.learning import distill as distillation
 from inspector.learning.distill import GAIN, LOW_RATE_SHARE, Course, Lesson, Standing, distill, look, stalled
