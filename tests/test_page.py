@@ -17,7 +17,7 @@ import pytest
 
 from inspector.config import Site
 from inspector.evaluating.evaluate import evaluate
-from inspector.evaluating.gallery import sections
+from inspector.evaluating.gallery import figure, sections
 from inspector.evaluating.operating import Peaks, line_under_test
 from inspector.evaluating.panels import Shown, picture_name
 from inspector.evaluating.report import Evaluation
@@ -235,7 +235,13 @@ def test_a_page_of_images_without_web(site: Site, tmp_path: Path) -> None:
 
 
 def shown(kind: str, name: str, *peaks: float) -> Shown:
-    return Shown(name, Peaks(f"{kind}/{name}", kind, np.array(peaks), None, ()), None)
+    return Shown(name, Peaks(f"{kind}/{name}", kind, np.array(peaks), None, ()), None, 0.0)
+
+
+@pytest.mark.parametrize(("median", "is_told"), [(2.9, False), (3.0, True)])
+def test_a_picture_that_is_unlike_as_a_whole_says_so(median: float, is_told: bool) -> None:
+    caption = figure(replace(shown("hole", "h", 30.0), median=median), 20.0)
+    assert (f"as a whole unlike what was learnt (median {median})" in caption) == is_told
 
 
 def test_long_galleries_show_each_picture_once() -> None:

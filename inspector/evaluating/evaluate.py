@@ -185,7 +185,8 @@ def _draw(
         above = above_on_canvas(seen, seen.scored, grid.px_per_cell, limit_sigma)
     file = picture_name(seen.file.kind, seen.file.path.stem, {one.file for one in before})
     write_picture(folder / file, draw(seen.pixels, scores, judged, seen.truth, above, limit_sigma))
-    return Shown(file, peaks, None if above is None else float(above[judged].mean()))
+    shown_above = None if above is None else float(above[judged].mean())
+    return Shown(file, peaks, shown_above, float(np.median(seen.scored.cells)))
 
 
 def _evaluation(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from inspector.evaluating.operating import Peaks
 from inspector.evaluating.panels import Shown
 from inspector.images.reading import GOOD
+from inspector.judging.unlike import FAR_SIGMA
 
 MOST_FOUND, MOST_ESCAPES, MOST_GOOD = 6, 12, 6
 
@@ -83,6 +84,8 @@ def figure(one: Shown, limit_sigma: float | None) -> str:
         told += f", {found} of {len(one.peaks.faults)} faults found"
     if one.above is not None and limit_sigma is not None:
         told += f", {100 * one.above:.2g} % of the web above the limit"
+    if one.median >= FAR_SIGMA:
+        told += f", as a whole unlike what was learnt (median {one.median:.1f})"
     return FIGURE.format(
         tone=tone,
         outcome=outcome,

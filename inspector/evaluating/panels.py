@@ -26,6 +26,7 @@ class Shown:
     file: str  # name in the pictures folder
     peaks: Peaks  # of the image
     above: float | None  # share of the judged pixels above the limit; None without one
+    median: float  # of its cells, sigma
 
 
 def draw(
