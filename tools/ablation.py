@@ -72,6 +72,7 @@ class Training:
     turned: bool = True  # a teacher that takes rows for columns does so
     mined: bool = False  # learn from the cells alone that are wrong most
     margin_px: int = 32
+    width: int | None = None  # of our students at stride 4; None: the preset's
 
     @property
     def shape(self) -> Shape:
@@ -86,7 +87,8 @@ TRAININGS = {
     "not turned": Training(turned=False),
     "mined": Training(mined=True),
     "fast": Training("fast"),
-    "fast, margin 16": Training("fast", margin_px=16),
+    "fast, wider": Training("fast", width=24),
+    "fast, wider, margin 16": Training("fast", width=24, margin_px=16),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
 }
@@ -162,8 +164,14 @@ def rows() -> list[Row]:
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
         replace(
             default,
-            name="preset fast, margins of 16 px",
-            training="fast, margin 16",
+            name="preset fast, a student of 24 to 96 channels",
+            training="fast, wider",
+            layers=["L4", "L8", "L16"],
+        ),
+        replace(
+            default,
+            name="the same, margins of 16 px",
+            training="fast, wider, margin 16",
             layers=["L4", "L8", "L16"],
         ),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
@@ -235,7 +243,7 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
     for teacher, spec in zip(teachers, pair_specs(training.pair), strict=True):
         if spec.turned and not training.turned:
             teacher.trunk.turn()  # back
-    students = build_students(training.pair, depth, seed)
+    students = build_students(training.pair, depth, seed, training.width)
     if training.mined:
         mine(students)
     epochs, ours = default_epochs(training.pair, len(lesson)), training.pair not in AS_PUBLISHED

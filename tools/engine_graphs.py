@@ -56,7 +56,6 @@ CONTENDERS = (
     Contender("reduced", "reduced", 3, 0, "its ResNet half alone, as published"),
     Contender("balanced", "balanced", 1, 32, "the default: mono, a margin of 32 px around 256"),
     Contender("fast", "fast", 1, 32, "the same, one teacher to stride 16"),
-    Contender("fast, margin 16", "fast", 1, 16, "the same, a margin of 16 px"),
 )
 
 

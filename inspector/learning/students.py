@@ -17,7 +17,7 @@ from inspector.learning.networks import BasicBlock, EfficientNet
 from inspector.learning.teachers import Layer, pair_layers
 
 WIDTHS = {4: 1, 8: 2, 16: 4, 32: 4}  # of a stage, in times the width at stride 4
-WIDTH = 24  # channels of the plain student at stride 4
+WIDTH = {"balanced": 24, "fast": 16}  # channels of the plain student at stride 4
 
 
 class PlainStudent(Students):
@@ -27,7 +27,7 @@ class PlainStudent(Students):
     ReLU, which every runtime does fast in low precision.
     """
 
-    def __init__(self, layers: Sequence[Layer], channels: int, width: int = WIDTH) -> None:
+    def __init__(self, layers: Sequence[Layer], channels: int, width: int) -> None:
         super().__init__([DirectionAndSize(layer.channels) for layer in layers])
         self.layers = tuple(layers)
         self.stem = nn.Sequential(_convolution(channels, width, 5, 2), _convolution(width, width, 3, 2))
@@ -102,8 +102,10 @@ class ReducedStudent(Students):
         return answers
 
 
-def build_students(pair: str, channels: int, seed: int) -> Students:
+def build_students(pair: str, channels: int, seed: int, width: int | None = None) -> Students:
     """Return the untrained students of a pair; the same seed gives the same weights.
+
+    ``width`` is the plain student's, in channels at stride 4; None: as the pair has it.
 
     ``forward`` takes pixels as a teacher does and returns one map for each of the pair's layers, in order.
     """
@@ -113,7 +115,7 @@ def build_students(pair: str, channels: int, seed: int) -> Students:
             return PaperStudents(channels)
         if pair == "reduced":
             return ReducedStudent(channels)
-        return PlainStudent(pair_layers(pair), channels)
+        return PlainStudent(pair_layers(pair), channels, width or WIDTH[pair])
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
