@@ -85,6 +85,7 @@ TRAININGS = {
     "not relit": Training(relit=False, astray=False),
     "on the grid": Training(astray=False),
     "not turned": Training(turned=False),
+    "narrower": Training(width=16),
     "mined": Training(mined=True),
     "fast": Training("fast"),
     "fast, wider": Training("fast", width=24),
@@ -160,6 +161,7 @@ def rows() -> list[Row]:
         replace(default, name="students learn no relit copies", training="not relit"),
         replace(default, name="relit copies cut on the grid", training="on the grid"),
         replace(default, name="both teachers look upright", training="not turned"),
+        replace(default, name="a student of 16 to 64 channels", training="narrower"),
         replace(default, name="learnt from the worst tenth of cells alone", training="mined"),
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
         replace(
