@@ -13,6 +13,7 @@ from inspector.cli.shared import (
     ABOVE_0,
     CONFIG,
     EXIT_CODES,
+    JSON_FILE,
     LINE,
     MEASURE,
     load_site,
@@ -131,9 +132,7 @@ def check(config_file: Path, line_id: str) -> None:
 @click.option("--ejector-m", type=MEASURE, help="From the camera to the ejector, along the web.")
 @click.option("--gpu-tflops", type=MEASURE, help="Peak of a GPU in fp16, dense; instead of those known.")
 @click.option("--gpu-gb-s", type=MEASURE, help="Bandwidth of its memory, from its data sheet.")
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures there."
-)
+@JSON_FILE
 def capacity(config_file: Path, json_file: Path | None, **options: Any) -> None:
     """Say what a web needs before anything is bought, and what will not fit.
 

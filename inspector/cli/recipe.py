@@ -12,9 +12,13 @@ from inspector.cli.shared import (
     BACKENDS,
     CONFIG,
     EXIT_CODES,
+    JSON_FILE,
     LINE,
     PRESET,
     RECIPE,
+    RESIZE,
+    SEED,
+    WEIGHTS,
     load_site,
     main,
     recipe_name,
@@ -33,15 +37,8 @@ if TYPE_CHECKING:
 @CONFIG
 @RECIPE
 @PRESET
-@click.option(
-    "--weights",
-    multiple=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A teacher's weight file; may repeat. What is not given is fetched.",
-)
-@click.option(
-    "--resize", type=click.IntRange(min=32), help="Squeeze whole images to this many pixels square."
-)
+@WEIGHTS
+@RESIZE
 @click.option(
     "--region",
     type=click.Choice(["whole", "auto"]),
@@ -52,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--tile-px", type=click.IntRange(32, 1024), default=256, show_default=True)
 @click.option("--margin-px", type=click.IntRange(0, 256), default=32, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="At most. Default: by the number of tiles.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@SEED
 @click.option("--overwrite", is_flag=True, help="Replace a recipe of that name.")
 @click.option(
     "--learning-curve", is_flag=True, help="Train on parts of the images too: what would more of them bring?"
@@ -134,14 +131,9 @@ def train(
     help="How many tiles of good web may be called faulty.",
 )
 @PRESET
-@click.option(
-    "--weights",
-    multiple=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A teacher's weight file; may repeat. What is not given is fetched.",
-)
+@WEIGHTS
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: by the number of tiles.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@SEED
 @click.option("--overwrite", is_flag=True, help="Replace a recipe of that name, and the line's limit for it.")
 @click.option("--keep-frames", is_flag=True, help="Keep the recorded frames in out/teach/.")
 def teach(
@@ -371,12 +363,8 @@ def _build(
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False))
 @CONFIG
 @RECIPE
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures there."
-)
-@click.option(
-    "--resize", type=click.IntRange(min=32), help="Squeeze whole images to this many pixels square."
-)
+@JSON_FILE
+@RESIZE
 @click.option(
     "--line", "line_id", help="Id of the line whose limit and geometry hold; calibrated for this recipe."
 )

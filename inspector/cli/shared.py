@@ -67,6 +67,19 @@ PRESET = click.option(
     show_default=True,
     help="Which networks: two teachers, one for half of the work, the paper's two, or the paper's ResNet alone.",
 )
+WEIGHTS = click.option(
+    "--weights",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A teacher's weight file; may repeat. What is not given is fetched.",
+)
+SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+RESIZE = click.option(
+    "--resize", type=click.IntRange(min=32), help="Squeeze whole images to this many pixels square."
+)
+JSON_FILE = click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures there."
+)
 ABOVE_0 = Number(min=0.0, min_open=True)
 MEASURE = Number(min=1e-6, max=1e9)  # quotients of two stay numbers
 BACKENDS = click.Choice(["openvino", "onnxruntime", "tensorrt"])
