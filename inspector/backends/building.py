@@ -143,13 +143,18 @@ def score_with_reference(recipe: Recipe, graph: bytes, tiles: U8) -> tuple[F32, 
 
     Raises ArtefactError when the graph can't be run, or scores these or extreme tiles NaN or infinity.
     """
-    remedy = f"run `inspector train DATA --recipe {recipe.name}`"
     with _loaded(REFERENCE, recipe, graph, b"", "fp32") as reference:
-        try:
-            seen = score_loose(reference, tiles)
-            dazzled = _dazzled(reference, recipe)
-        except RuntimeError as error:
-            raise ArtefactError(f"recipe {recipe.name}: its graph can't be run ({error}); {remedy}") from None
+        return _sound_scores(reference, recipe, tiles)
+
+
+def _sound_scores(reference: Engine, recipe: Recipe, tiles: U8) -> tuple[F32, F32]:
+    """``score_with_reference`` with one that is loaded."""
+    remedy = f"run `inspector train DATA --recipe {recipe.name}`"
+    try:
+        seen = score_loose(reference, tiles)
+        dazzled = _dazzled(reference, recipe)
+    except RuntimeError as error:
+        raise ArtefactError(f"recipe {recipe.name}: its graph can't be run ({error}); {remedy}") from None
     if not (np.isfinite(seen.scores).all() and np.isfinite(seen.tile_scores).all()):
         raise ArtefactError(f"recipe {recipe.name}: its graph scores golden tiles NaN or infinity; {remedy}")
     if dazzled:
@@ -214,12 +219,13 @@ def _yardstick(
     recipe: Recipe, graph: bytes, tiles: U8, at_limit: AtLimit | None, progress: Callable[[str], None]
 ) -> _Yardstick:
     progress(f"scoring golden and extreme tiles with the reference ({REFERENCE}, fp32)")
-    maps, scores = score_with_reference(recipe, graph, tiles)
-    if at_limit is None:
-        return _Yardstick(tiles, maps, scores, None, np.empty(0, np.float32))
-    progress("scoring the line's good web with the reference")
     with _loaded(REFERENCE, recipe, graph, b"", "fp32") as reference:
-        return _Yardstick(tiles, maps, scores, at_limit, at_limit.peaks(reference))
+        maps, scores = _sound_scores(reference, recipe, tiles)
+        peaks = np.empty(0, np.float32)
+        if at_limit is not None:
+            progress("scoring the line's good web with the reference")
+            peaks = at_limit.peaks(reference)
+    return _Yardstick(tiles, maps, scores, at_limit, peaks)
 
 
 def _dazzled(engine: Engine, recipe: Recipe) -> list[str]:
