@@ -118,7 +118,8 @@ def evaluate(
             seen = look.at(file)
             peaks = collected.add(seen)
             if pictures is not None and peaks is not None:
-                shown.append(_draw(pictures, seen, peaks, look.grid, limit.sigma, shown))
+                median = collected.scores[-1].median
+                shown.append(_draw(pictures, seen, peaks, median, look.grid, limit.sigma, shown))
         progress(len(tree.test), len(tree.test))
         evaluation = _evaluation(data, recipe, engine.info, look, collected, limit, line, web, mistake)
     finally:
@@ -176,7 +177,13 @@ def _limit(
 
 
 def _draw(
-    folder: Path, seen: Seen, peaks: Peaks, grid: Grid, limit_sigma: float | None, before: Sequence[Shown]
+    folder: Path,
+    seen: Seen,
+    peaks: Peaks,
+    median: float,
+    grid: Grid,
+    limit_sigma: float | None,
+    before: Sequence[Shown],
 ) -> Shown:
     assert seen.scored is not None, "only what was looked at is drawn"
     judged, scores = on_canvas(seen, seen.scored, grid.px_per_cell)
@@ -185,8 +192,7 @@ def _draw(
         above = above_on_canvas(seen, seen.scored, grid.px_per_cell, limit_sigma)
     file = picture_name(seen.file.kind, seen.file.path.stem, {one.file for one in before})
     write_picture(folder / file, draw(seen.pixels, scores, judged, seen.truth, above, limit_sigma))
-    shown_above = None if above is None else float(above[judged].mean())
-    return Shown(file, peaks, shown_above, float(np.median(seen.scored.cells)))
+    return Shown(file, peaks, None if above is None else float(above[judged].mean()), median)
 
 
 def _evaluation(
