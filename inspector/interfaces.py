@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from inspector.records import Acquired, EndOfWeb, ScoreMap, TileBatch
+from inspector.records import Acquired, EndOfWeb, ScoreMap, TileBatch, tile_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,11 @@ class EngineInfo:
     px_per_cell: int
     channels: int  # 1 or 3
     engine_sha256: str
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """Of one tile as the engine takes it, without the batch."""
+        return tile_shape(self.tile_px + 2 * self.margin_px, self.channels)
 
 
 class Backend(Protocol):

@@ -22,6 +22,11 @@ F64: TypeAlias = npt.NDArray[np.float64]
 I32: TypeAlias = npt.NDArray[np.int32]
 
 
+def tile_shape(side_px: int, channels: int) -> tuple[int, ...]:
+    """Of a tile's pixels, margins and all: (side, side) in grey, (side, side, 3) in colour."""
+    return (side_px, side_px) if channels == 1 else (side_px, side_px, channels)
+
+
 class Outcome(StrEnum):
     """What a verdict says. Anything but PASS is a reject for the receiver."""
 

@@ -25,6 +25,7 @@ import tomli_w
 from msgspec import Meta
 
 from inspector.errors import ArtefactError
+from inspector.records import tile_shape
 
 SCHEMA = 1  # of recipe.toml and manifest.toml
 
@@ -89,7 +90,7 @@ class Recipe(Document, frozen=True, kw_only=True):
     @property
     def tile_shape(self) -> tuple[int, ...]:
         """Of one tile as the graph takes it: (side, side) or (side, side, 3)."""
-        return (self.side_px, self.side_px) if self.channels == 1 else (self.side_px, self.side_px, 3)
+        return tile_shape(self.side_px, self.channels)
 
     @property
     def tiles(self) -> str:

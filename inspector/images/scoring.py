@@ -63,10 +63,7 @@ def read_for(file: ImageFile, channels: int) -> Image:
 
 def warm_up(backend: Backend) -> None:
     """Run one blank batch, so that what a runtime does once isn't timed as the speed of scoring."""
-    info = backend.info
-    side = info.tile_px + 2 * info.margin_px
-    shape = (BATCH, side, side) if info.channels == 1 else (BATCH, side, side, 3)
-    score_loose(backend, np.zeros(shape, np.uint8))
+    score_loose(backend, np.zeros((BATCH, *backend.info.tile_shape), np.uint8))
 
 
 def score_image(backend: Backend, grid: Grid, path: Path, pixels: U8, region: Region) -> Scored:

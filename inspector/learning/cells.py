@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inspector.images.reading import PX_PER_CELL
+from inspector.records import tile_shape
 
 # From a side, where it shows. A mirror image shows to the layers of stride 16 over 18 cells; constants that end
 # sooner leave a bright line along the web's edges.
@@ -28,6 +29,11 @@ class Shape:
     def side_px(self) -> int:
         """Of a tile with its margins."""
         return self.tile_px + 2 * self.margin_px
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """Of one tile's pixels, without the batch."""
+        return tile_shape(self.side_px, self.channels)
 
     @property
     def cells(self) -> int:

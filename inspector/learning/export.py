@@ -176,8 +176,7 @@ def in_batches(of: Callable[[Tensor], tuple[Tensor, Tensor]], tiles: U8) -> tupl
 def to_onnx(graph: InspectionGraph) -> bytes:
     """Return the graph as ONNX: input ``tiles``, outputs ``map`` and ``score``, any batch size."""
     shape = graph.disagreement.shape
-    side = shape.side_px
-    example = torch.zeros((2, side, side) if shape.channels == 1 else (2, side, side, 3), dtype=torch.uint8)
+    example = torch.zeros((2, *shape.tile_shape), dtype=torch.uint8)
     with warnings.catch_warnings(), _quiet_exporter():
         # torch's own exporter calls what torch itself has deprecated; nothing here can change that.
         warnings.simplefilter("ignore", FutureWarning)
