@@ -14,7 +14,7 @@ import numpy as np
 from inspector import backends, cameras, limits
 from inspector.backends.artifact import write_atomically
 from inspector.backends.engine import score_loose
-from inspector.backends.rate import HEADROOM, RATE_S, measure_rate
+from inspector.backends.rate import RATE_S, TOO_SLOW, keeps_up, measure_rate
 from inspector.bus.publisher import Publisher
 from inspector.config import Line, Site
 from inspector.errors import CameraError, ConfigError, InspectorError
@@ -179,26 +179,20 @@ def _check_plan(
     report: CheckReport, line: Line, backend: Backend, seen: tuple[CameraInfo, Frame], limit: Limits | None
 ) -> None:
     """The tile grid, and what the web's speed needs against what the engine does here."""
-    plan = report.attempt(
+    laid = report.attempt(
         "tiles",
         lambda: _lay_grid(line, backend.info, *seen, limit),
-        lambda plan: (
-            f"{plan.tiles_across} across {plan.region_width_px} px, a row every {plan.stride_px} px, overlap "
-            f"{plan.overlap_px} px = {plan.overlap_px * line.web.mm_per_px:.1f} mm, {plan.tiles_per_m:.0f} tiles per m"
-        ),
+        lambda laid: _plan_words(plan_for(laid[0], line, laid[1].width_px), line),
     )
-    if plan is None or report.first_error is not None:
+    if laid is None or report.first_error is not None:
         return
-    _look_at_web(report, line, backend, seen[1], limit)
+    grid, region = laid
+    if region.height_px >= grid.tile_px:  # a seamless web's frames may be lower
+        report.rows.append(_look_at_web(line, backend, seen[1], grid, region, limit))
     here = measure_rate(backend, RATE_S).tiles_per_s
-    needed = plan.tiles_per_s
-    enough = here >= needed * HEADROOM
-    advice = (
-        ""
-        if enough
-        else "; train with --preset fast, let tiles overlap less, slow the web down, widen mm_per_px or use a faster "
-        "machine: frames will be dropped"
-    )
+    needed = plan_for(grid, line, region.width_px).tiles_per_s
+    enough = keeps_up(here, needed)
+    advice = "" if enough else f"; {TOO_SLOW}"
     report.rows.append(
         (
             "speed",
@@ -208,40 +202,43 @@ def _check_plan(
     )
 
 
+def _plan_words(plan: Plan, line: Line) -> str:
+    return (
+        f"{plan.tiles_across} across {plan.region_width_px} px, a row every {plan.stride_px} px, overlap "
+        f"{plan.overlap_px} px = {plan.overlap_px * line.web.mm_per_px:.1f} mm, {plan.tiles_per_m:.0f} tiles per m"
+    )
+
+
 def _look_at_web(
-    report: CheckReport, line: Line, backend: Backend, frame: Frame, limit: Limits | None
-) -> None:
+    line: Line, backend: Backend, frame: Frame, grid: Grid, region: Region, limit: Limits | None
+) -> tuple[str, str, str]:
     """What one frame scores, as a piece of web of its own; before ``run``, for a wrong recipe or lens shows here."""
-    grid = grid_for(line, backend.info)
-    region = _columns(line, frame, grid, None if limit is None else limit.region_mm)
-    if region.height_px < grid.tile_px:  # of a seamless web, whose frames may be lower
-        return
     tiles, origins = cut_region(grid, frame.pixels, region)
     maps = score_loose(backend, tiles).scores
-    cells = stitch(
-        maps, origins, grid.px_per_cell, (grid.cells(region.height_px), grid.cells(region.width_px))
-    )
+    shape = grid.cells(region.height_px), grid.cells(region.width_px)
+    cells = stitch(maps, origins, grid.px_per_cell, shape)
     if limit is not None:
         cells = levelled_alone(limit.levels, cells, grid.px_per_cell, region.left_px, line.web.mm_per_px)
     median, highest = float(np.median(maps)), float(cells.max())
-    words = f"this frame's median is {median:.1f} sigma, good web's near 0; its highest {highest:.1f}"
-    mark = "ok"
+    words, mark = (
+        f"this frame's median is {median:.1f} sigma, good web's near 0; its highest {highest:.1f}",
+        "ok",
+    )
     if limit is not None and not highest <= limit.limit_sigma:
         mark, words = "warn", f"{words} is above the limit of {limit.limit_sigma:.2f}: look at the web"
     if not median < FAR_SIGMA:
-        mark, words = (
-            "warn",
-            (
-                f"{words}; as a whole it is unlike what the recipe learnt: another fabric, other light, out of focus"
-            ),
-        )
-    report.rows.append(("web", mark, words))
+        unlike = "as a whole it is unlike what the recipe learnt: another fabric, other light, out of focus"
+        mark, words = "warn", f"{words}; {unlike}"
+    return "web", mark, words
 
 
-def _lay_grid(line: Line, engine: EngineInfo, camera: CameraInfo, frame: Frame, limit: Limits | None) -> Plan:
+def _lay_grid(
+    line: Line, engine: EngineInfo, camera: CameraInfo, frame: Frame, limit: Limits | None
+) -> tuple[Grid, Region]:
+    """How tiles lie, and what a run would judge of the frame. Raises InspectorError."""
     calibrated_mm = None if limit is None else limit.region_mm
     grid = _fitting_grid(line, engine, camera, calibrated_mm)
-    return plan_for(grid, line, _columns(line, frame, grid, calibrated_mm).width_px)
+    return grid, _columns(line, frame, grid, calibrated_mm)
 
 
 def _columns(line: Line, frame: Frame, grid: Grid, calibrated_mm: tuple[float, float] | None) -> Region:

@@ -18,7 +18,7 @@ from inspector import config
 from inspector.backends import build_engine, building, golden, open_backend, tensorrt
 from inspector.backends.company import SIZES, Alone, neighbours_for
 from inspector.backends.machine import without_folders
-from inspector.backends.rate import Rate
+from inspector.backends.rate import Rounds
 from inspector.cli import main
 from inspector.config import Site
 from inspector.selftest import self_test
@@ -231,7 +231,7 @@ def test_how_many_rows_of_tiles_a_frame_gives(tmp_path: Path, camera: str, web: 
 
 
 def test_quantiles_are_rounds_that_were_measured() -> None:
-    rate = Rate(4, tuple(float(second) for second in range(1, 101)))
+    rate = Rounds(4, tuple(float(second) for second in range(1, 101)))
     assert rate.quantile_ms(0.99) == 100_000
     assert rate.quantile_ms(0.5) == 51_000
     assert rate.tiles_per_s == pytest.approx(4 * 100 / 5050)

@@ -16,11 +16,15 @@ RATE_S = 3.0  # enough for a figure in passing
 HEADROOM = 1.1  # an engine that is less than a tenth faster than the web will drop frames
 TILES = 16
 WARM_UP = 0.1  # of the time that is then measured
+TOO_SLOW = (
+    "train with --preset fast, let tiles overlap less, slow the web down, widen mm_per_px or use a faster machine: "
+    "frames will be dropped"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """What was measured."""
+class Rounds:
+    """What was measured: one batch, again and again."""
 
     tiles: int  # in a batch
     seconds: tuple[float, ...]  # of each round
@@ -40,7 +44,7 @@ def measure_rate(
     seconds: float,
     tiles: int = TILES,
     progress: Callable[[float], None] = lambda done_s: None,
-) -> Rate:
+) -> Rounds:
     """Time an engine on seeded noise, after a tenth as long to warm up.
 
     The clock is monotonic and read when ``infer`` has returned: by then the GPU's stream or the CPU's queue is
@@ -52,12 +56,14 @@ def measure_rate(
         tiles: in a batch.
         progress: told how many of the seconds are over.
     """
-    info = backend.info
-    side = info.tile_px + 2 * info.margin_px
-    shape = (tiles, side, side) if info.channels == 1 else (tiles, side, side, 3)
-    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (tiles, *backend.info.tile_shape), dtype=np.uint8)
     _rounds(backend, noise, seconds * WARM_UP, lambda done_s: None)
-    return Rate(tiles, _rounds(backend, noise, seconds, progress))
+    return Rounds(tiles, _rounds(backend, noise, seconds, progress))
+
+
+def keeps_up(tiles_per_s: float, needed: float) -> bool:
+    """Whether an engine is fast enough for a web that brings ``needed`` tiles a second; TOO_SLOW says what to do."""
+    return tiles_per_s >= needed * HEADROOM
 
 
 def _rounds(

@@ -28,9 +28,7 @@ class Unsuited(ArtefactError):
 class Means:
     """What a build may use, where its library asks for such."""
 
-    workspace_mb: int | None = (
-        None  # most GPU memory that one operator may take while it runs; None: all there is
-    )
+    workspace_mb: int | None = None  # most GPU memory that a running operator may take; None: all there is
     timing_cache: Path | None = None  # file of what was timed before; None: everything is timed anew
 
 

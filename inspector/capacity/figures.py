@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from inspector.backends.rate import HEADROOM
+from inspector.backends.rate import HEADROOM, keeps_up
 from inspector.backends.work import Work
 from inspector.capacity.asked import Asked, Rate
 from inspector.capacity.hardware import LINKS, SENSORS_PX, Gpu
@@ -186,7 +186,7 @@ def _cores(rate: Rate, tiles: float, speed_m_min: float) -> Cores:
     return Cores(
         needed=math.ceil(wanted / (rate.tiles_per_s / rate.cores)),
         here=rate.cores,
-        fits=rate.tiles_per_s >= wanted,
+        fits=keeps_up(rate.tiles_per_s, tiles),
         most_speed_m_min=speed_m_min * rate.tiles_per_s / wanted,
     )
 

@@ -20,7 +20,7 @@ from inspector.backends.engine import score_loose
 from inspector.backends.extremes import extreme_tiles, not_finite
 from inspector.backends.machine import without_folders
 from inspector.backends.opening import Opened, open_untested
-from inspector.backends.rate import measure_rate
+from inspector.backends.rate import TOO_SLOW, keeps_up, measure_rate
 from inspector.config import FolderCamera, GenicamCamera, Line, Site
 from inspector.errors import ArtefactError
 from inspector.limits import Limits, load_limits
@@ -210,9 +210,9 @@ class _Tester:
             f"{figures['p99_ms']:.1f} ms (p99 of {len(rate.seconds)} rounds), each until its results are in host "
             f"memory; {self._line.web.speed_m_min:g} m/min needs {plan.tiles_per_s:.0f} tiles/s"
         )
-        if rate.tiles_per_s >= plan.tiles_per_s:
+        if keeps_up(rate.tiles_per_s, plan.tiles_per_s):
             return Row("rate", "ok", sentence, figures)
-        return Row("rate", "warn", f"{sentence}: frames will be dropped", figures)
+        return Row("rate", "warn", f"{sentence}; {TOO_SLOW}", figures)
 
     def _width_px(self) -> int:
         """Of the judged web: what calibration saw, else the config's."""
