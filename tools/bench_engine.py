@@ -25,6 +25,7 @@ import openvino
 import torch
 from engine_graphs import CONTENDERS, REFERENCE, Built, Contender, build
 from engine_runners import Call, precisions, rate, runners
+from marked import put_between
 from plant import ROOT
 from roofline import Point, Roof, drawn
 
@@ -60,7 +61,7 @@ def main() -> int:
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     asked = [one for one in CONTENDERS if one is REFERENCE or one.preset in (given.presets or [one.preset])]
-    built = {one: build(one, given.work) for one in asked}
+    built = {one: build(one) for one in asked}
     cores = os.cpu_count() or 1
     rates = take_turns(built, sorted({1, cores}), given.rounds)
     roof = roof_of(cores)
@@ -84,7 +85,8 @@ def main() -> int:
     )
     print(text)
     if given.page:
-        write_page(given.page, text, drawn(roof, points(built, rates, cores)))
+        put_between(given.page, BEGIN, END, text)
+        given.page.with_suffix(".svg").write_text(drawn(roof, points(built, rates, cores)))
     return 0
 
 
@@ -193,7 +195,7 @@ def layer_table(contender: Contender, built: Built) -> list[str]:
     """Where OpenVINO spends a tile's time in fp32, on one thread: the dearest operations."""
     core = openvino.Core()
     model = core.read_model(built.onnx, b"")
-    model.reshape({"tiles": [1, *contender.tile_shape]})
+    model.reshape({"tiles": [1, *contender.shape.tile_shape]})
     settings = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(model, "CPU", settings).create_infer_request()
     spent: dict[tuple[str, str], list[float]] = {}
@@ -226,16 +228,6 @@ def points(built: dict[Contender, Built], rates: Rates, threads: int) -> list[Po
         for precision in precisions()
         if precision != "int8"
     ]
-
-
-def write_page(page: Path, text: str, plot: str) -> None:
-    """Put the figures between the page's marks, and the plot beside the page."""
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{page}: no {BEGIN} ... {END}; put them where the figures belong")
-    page.with_suffix(".svg").write_text(plot)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import argparse
 import sys
 import time
 
-import numpy as np
 import onnx
+from random_graph import random_graph
 from torch import nn
 
 from inspector.backends import tensorrt
@@ -23,7 +23,7 @@ from inspector.backends.typed import networks
 from inspector.errors import ArtefactError
 from inspector.images.reading import PX_PER_CELL
 from inspector.learning.cells import Shape
-from inspector.learning.export import build_graph, to_onnx
+from inspector.learning.export import to_onnx
 from inspector.learning.halved import halved
 from inspector.learning.students import build_students
 from inspector.learning.teachers import PAIRS, random_teachers
@@ -68,13 +68,7 @@ def _build(pair: str, shape: Shape) -> None:
 
 def exported(pair: str, shape: Shape) -> bytes:
     """A pair's graph as ``train`` writes it, but of networks that know nothing."""
-    side = shape.side_px
-    tiles = np.random.default_rng(0).integers(
-        0, 256, (4, side, side) if shape.channels == 1 else (4, side, side, 3), dtype=np.uint8
-    )
-    teachers = random_teachers(pair, shape.channels, 0)
-    students = build_students(pair, shape.channels, 1).eval()
-    return halved(to_onnx(build_graph(teachers, students, tiles, shape, pair=pair)))
+    return halved(to_onnx(random_graph(pair, shape)))
 
 
 def convolutions_of(pair: str) -> int:

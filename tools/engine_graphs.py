@@ -10,17 +10,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from random_graph import noise, random_graph
 
 from inspector.backends.openvino import count_work
 from inspector.backends.work import Work
 from inspector.learning.cells import Shape
-from inspector.learning.export import InspectionGraph, build_graph, to_onnx
-from inspector.learning.students import build_students
-from inspector.learning.teachers import random_teachers
+from inspector.learning.export import InspectionGraph, to_onnx
 from inspector.records import U8
 
 TILE_PX = 256
@@ -39,15 +37,13 @@ class Contender:
     note: str
 
     @property
-    def tile_shape(self) -> tuple[int, ...]:
-        """Of one tile, without the batch."""
-        side = TILE_PX + 2 * self.margin_px
-        return (side, side) if self.channels == 1 else (side, side, self.channels)
+    def shape(self) -> Shape:
+        """Of its tiles."""
+        return Shape(TILE_PX, self.margin_px, self.channels)
 
     def tiles(self, count: int, seed: int = 0) -> U8:
-        """Noise, uint8 [count, *tile_shape]."""
-        noise = np.random.default_rng(seed).integers(0, 256, (count, *self.tile_shape))
-        return noise.astype(np.uint8)
+        """Noise, uint8 [count, *shape.tile_shape]."""
+        return noise(self.shape, count, seed)
 
 
 REFERENCE = Contender("paper's graph", "paper", 3, 0, "256 px of RGB, no margin: as published")
@@ -79,24 +75,12 @@ class Built:
         return self.work.flop / (4 * self.work.values_fused)
 
 
-def build(contender: Contender, folder: Path) -> Built:
-    """Build a contender's graph; kept in ``folder``, for an export takes half a minute."""
-    shape = Shape(TILE_PX, contender.margin_px, contender.channels)
-    module = build_graph(
-        random_teachers(contender.preset, contender.channels, 1),
-        build_students(contender.preset, contender.channels, 2).eval(),
-        contender.tiles(GOOD_TILES),
-        shape,
-        pair=contender.preset,
-    )
-    plain, quantised = (folder / f"{contender.name}{suffix}.onnx" for suffix in ("", "-int8"))
-    if not plain.is_file():
-        plain.write_bytes(to_onnx(module))
-    if not quantised.is_file():
-        _quantise(plain, quantised, contender)
-    graph = plain.read_bytes()
-    work = count_work(contender.name, graph, contender.tile_shape)
-    return Built(module, graph, quantised.read_bytes(), work)
+def build(contender: Contender) -> Built:
+    """Build a contender's graph in every form: half a minute."""
+    module = random_graph(contender.preset, contender.shape)
+    graph = to_onnx(module)
+    work = count_work(contender.name, graph, contender.shape.tile_shape)
+    return Built(module, graph, _quantised(graph, contender), work)
 
 
 class _Tiles(CalibrationDataReader):  # type: ignore[misc]
@@ -108,15 +92,16 @@ class _Tiles(CalibrationDataReader):  # type: ignore[misc]
         return None if tile is None else {"tiles": tile[None]}
 
 
-def _quantise(plain: Path, quantised: Path, contender: Contender) -> None:
+def _quantised(plain: bytes, contender: Contender) -> bytes:
     with tempfile.TemporaryDirectory() as name:
-        ready = Path(name) / "ready.onnx"
-        quant_pre_process(plain, ready, skip_symbolic_shape=True)
+        given, ready, made = (Path(name) / f"{step}.onnx" for step in ("given", "ready", "made"))
+        given.write_bytes(plain)
+        quant_pre_process(given, ready, skip_symbolic_shape=True)
         graph = onnx.load(ready).graph
         weights = {one.name: one.dims for one in graph.initializer}
         quantize_static(
             ready,
-            quantised,
+            made,
             _Tiles(contender.tiles(GOOD_TILES, seed=1)),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
@@ -126,3 +111,4 @@ def _quantise(plain: Path, quantised: Path, contender: Contender) -> None:
                 if node.op_type == "Conv" and weights.get(node.input[1], [0])[0] >= LEAST_CHANNELS
             ],
         )
+        return made.read_bytes()

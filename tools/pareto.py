@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from marked import put_between
 from packs import PACKS
 from roofline import COLOURS, GRID_COLOUR, line, text
 
@@ -127,11 +128,7 @@ def main() -> int:
     lines = "\n".join(table(found, packs))
     print(lines)
     if given.page:
-        before, begin, rest = given.page.read_text().partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not (begin and end):
-            raise SystemExit(f"{given.page}: no {BEGIN} ... {END}; put them where the table belongs")
-        given.page.write_text(f"{before}{BEGIN}\n{lines}\n{END}{after}")
+        put_between(given.page, BEGIN, END, lines)
         given.page.with_name("speed-detection.svg").write_text(drawn(found))
     return 0
 

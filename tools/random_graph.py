@@ -1,0 +1,25 @@
+"""Presets' graphs of random weights: for what depends on their shapes alone, as time and types do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inspector.learning.cells import Shape
+from inspector.learning.export import InspectionGraph, build_graph
+from inspector.learning.students import build_students
+from inspector.learning.teachers import random_teachers
+from inspector.records import U8
+
+TILES = 8  # of noise, that the constants come from
+
+
+def noise(shape: Shape, count: int, seed: int = 0) -> U8:
+    """Tiles, uint8 [count, *tile_shape]."""
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape.tile_shape), dtype=np.uint8)
+
+
+def random_graph(preset: str, shape: Shape) -> InspectionGraph:
+    """A preset's graph as ``train`` puts it together, but of networks that know nothing; seeded."""
+    teachers = random_teachers(preset, shape.channels, 0)
+    students = build_students(preset, shape.channels, 1).eval()
+    return build_graph(teachers, students, noise(shape, TILES), shape, pair=preset)
