@@ -24,6 +24,8 @@ from inspector.backends import golden, open_backend
 from inspector.backends.artifact import load_recipe, sha256_of
 from inspector.cameras.loom import Loom
 from inspector.images.reading import ImageFile, read_image
+from inspector.learning.students import build_students
+from inspector.learning.train import _identity
 from tests.random_weights import write_random_weights
 from tests.small_recipe import PLANT
 
@@ -90,6 +92,7 @@ def test_training_leaves_a_whole_recipe(plant: Path, weights: list[Path]) -> Non
     names = {file.stem: sha256_of(file.read_bytes()) for file in weights}
     assert recipe.training.weights_sha256 == names
     assert recipe.training.resize is None
+    assert recipe.training.preset == "balanced"
     assert recipe.onnx_sha256 == sha256_of((folder / "model.onnx").read_bytes())
     assert not (folder / "training").exists(), "checkpoints are done with"
     (held,) = recipe.training.validation
@@ -174,6 +177,13 @@ def test_the_same_command_goes_on_and_ends_as_one_never_interrupted(
     assert (one.onnx_sha256, one.training.epochs) == (other.onnx_sha256, other.training.epochs)
     assert (engine / "recipe.toml").read_bytes() != interrupted[engine / "recipe.toml"], "its date is another"
     assert not (engine / "training").exists()
+
+
+def test_a_checkpoint_belongs_to_students_of_its_own_shapes() -> None:
+    tiles = [np.zeros((1, 8, 8), np.uint8)]
+    one, other = (_identity("balanced", [], build_students("balanced", 1, 0, width), tiles) for width in (8, 16))
+    assert one != other
+    assert one == _identity("balanced", [], build_students("balanced", 1, 0, 8), tiles)
 
 
 def test_a_recipe_is_replaced_only_when_asked(plant: Path, weights: list[Path]) -> None:

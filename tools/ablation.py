@@ -86,6 +86,8 @@ TRAININGS = {
     "on the grid": Training(astray=False),
     "not turned": Training(turned=False),
     "narrower": Training(width=16),
+    "width 12": Training(width=12),
+    "width 8": Training(width=8),
     "mined": Training(mined=True),
     "fast": Training("fast"),
     "fast, wider": Training("fast", width=24),

@@ -48,6 +48,7 @@ class Training(Document, frozen=True, kw_only=True):
 
     date_utc: str  # ISO 8601
     inspector: str  # version
+    preset: str = ""  # which networks, a name of `train --preset`; empty: not told
     data: str  # folder the good images came from
     learnt: dict[str, Sha256]  # images the students learnt from: path in the folder -> sha256 of the file
     validation: dict[str, Sha256]  # images held back, that constants and the best epoch come from

@@ -25,6 +25,7 @@ from inspector.learning import curve
 from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
+from inspector.learning.distance import Students
 from inspector.learning.distill import Course, Progress, bf16_is_fast, distill, look, residuals
 from inspector.learning.export import InspectionGraph, build_graph, to_onnx
 from inspector.learning.halved import halved
@@ -133,7 +134,7 @@ def train(
     teachers, hashes = load_teachers(pair, depth, weights)
     epochs = epochs or default_epochs(pair, len(lesson))
     students = build_students(pair, depth, seed)
-    identity = _identity(pair, teachers, [lesson, held.validation_tiles])
+    identity = _identity(pair, teachers, students, [lesson, held.validation_tiles])
     course = Course(
         epochs, seed, identity, patience_for(pair, epochs), bf16=pair not in AS_PUBLISHED and bf16_is_fast()
     )
@@ -175,6 +176,7 @@ def train(
         training=Training(
             date_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             inspector=importlib.metadata.version("inspector-line"),
+            preset=pair,
             data=data.name,
             learnt=_listed(held.learnt, data),
             validation=_listed(held.validation, data),
@@ -301,9 +303,10 @@ def _check(tile_px: int, margin_px: int, pair: str, epochs: int | None) -> None:
         raise ConfigError(f"epochs = {epochs}: give at least 1, or leave it out")
 
 
-def _identity(pair: str, teachers: Sequence[Teacher], lessons: Sequence[U8]) -> str:
-    """What a checkpoint belongs to: pair, teachers' weights, tiles, torch's version."""
+def _identity(pair: str, teachers: Sequence[Teacher], students: Students, lessons: Sequence[U8]) -> str:
+    """What a checkpoint belongs to: pair, teachers' weights, students' shapes, tiles, torch's version."""
     digest = hashlib.sha256(f"{pair} {torch.__version__}".encode())
+    digest.update(repr([(name, value.shape) for name, value in students.state_dict().items()]).encode())
     for teacher in teachers:
         for value in teacher.state_dict().values():
             digest.update(value.numpy().tobytes())
