@@ -85,9 +85,10 @@ TRAININGS = {
     "not relit": Training(relit=False, astray=False),
     "on the grid": Training(astray=False),
     "not turned": Training(turned=False),
-    "narrower": Training(width=16),
-    "width 12": Training(width=12),
     "width 8": Training(width=8),
+    "width 12": Training(width=12),
+    "width 16": Training(width=16),
+    "width 24": Training(width=24),
     "mined": Training(mined=True),
     "fast": Training("fast"),
     "fast, wider": Training("fast", width=24),
@@ -163,7 +164,10 @@ def rows() -> list[Row]:
         replace(default, name="students learn no relit copies", training="not relit"),
         replace(default, name="relit copies cut on the grid", training="on the grid"),
         replace(default, name="both teachers look upright", training="not turned"),
-        replace(default, name="a student of 16 to 64 channels", training="narrower"),
+        *(
+            replace(default, name=f"a student of {width} to {4 * width} channels", training=f"width {width}")
+            for width in (8, 16, 24)
+        ),
         replace(default, name="learnt from the worst tenth of cells alone", training="mined"),
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
         replace(
