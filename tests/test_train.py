@@ -181,7 +181,9 @@ def test_the_same_command_goes_on_and_ends_as_one_never_interrupted(
 
 def test_a_checkpoint_belongs_to_students_of_its_own_shapes() -> None:
     tiles = [np.zeros((1, 8, 8), np.uint8)]
-    one, other = (_identity("balanced", [], build_students("balanced", 1, 0, width), tiles) for width in (8, 16))
+    one, other = (
+        _identity("balanced", [], build_students("balanced", 1, 0, width), tiles) for width in (8, 16)
+    )
     assert one != other
     assert one == _identity("balanced", [], build_students("balanced", 1, 0, 8), tiles)
 
