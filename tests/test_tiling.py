@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -153,6 +154,17 @@ def test_the_grid_does_not_depend_on_where_frames_begin():
             }
         )
     assert seen[0] == seen[1] == seen[2]
+
+
+def test_frames_are_let_go_when_no_tile_row_reaches_into_them_any_more():
+    web = web_of(600, 40)
+    tiler = Tiler(GRID, whole_frame, seamless=True)
+    frames = [Frame(stamp(n, n * 60, (n + 1) * 60), web[n * 20 : (n + 1) * 20].copy()) for n in range(30)]
+    alive = [weakref.ref(frame.pixels) for frame in frames]
+    while frames:
+        tiler.push(frames.pop(0))
+        pushed = len(alive) - len(frames)
+        assert sum(one() is not None for one in alive[:pushed]) <= 2  # a tile with its margins is 24 rows
 
 
 def test_colour_tiles():

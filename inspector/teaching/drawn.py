@@ -18,7 +18,7 @@ from inspector.images.reading import Mask
 from inspector.images.scoring import BATCH
 from inspector.interfaces import Backend
 from inspector.records import F32, U8, Grid, TileBatch
-from inspector.tiling.grid import pad
+from inspector.tiling.grid import cut
 
 KINDS = (
     "dark spot",
@@ -178,8 +178,7 @@ def _tile(
     top, left = row * cell, column * cell
     down, right = rng.uniform(0, side - 1, 2)
     pixels, mask = draw(kind, web.pixels, (top + down, left + right), size_px, mm_per_px, deviation)
-    padded = pad(grid, pixels, top=True, bottom=True)
-    tile = padded[top : top + grid.side_px, left : left + grid.side_px]
+    (tile,) = cut(grid, [pixels], [top], [left])
     return _Drawn(web, tile, mask[top : top + side, left : left + side], (row, column))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -61,35 +62,49 @@ def starts(grid: Grid, length_px: int) -> list[int]:
     return [*range(0, last, grid.stride_px), last]
 
 
-def pad(grid: Grid, web: U8, *, top: bool, bottom: bool) -> U8:
-    """Return ``web`` with mirrored margins left and right, and above or below where asked for.
+def cut(grid: Grid, parts: Sequence[U8], tops: Sequence[int], lefts: Sequence[int]) -> U8:
+    """Copy tiles with their margins straight from where the web lies: no pixel is copied twice on its way to a tile.
 
-    Mirrored about the border pixel itself, which is not doubled. Right (and below) it is also filled up
-    to whole cells.
+    What lies beyond the web is mirrored about its border pixel, which is not doubled.
+
+    Args:
+        grid: how tiles lie.
+        parts: the web, one part below the other, each [H, W] or [H, W, 3] uint8.
+        tops: first rows of interiors, from the first part's first.
+        lefts: their first columns.
+
+    Returns:
+        [len(tops) * len(lefts), S, S(, 3)] uint8 with S = tile + 2 * margin, row by row.
     """
-    height, width = web.shape[:2]
-    margin, cell = grid.margin_px, grid.px_per_cell
-    padded = cv2.copyMakeBorder(
-        web,
-        margin if top else 0,
-        margin + -height % cell if bottom else 0,
-        margin,
-        margin + -width % cell,
-        cv2.BORDER_REFLECT_101,
-    )
-    return np.asarray(padded, dtype=np.uint8)
-
-
-def cut(grid: Grid, padded: U8, tops: list[int], lefts: list[int]) -> U8:
-    """Return tiles [len(tops) * len(lefts), S, S(, 3)], row by row, cut where their margins begin."""
-    side = grid.side_px
-    tiles = np.empty((len(tops) * len(lefts), side, side, *padded.shape[2:]), np.uint8)
-    place = 0
-    for top in tops:
-        for left in lefts:
-            tiles[place] = padded[top : top + side, left : left + side]
-            place += 1
+    side, margin = grid.side_px, grid.margin_px
+    tiles = np.empty((len(tops) * len(lefts), side, side, *parts[0].shape[2:]), np.uint8)
+    corners = [(top - margin, left - margin) for top in tops for left in lefts]
+    for tile, corner in zip(tiles, corners, strict=True):
+        _fill(tile, parts, *corner)
     return tiles
+
+
+def _fill(tile: U8, parts: Sequence[U8], row: int, column: int) -> None:
+    """Copy what lies under a tile whose corner is at (row, column); mirror what of it lies beyond the web."""
+    side, (height, width) = len(tile), (sum(map(len, parts)), parts[0].shape[1])
+    left, right = max(column, 0), min(column + side, width)
+    begin = 0
+    for part in parts:
+        end = begin + len(part)
+        top, bottom = max(row, begin), min(row + side, end)
+        if top < bottom:
+            above = top - row if top == 0 else 0
+            below = row + side - bottom if bottom == height else 0
+            beyond = above, below, left - column, column + side - right
+            here, there = (
+                part[top - begin : bottom - begin, left:right],
+                tile[top - above - row : bottom + below - row],
+            )
+            if any(beyond):
+                cv2.copyMakeBorder(here, *beyond, cv2.BORDER_REFLECT_101, dst=there)
+            else:
+                there[...] = here
+        begin = end
 
 
 def origins(tops: list[int], lefts: list[int]) -> I32:
@@ -114,7 +129,7 @@ def cut_region(grid: Grid, pixels: U8, region: Region) -> tuple[U8, I32]:
     """
     tops, lefts = starts(grid, region.height_px), starts(grid, region.width_px)
     web = pixels[region.top_px : region.bottom_px, region.left_px : region.right_px]
-    return cut(grid, pad(grid, web, top=True, bottom=True), tops, lefts), origins(tops, lefts)
+    return cut(grid, [web], tops, lefts), origins(tops, lefts)
 
 
 def cut_astray(grid: Grid, pixels: U8, region: Region, rng: np.random.Generator) -> U8:
@@ -125,10 +140,9 @@ def cut_astray(grid: Grid, pixels: U8, region: Region, rng: np.random.Generator)
     """
     tops, lefts = starts(grid, region.height_px), starts(grid, region.width_px)
     web = pixels[region.top_px : region.bottom_px, region.left_px : region.right_px]
-    padded, reach = pad(grid, web, top=True, bottom=True), grid.stride_px // 2
-    places = origins(tops, lefts)
+    places, reach = origins(tops, lefts), grid.stride_px // 2
     moved = np.clip(places + rng.integers(-reach, reach + 1, places.shape), 0, (tops[-1], lefts[-1]))
-    return np.concatenate([cut(grid, padded, [int(top)], [int(left)]) for top, left in moved])
+    return np.concatenate([cut(grid, [web], [int(top)], [int(left)]) for top, left in moved])
 
 
 def least_rows(grid: Grid) -> int:

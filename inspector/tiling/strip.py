@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from inspector.config import Line
 from inspector.interfaces import CameraInfo
@@ -23,7 +21,6 @@ from inspector.tiling.grid import (
     cut_region,
     least_rows,
     origins,
-    pad,
     starts,
 )
 from inspector.tiling.region import fixed_columns, region_finder
@@ -40,7 +37,8 @@ class _Piece:
     frame_shape: tuple[int, ...]  # width, and channels if any
     rows: int = 0  # seen so far
     next_tile_row: int = 0
-    carried: U8 | None = None  # padded rows from the next tile row's upper margin on
+    kept: list[U8] = field(default_factory=list)  # views of frames that the next tile row reaches into
+    kept_from: int = 0  # first row of the first of them
     encoder: int = 0  # counts at row ``rows``
 
 
@@ -198,16 +196,14 @@ class Tiler:
             self._region = region
             piece = _Piece(next(self._numbers), region, frame.pixels.shape[1:], encoder=stamp.encoder_start)
         grid = self._grid
-        web = frame.pixels[:, piece.region.left_px : piece.region.right_px]
-        padded = pad(grid, web, top=piece.carried is None, bottom=False)
-        if piece.carried is not None:
-            padded = np.concatenate([piece.carried, padded])
+        piece.kept.append(frame.pixels[:, piece.region.left_px : piece.region.right_px])
         first_row = piece.next_tile_row * grid.stride_px
         seen = piece.rows + height
         tile_rows = (seen - grid.margin_px - grid.tile_px) // grid.stride_px + 1 - piece.next_tile_row
         decided_px = tile_rows * grid.stride_px
         tops = [row * grid.stride_px for row in range(tile_rows)]
         lefts = starts(grid, piece.region.width_px)
+        tiles = cut(grid, piece.kept, [first_row - piece.kept_from + top for top in tops], lefts)
         end = _encoder_at(stamp, first_row + decided_px - piece.rows, height)
         marks = (
             (0, self._decided),
@@ -218,7 +214,7 @@ class Tiler:
             stamp,
             self._decided,
             end,
-            TileBatch(stamp, cut(grid, padded, tops, lefts), origins(tops, lefts), grid.margin_px),
+            TileBatch(stamp, tiles, origins(tops, lefts), grid.margin_px),
             piece.region,
             piece.number,
             first_row,
@@ -227,9 +223,10 @@ class Tiler:
             canvas_cells=(grid.cells(decided_px + grid.overlap_px), grid.cells(piece.region.width_px)),
             row_marks=marks if piece.rows > first_row else marks[1:],
         )
-        piece.carried = padded[decided_px:].copy()  # a copy: the view would keep all of ``padded`` alive
         piece.rows, piece.encoder = seen, stamp.encoder_end
         piece.next_tile_row += tile_rows
+        while piece.kept_from + len(piece.kept[0]) <= first_row + decided_px - grid.margin_px:
+            piece.kept_from += len(piece.kept.pop(0))
         self._piece, self._decided = piece, end
         return [strip]
 
