@@ -35,7 +35,7 @@ from inspector.interfaces import CameraInfo
 from inspector.records import Acquired, Frame, LostFrame, Reason
 
 GENICAM_ERRORS = (gentl.GenericException, genapi.GenericException)
-POLL_S = 0.001
+POLL_S = 0.003  # every question costs up to 0.1 ms of a core, every wait lateness; buffers bridge it
 CLOCK_WINDOW = 256  # frames over which the camera's clock is compared with ours
 STAND_STILL_S = 1.0  # how long close waits for a read in another thread
 SIMULATED_VENDORS = ("SimCam", "Machine Vision Games Ltd.", "EMVA_D")
