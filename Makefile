@@ -19,8 +19,8 @@ lint: $(DEV) $(CTI)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(RUN) $(CTI)              ## engine against whole line, latency, CPU by stage, start-up, memory over 10 minutes
-	$(PY) tools/bench_line.py --soak-minutes 10
+bench: $(RUN) $(CTI)              ## engine against whole line, latency, CPU by stage, bytes moved, 10 minutes of load
+	$(PY) tools/bench_line.py --soak-minutes 10 --page docs/speed.md
 
 bench-engine: $(DEV)             ## presets against the paper's graph: runtimes, precisions, batches, threads, interleaved
 	$(PY) tools/bench_engine.py --page docs/speed.md

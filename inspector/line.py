@@ -259,6 +259,7 @@ class Corridor:
         counts_per_m = self.parts.config.web.encoder_counts_per_m
         self.tally = Tally(counts_per_m)
         self.unlike = Unlike(counts_per_m)
+        self.tiling_s = 0.0  # CPU time of the inspect thread
         self.busy_since_s = math.inf  # when the inspect thread took up its present frame
         self.web_ended = False
 
@@ -307,6 +308,8 @@ class Corridor:
         """What no thread of ours took, the libraries' own did: the engine's, but for a little of ZeroMQ."""
         cpu_s = self.tally.cpu_s
         cpu_s["main"] = main_s
+        cpu_s["tiling"] = self.tiling_s
+        cpu_s["inspect"] = cpu_s.get("inspect", self.tiling_s) - self.tiling_s
         cpu_s["engine"] = max(0.0, process_s - sum(cpu_s.values()))
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
@@ -384,7 +387,7 @@ class Corridor:
         taken_us = _now_us()
         if isinstance(item, LostFrame) and item.reason is not Reason.STATE:  # stopping loses nothing
             self.tally.lost(item.reason)
-        for strip in self.parts.tiler.push(item):
+        for strip in self._tile(item):
             scores, failed = self._score(strip)
             infer_ms = (_now_us() - taken_us) / 1000
             if failed is None:
@@ -394,6 +397,12 @@ class Corridor:
             yield _Judged(self._timed(strip, verdicts, taken_us, infer_ms), strip, scores)
             if failed is not None:
                 raise failed
+
+    def _tile(self, item: Acquired) -> list[Strip]:
+        began_s = time.thread_time()
+        strips = self.parts.tiler.push(item)
+        self.tiling_s += time.thread_time() - began_s
+        return strips
 
     def _score(self, strip: Strip) -> tuple[ScoreMap | None, BaseException | None]:
         """An engine that throws is a fault, but its frame gets its verdict first."""

@@ -46,7 +46,7 @@ class Snapshot:
     )
     unlike_m: float  # of web that was
     recent_defects: tuple[Defect, ...]
-    cpu_s: dict[str, float]  # by thread; "engine" is what the libraries' own threads took
+    cpu_s: dict[str, float]  # by thread, "tiling" apart from "inspect"; "engine": the libraries' own threads
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--summary``: plain JSON types, non-finite numbers as null."""

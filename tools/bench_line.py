@@ -1,6 +1,7 @@
 """`make bench`: is the line as fast as its engine, how late are its verdicts, what does it cost?
 
     python tools/bench_line.py [--rounds 3] [--seconds 20] [--soak-minutes 0] [--recipe demo] [--json FILE]
+        [--page docs/speed.md]
 
 Every figure is measured on this machine in this run: the bare engine and the whole line (virtual
 GenICam camera, Harvesters, tiling, engine, judging, ZeroMQ) in turn, medians over the rounds.
@@ -9,7 +10,10 @@ GenICam camera, Harvesters, tiling, engine, judging, ZeroMQ) in turn, medians ov
 * whole line, saturated: the camera gives half as many frames again as the engine can take; what the line
   inspects is its throughput.
 * whole line at 90 % of the bare engine: frame-to-verdict p50 and p99, drops, CPU by thread.
-* memory: resident size of the line's process, at the start and over the soak.
+* memory: resident size of the line's process, at the start and over the soak, at 90 % as well.
+* bytes that a frame moves: `moved.py`, without an engine.
+
+At the end stands what is wanted of the line, and whether this run kept it.
 """
 
 from __future__ import annotations
@@ -28,7 +32,10 @@ from typing import Any
 
 import numpy as np
 from demo import ensure_engine
+from marked import put_between
+from moved import measure
 from plant import ROOT, demo_plant, write_plant
+from wanted import Loaded, wanted
 
 from inspector import backends, config
 from inspector.cameras.loom import Loom
@@ -37,6 +44,8 @@ from inspector.tiling import Tiler, grid_for, plan_for
 
 STACKED_FRAMES = 16
 LINE = "3"
+LOAD = 0.9  # of the bare engine's rate
+BEGIN, END = "<!-- the whole line: make bench -->", "<!-- end of the whole line -->"
 
 
 @dataclass
@@ -68,6 +77,8 @@ class Rig:
         if process.returncode:
             raise SystemExit(f"the line failed with code {process.returncode}:\n{output}")
         report: dict[str, Any] = json.loads(summary.read_text())
+        if report["p99_ms"] is None:
+            raise SystemExit("the line inspected no frame; give it more --seconds")
         report["memory_mb"] = memory
         report["process_s"] = time.monotonic() - began_s
         return report
@@ -134,30 +145,40 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument(
-        "--soak-minutes", type=float, default=0.0, help="watch memory for this long at the end"
+        "--soak-minutes", type=float, default=0.0, help="run at 90 %% for this long at the end"
     )
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, help="a page with a place for the tables")
     given = parser.parse_args()
     if given.recipe == "demo" and ensure_engine():
         raise SystemExit(1)
     rows: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
         rig, batch = make_rig(Path(folder), given.recipe)
+        loaded = []
         for n in range(given.rounds):
             print(f"round {n + 1} of {given.rounds} ...", flush=True)
-            measure_round(rig, batch, given.recipe, given.seconds, rows)
+            loaded.append(measure_round(rig, batch, given.recipe, given.seconds, rows))
         report = {name: statistics.median(values) for name, values in rows.items()}
-        print_table(rows)
+        print(f"\n{figures(rows)}\n", flush=True)
         if given.soak_minutes:
-            report |= soak(rig, report["bare engine, tiles/s"], given.soak_minutes)
+            loaded.append(soak(rig, report["bare engine, tiles/s"], given.soak_minutes, report))
+            report["bare engine after the soak, tiles/s"] = bare_engine(given.recipe, batch, given.seconds)
+            print(
+                f"the bare engine after the soak: {report['bare engine after the soak, tiles/s']:.1f} tiles/s\n"
+            )
+    kept = wanted(loaded, measure())
+    print(kept)
     if given.json:
         given.json.write_text(json.dumps(report, indent=2) + "\n")
+    if given.page:
+        put_between(given.page, BEGIN, END, f"{figures(rows)}\n\n{kept}")
 
 
 def measure_round(
     rig: Rig, batch: TileBatch, recipe: str, seconds: float, rows: dict[str, list[float]]
-) -> None:
+) -> Loaded:
     """One round: bare engine, saturated line, bare engine again, line at 90 %."""
 
     def note(name: str, value: float) -> None:
@@ -167,7 +188,8 @@ def measure_round(
     full = rig.run(1.5 * bare / rig.tiles_per_frame, seconds)
     bare = statistics.mean([bare, bare_engine(recipe, batch, seconds / 2)])
     inspected = full["tiles"] / full["seconds"]
-    calm = rig.run(0.9 * bare / rig.tiles_per_frame, seconds, sample_memory=True)
+    calm = rig.run(LOAD * bare / rig.tiles_per_frame, seconds, sample_memory=True)
+    loaded = Loaded(calm, bare, rig.tiles_per_frame)
     note("bare engine, tiles/s", bare)
     note("whole line saturated, tiles/s", inspected)
     note("whole line / bare engine", inspected / bare)
@@ -176,34 +198,37 @@ def measure_round(
     note("at 90 %: p99 frame to verdict, ms", calm["p99_ms"])
     note("at 90 %: drops", sum(calm["lost"].values()))
     note("at 90 %: engine p50 a frame, ms", calm["infer_p50_ms"])
-    cpu = calm["cpu_s"]
-    total = sum(cpu.values())
-    for thread, value in cpu.items():
-        note(f"at 90 %: CPU share of {thread}, %", 100 * value / total)
-    note("at 90 %: CPU cores used, of all", total / calm["seconds"])
+    for name in calm["cpu_s"]:
+        note(f"at 90 %: CPU share of {name}, %", 100 * loaded.share(name))
+    note("at 90 %: CPU cores used, of all", sum(calm["cpu_s"].values()) / calm["seconds"])
     note("resident memory, MB", max(calm["memory_mb"]))
     note("start of `run` to Ready, s", calm["start_up_s"])
+    return loaded
 
 
-def print_table(rows: dict[str, list[float]]) -> None:
-    """Medians with the spread."""
-    print(f"\n{'median of the rounds':46} {'median':>9} {'least':>9} {'most':>9}")
-    for name, values in rows.items():
-        print(f"{name:46} {statistics.median(values):9.2f} {min(values):9.2f} {max(values):9.2f}")
+def figures(rows: dict[str, list[float]]) -> str:
+    """Medians with the spread, in Markdown."""
+    lines = ["| median of the rounds | | least | most |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {statistics.median(values):.2f} | {min(values):.2f} | {max(values):.2f} |"
+        for name, values in rows.items()
+    ]
+    return "\n".join(lines)
 
 
-def soak(rig: Rig, bare: float, minutes: float) -> dict[str, float]:
-    """Run at 80 % of the engine and watch the memory."""
-    report = rig.run(0.8 * bare / rig.tiles_per_frame, minutes * 60, sample_memory=True)
-    settled = report["memory_mb"][10:]
-    quarters = [statistics.median(part) for part in np.array_split(settled, 4)]
+def soak(rig: Rig, bare: float, minutes: float, figures: dict[str, float]) -> Loaded:
+    """Run at 90 % of the engine for long and watch the memory."""
+    report = rig.run(LOAD * bare / rig.tiles_per_frame, minutes * 60, sample_memory=True)
+    settled = report["memory_mb"][10:] or report["memory_mb"]
+    quarters = [statistics.median(part) for part in np.array_split(settled, 4) if len(part)]
     print(
-        f"\nsoak of {minutes:g} min at 80 %: {report['triggers']} triggers, drops {sum(report['lost'].values())},"
+        f"soak of {minutes:g} min at 90 %: {report['triggers']} triggers, drops {sum(report['lost'].values())},"
     )
     shown = ", ".join(f"{megabytes:.1f}" for megabytes in quarters)
     print(f"resident MB, median of each quarter: {shown}; at most {max(settled):.1f}")
     print("(it rises until replay holds its 10,000 verdicts, and stands still then)")
-    return {f"soak quarter {n}, MB": megabytes for n, megabytes in enumerate(quarters, start=1)}
+    figures |= {f"soak quarter {n}, MB": megabytes for n, megabytes in enumerate(quarters, start=1)}
+    return Loaded(report, bare, rig.tiles_per_frame)
 
 
 if __name__ == "__main__":
