@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from inspector import backends, cameras, config, limits
+from inspector.backends.rate import TOO_SLOW, glance_rate, keeps_up
 from inspector.bus.publisher import HeartbeatData, Identity, Publisher
 from inspector.bus.wire import State
 from inspector.cameras.loom import LoomCamera
@@ -42,12 +43,13 @@ from inspector.records import (
     Verdict,
 )
 from inspector.tally import Snapshot, Tally
-from inspector.tiling import Tiler, check_channels, grid_for
+from inspector.tiling import Tiler, check_channels, grid_for, plan_for
 
 READ_TIMEOUT_S = 0.2
 HEARTBEAT_S = 0.1
 SHOW_S = 0.25
 JOIN_S = 1.5  # SIGTERM to the last state on the bus must stay under 2 s
+SLOW_SEVERITY = 500  # what comes of it, dropped frames, is counted anyway
 UNLIKE_SEVERITY = 700  # between a client turned away and a line that stops
 STUCK_S = 30.0  # an engine that chews on one frame for this long is dead
 
@@ -186,6 +188,10 @@ def run_line(
             publisher.close(State.ERROR)
             raise
         publisher.identify(_identity(parts))
+        slow = _slowness(parts)
+        if slow:
+            publisher.publish_alarm(SLOW_SEVERITY, "slow", slow, TOO_SLOW)
+            onlooker.say(f"{slow}; {TOO_SLOW}")
         publisher.publish_state(State.READY)
         corridor = Corridor(parts, publisher, ending or Ending(), stop)
         if with_truth:
@@ -207,6 +213,27 @@ def describe(parts: Parts) -> str:
     return (
         f"{camera.vendor} {camera.model} {camera.serial} {camera.width_px}x{camera.height_px} {camera.pixel_format}, "
         f"recipe {engine.recipe} on {engine.backend} {engine.precision}, limit {parts.limit.limit_sigma:.1f} sigma"
+    )
+
+
+def _slowness(parts: Parts) -> str:
+    """A sentence where the engine, at a glance, won't keep up with the web; empty where it will, or the web waits."""
+    line, engine = parts.config, parts.backend
+    if _is_patient(line):
+        return ""
+    grid = grid_for(line, engine.info)
+    left_mm, right_mm = parts.limit.region_mm
+    plan = plan_for(grid, line, max(grid.tile_px, round((right_mm - left_mm) / line.web.mm_per_px)))
+    rows = max(1, parts.camera.info.height_px // grid.stride_px)
+    try:
+        rate = glance_rate(engine, rows * plan.tiles_across)
+    except RuntimeError:  # what fails at noise will fail at web: then it is a fault with its verdicts
+        return ""
+    if keeps_up(rate, plan.tiles_per_s):
+        return ""
+    return (
+        f"line {parts.line_id}: {line.web.speed_m_min:g} m/min needs {plan.tiles_per_s:.0f} tiles/s; the engine did "
+        f"{rate:.0f} before the start"
     )
 
 

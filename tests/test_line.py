@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 import signal
 import statistics
 import subprocess
@@ -261,6 +262,42 @@ def test_ten_thousand_triggers_at_twice_the_engines_rate(plant: Plant, cloth: Ca
     assert snapshot.triggers == TRIGGERS
     assert snapshot.outcomes == {k: outcomes[k] for k in snapshot.outcomes}
     assert snapshot.lost == {k: v for k, v in reasons.items() if k in ("overload", "frame_lost")}
+
+
+def test_an_engine_too_slow_for_the_web_is_said_before_ready_and_the_line_starts(
+    plant: Plant, cloth: Callable[..., str]
+) -> None:
+    site = plant(cloth(256, 128))
+    site.file.write_text(site.file.read_text().replace("speed_m_min = 60,", "speed_m_min = 60000,"))
+    needed = r"line 3: 60000 m/min needs \d+ tiles/s; the engine did \d+ before the start"
+    with Listener(site.line("3").bus.verdicts, "inspector/1/line/3/", hwm=0) as listener:
+        process = run_command(site, "--frames", "5")
+        heard = to_the_end(listener)
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    assert re.search(needed + "; train with --preset fast", out)
+    alarms = [header for kind, header in heard if kind == "alarm"]
+    assert [(alarm["code"], alarm["severity"]) for alarm in alarms] == [("slow", 500)]
+    assert re.fullmatch(needed, alarms[0]["text"])
+    assert "frames will be dropped" in alarms[0]["action"]
+    assert alarms[0]["state"] == "Operational.Initialized"
+
+
+@pytest.mark.parametrize("change", ['camera = "frames"', "speed_m_min = 0.0006,"])
+def test_an_engine_that_keeps_up_or_may_take_its_time_is_not_said_to_be_slow(
+    plant: Plant, change: str
+) -> None:
+    """A replay as fast as possible waits for its engine, however fast the config's web runs."""
+    speed = "speed_m_min = 60000," if change.startswith("camera") else change
+    rate = 0 if change.startswith("camera") else 50
+    site = plant(f"{FOLDER}\nframes_per_s = {rate}", web=PIECES)
+    site.file.write_text(site.file.read_text().replace("speed_m_min = 60,", speed))
+    write_frames(site, weave(1, 128, 256))
+    process = run_command(site)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    assert "1 PASS" in out
+    assert "before the start" not in out
 
 
 # -- what the camera loses ---------------------------------------------------------------------------------

@@ -15,12 +15,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from inspector import config
-from inspector.backends import build_engine, building, golden, open_backend, tensorrt
+from inspector.backends import build_engine, building, golden, open_backend, rate, tensorrt
 from inspector.backends.company import SIZES, Alone, neighbours_for
 from inspector.backends.machine import without_folders
 from inspector.backends.rate import Rounds
 from inspector.cli import main
 from inspector.config import Site
+from inspector.interfaces import Backend
+from inspector.records import ScoreMap, TileBatch
 from inspector.selftest import self_test
 from inspector.selftest.checks import rows_of_tiles
 from inspector.tiling import Grid
@@ -235,6 +237,51 @@ def test_quantiles_are_rounds_that_were_measured() -> None:
     assert rate.quantile_ms(0.99) == 100_000
     assert rate.quantile_ms(0.5) == 51_000
     assert rate.tiles_per_s == pytest.approx(4 * 100 / 5050)
+
+
+class Paced:
+    """A backend on a clock of its own: every batch takes a start and a time for each tile."""
+
+    def __init__(self, backend: Backend, start_s: float, tile_s: float) -> None:
+        self.info = backend.info
+        self.start_s, self.tile_s = start_s, tile_s
+        self.now_s = 0.0
+        self.batches: list[int] = []
+
+    def infer(self, batch: TileBatch) -> ScoreMap:
+        count = len(batch.pixels)
+        self.batches.append(count)
+        self.now_s += self.start_s + self.tile_s * count
+        return ScoreMap(batch.stamp, np.zeros((count, 1, 1)), np.zeros(count), 4, batch.origins_px)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("start_s", "tile_s", "batches", "tiles_per_s"),
+    [
+        (0.0, 0.2, [4], 5),  # too slow for a second batch: it was told apart by the first
+        (0.0, 0.025, [4, 8, 16], 40),
+        (0.04, 0.001, [4, 8, 16, 21, 21, 21, 21, 21], 21 / 0.061),  # a frame's tiles, again and again
+    ],
+)
+def test_a_glance_is_over_in_about_a_second_and_sees_the_lines_own_batch(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start_s: float,
+    tile_s: float,
+    batches: list[int],
+    tiles_per_s: float,
+) -> None:
+    plant(tmp_path)
+    backend = open_backend(tmp_path / "engines" / "tiny", "onnxruntime", 1)
+    paced = Paced(backend, start_s, tile_s)
+    backend.close()
+    monkeypatch.setattr(rate.time, "monotonic", lambda: paced.now_s)
+    assert rate.glance_rate(paced, 21) == pytest.approx(tiles_per_s)
+    assert paced.batches == batches
+    assert paced.now_s < 1.0
 
 
 def test_folders_are_left_out_of_sentences() -> None:

@@ -16,6 +16,8 @@ RATE_S = 3.0  # enough for a figure in passing
 HEADROOM = 1.1  # an engine that is less than a tenth faster than the web will drop frames
 TILES = 16
 WARM_UP = 0.1  # of the time that is then measured
+GLANCE_S = 0.4  # before a start; with the last batch, about a second at most
+GLANCE_TILES = 4  # in the first batch, which even a slow engine gets done
 TOO_SLOW = (
     "train with --preset fast, let tiles overlap less, slow the web down, widen mm_per_px or use a faster machine: "
     "frames will be dropped"
@@ -56,14 +58,40 @@ def measure_rate(
         tiles: in a batch.
         progress: told how many of the seconds are over.
     """
-    noise = np.random.default_rng(0).integers(0, 256, (tiles, *backend.info.tile_shape), dtype=np.uint8)
+    noise = _noise(backend, tiles)
     _rounds(backend, noise, seconds * WARM_UP, lambda done_s: None)
     return Rounds(tiles, _rounds(backend, noise, seconds, progress))
+
+
+def glance_rate(backend: Backend, most: int) -> float:
+    """Return tiles/s at a glance: the best of batches that double from GLANCE_TILES to ``most``.
+
+    For a start, which can't wait for ``measure_rate``. The best, because the first batches of a size take longer, and
+    a machine that did something else for a moment is no slow engine.
+
+    Args:
+        backend: an open engine that has run already.
+        most: tiles in a batch as the line's frames give it.
+
+    Raises RuntimeError from the runtime.
+    """
+    noise = _noise(backend, most)
+    best, count, until_s = 0.0, GLANCE_TILES, time.monotonic() + GLANCE_S
+    while time.monotonic() < until_s:
+        began_s = time.monotonic()
+        score_loose(backend, noise[:count])
+        best = max(best, len(noise[:count]) / (time.monotonic() - began_s))
+        count = min(2 * count, most)
+    return best
 
 
 def keeps_up(tiles_per_s: float, needed: float) -> bool:
     """Whether an engine is fast enough for a web that brings ``needed`` tiles a second; TOO_SLOW says what to do."""
     return tiles_per_s >= needed * HEADROOM
+
+
+def _noise(backend: Backend, tiles: int) -> U8:
+    return np.random.default_rng(0).integers(0, 256, (tiles, *backend.info.tile_shape), dtype=np.uint8)
 
 
 def _rounds(
