@@ -48,7 +48,7 @@ from inspector.tiling import Tiler, check_channels, grid_for, plan_for
 READ_TIMEOUT_S = 0.2
 HEARTBEAT_S = 0.1
 SHOW_S = 0.25
-JOIN_S = 1.5  # SIGTERM to the last state on the bus must stay under 2 s
+JOIN_S = 1.2  # SIGTERM to the last state on the bus must stay under 2 s
 SLOW_SEVERITY = 500  # what comes of it, dropped frames, is counted anyway
 UNLIKE_SEVERITY = 700  # between a client turned away and a line that stops
 STUCK_S = 30.0  # an engine that chews on one frame for this long is dead
@@ -137,10 +137,11 @@ class Parts:
     judge: Judge
     limit: limits.Limits
 
-    def close(self) -> None:
-        """Let go of everything; never raises."""
+    def close(self, *, engine: bool = True) -> None:
+        """Let go of everything, or of all but an ``engine`` that is still at work; never raises."""
         self.camera.close()
-        self.backend.close()
+        if engine:
+            self.backend.close()
 
 
 def open_parts(site: Site, line_id: str) -> Parts:
@@ -289,6 +290,11 @@ class Corridor:
         self.tiling_s = 0.0  # CPU time of the inspect thread
         self.busy_since_s = math.inf  # when the inspect thread took up its present frame
         self.web_ended = False
+        self.turn = (
+            threading.Lock()
+        )  # tiler, judge and frames belong to whoever holds it; nobody while the engine works
+        self.strips: list[Strip] = []  # of the present frame, without a verdict yet
+        self.is_answered_for = False  # what the inspect thread brings now comes too late
 
     def keep_verdicts(self) -> None:
         """Remember every verdict, for the truth's scorecard."""
@@ -324,12 +330,31 @@ class Corridor:
                     )
                 )
         self.stop.set()
-        for thread in (acquire, inspect, publish):
-            thread.join(JOIN_S)
+        acquire.join(JOIN_S)
+        self.frames.close()  # from a camera that hangs no more is to come
+        inspect.join(JOIN_S)
+        if inspect.is_alive():
+            self._answer_for_the_engine()
+        publish.join(JOIN_S)
         self._count_cpu(time.process_time() - process_s, time.thread_time() - main_s)
         onlooker.show(self.snapshot(), math.inf)
-        self.parts.close()
+        # All is said. An engine that is closed at its work takes the process down with it.
+        now_s = time.monotonic()
+        inspect.join(max(0.0, min(self.busy_since_s, now_s) + STUCK_S - now_s))
+        self.parts.close(engine=not inspect.is_alive())
         return self._first_fault()
+
+    def _answer_for_the_engine(self) -> None:
+        """Give whatever has no verdict one: a line that stops says so in time, however long a frame takes."""
+        with self.turn:
+            for strip in self.strips:
+                detail = "the line was stopped while the engine was at this frame"
+                verdicts = self.parts.judge.not_inspected(strip, Reason.STATE, detail)
+                self._hand_over(_Judged(verdicts, strip, None))
+            while (item := self.frames.take(0.0)) is not None:
+                self._answer(item)
+            self.is_answered_for = True
+            self._finish()
 
     def _count_cpu(self, process_s: float, main_s: float) -> None:
         """What no thread of ours took, the libraries' own did: the engine's, but for a little of ZeroMQ."""
@@ -394,16 +419,27 @@ class Corridor:
     # -- the inspect thread ----------------------------------------------------------------------
 
     def _inspect(self) -> None:
-        while not self.frames.drained:
-            item = self.frames.take(READ_TIMEOUT_S)
-            if item is None:
-                continue
-            if self.stop.is_set() and isinstance(item, Frame):
-                item = LostFrame(item.stamp, Reason.STATE, "the line was stopped before this frame's turn")
-            self.busy_since_s = time.monotonic()
-            for judged in self._judge(item):
-                self._hand_over(judged)
-            self.busy_since_s = math.inf
+        while True:
+            with self.turn:
+                if self.is_answered_for:
+                    return
+                if self.frames.drained:
+                    self._finish()
+                    return
+                item = self.frames.take(READ_TIMEOUT_S)
+                if item is not None:
+                    self.busy_since_s = time.monotonic()
+                    self._answer(item)
+                    self.busy_since_s = math.inf
+
+    def _answer(self, item: Acquired) -> None:
+        """Give a trigger its verdicts."""
+        if self.stop.is_set() and isinstance(item, Frame):
+            item = LostFrame(item.stamp, Reason.STATE, "the line was stopped before this frame's turn")
+        for judged in self._judge(item):
+            self._hand_over(judged)
+
+    def _finish(self) -> None:
         if self.web_ended:
             for strip in self.parts.tiler.finish():
                 verdicts = self.parts.judge.not_inspected(strip, strip.reason, strip.detail)
@@ -414,8 +450,13 @@ class Corridor:
         taken_us = _now_us()
         if isinstance(item, LostFrame) and item.reason is not Reason.STATE:  # stopping loses nothing
             self.tally.lost(item.reason)
-        for strip in self._tile(item):
+        self.strips = self._tile(item)
+        while self.strips:
+            strip = self.strips[0]
             scores, failed = self._score(strip)
+            if self.is_answered_for:
+                return
+            del self.strips[0]
             infer_ms = (_now_us() - taken_us) / 1000
             if failed is None:
                 verdicts = self.parts.judge.judge(strip, scores)
@@ -435,10 +476,13 @@ class Corridor:
         """An engine that throws is a fault, but its frame gets its verdict first."""
         if strip.batch is None:
             return None, None
+        self.turn.release()
         try:
             scores = self.parts.backend.infer(strip.batch)
         except Exception as error:
             return None, error
+        finally:
+            self.turn.acquire()
         self.tally.inspected(len(scores.tile_scores))
         return scores, None
 

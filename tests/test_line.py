@@ -95,6 +95,27 @@ class Broken(Witness):
         return super().infer(batch)
 
 
+class Held(Witness):
+    """A backend whose line is stopped while it is at its third batch; it comes back when it is let go."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
+        self.stop, self.let_go = threading.Event(), threading.Event()
+        self.is_at_work, self.was_closed_at_work = False, False
+
+    def infer(self, batch: TileBatch) -> ScoreMap:
+        if len(self.seen) == 2:
+            self.is_at_work = True
+            self.stop.set()
+            assert self.let_go.wait(PATIENCE_S)
+            self.is_at_work = False
+        return super().infer(batch)
+
+    def close(self) -> None:
+        self.was_closed_at_work = self.is_at_work
+        super().close()
+
+
 Plant = Callable[..., Site]
 
 
@@ -162,8 +183,13 @@ def corridor_of(
     return Corridor(parts, Publisher(site, "3"), ending or Ending(), threading.Event())
 
 
-def hear(corridor: Corridor) -> tuple[list[tuple[str, Header]], list[Header], InspectorError | None]:
-    """Run a line and hear it to its last state: (kind, header)s, the verdicts among them, and its fault."""
+def hear(
+    corridor: Corridor, then: Callable[[], None] = lambda: None
+) -> tuple[list[tuple[str, Header]], list[Header], InspectorError | None]:
+    """Run a line and hear it to its last state: (kind, header)s, the verdicts among them, and its fault.
+
+    ``then`` is done once the last state is heard.
+    """
     publisher = corridor.publisher
     publisher.publish_state(State.READY)
     faults: list[InspectorError | None] = []
@@ -173,6 +199,7 @@ def hear(corridor: Corridor) -> tuple[list[tuple[str, Header]], list[Header], In
         thread = threading.Thread(target=lambda: faults.append(corridor.run(Quiet())))
         thread.start()
         heard = to_the_end(listener)
+        then()
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
     return heard, [header for kind, header in heard if kind == "verdict"], faults[0]
@@ -455,6 +482,33 @@ def test_an_engine_that_breaks_down_still_gives_its_frame_a_verdict(plant: Plant
     assert heard[-1][1]["state"] == "Error"
     assert isinstance(fault, LineFault)
     assert "out of memory" in str(fault)
+
+
+def test_a_line_that_stops_does_not_wait_for_its_engine_and_owes_no_verdict(plant: Plant) -> None:
+    site = plant(FOLDER, web=PIECES)
+    write_frames(site, *(weave(n, 128, 256) for n in range(10)))
+    held: list[Held] = []
+
+    def hold(backend: Backend) -> Backend:
+        held.append(Held(backend))
+        return held[0]
+
+    corridor = corridor_of(site, Ending(), hold)
+    held[0].stop = corridor.stop
+    at_work: list[bool] = []
+
+    def let_go() -> None:
+        at_work.append(held[0].is_at_work)
+        held[0].let_go.set()
+
+    heard, verdicts, fault = hear(corridor, let_go)
+    assert at_work == [True], "Halted was said while the engine was at its frame"
+    assert (heard[-1][1]["state"], fault) == ("Halted", None)
+    check_one_verdict_each(verdicts, corridor.snapshot().triggers)
+    assert [v["verdict"] for v in verdicts[:3]] == ["PASS", "PASS", "NOT_INSPECTED"]
+    assert {v["reason"] for v in verdicts[2:]} == {"state"}
+    assert "while the engine was at this frame" in verdicts[2]["detail"]
+    assert not held[0].was_closed_at_work
 
 
 def test_a_killed_line_starts_again_with_a_later_epoch(plant: Plant, cloth: Callable[..., str]) -> None:

@@ -38,9 +38,10 @@ def test_evidence_that_waits_when_the_last_verdict_is_out(tmp_path: Path, stoppe
     for _ in range(FAULTY):
         frame = parts.camera.read(5.0)
         assert isinstance(frame, Frame)
-        for judged in corridor._judge(frame):
-            assert len(judged.verdicts[0].defects) == 1
-            corridor.maps.push_out(judged)
+        with corridor.turn:
+            for judged in corridor._judge(frame):
+                assert len(judged.verdicts[0].defects) == 1
+                corridor.maps.push_out(judged)
     corridor.verdicts.offer(judged)  # the others are out; their evidence still waits
     corridor.verdicts.close()
     if stopped:
