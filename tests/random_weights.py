@@ -17,5 +17,5 @@ def write_random_weights(folder: Path) -> list[Path]:
         torch.manual_seed(0)
         for spec in PAIRS["balanced"]:
             files.append(folder / f"{spec.network}.safetensors")
-            save_file(build_trunk(spec.network, spec.strides).state_dict(), files[-1])
+            save_file(build_trunk(spec).state_dict(), files[-1])
     return files

@@ -222,7 +222,7 @@ def test_folding_to_mono_changes_nothing_away_from_the_border(network: str) -> N
     teachers = []
     for channels in (1, 3):
         torch.manual_seed(3)
-        teachers.append(Teacher(build_trunk(network, (4,)), TeacherSpec(network, (4,)), channels))
+        teachers.append(Teacher(build_trunk(TeacherSpec(network, (4,))), TeacherSpec(network, (4,)), channels))
     grey = torch.from_numpy(tiles(1, 4)).float()[:, None].repeat(1, 1, 4, 4)
     with torch.no_grad():
         mono, colour = teachers[0](grey)[0], teachers[1](grey.expand(-1, 3, -1, -1))[0]
@@ -241,7 +241,7 @@ def test_a_turned_teacher_takes_rows_for_columns(network: str, channels: int) ->
     for turned in (False, True):
         torch.manual_seed(3)
         spec = TeacherSpec(network, (4, 8, 16), turned=turned)
-        teacher = Teacher(build_trunk(network, spec.strides), spec, channels)
+        teacher = Teacher(build_trunk(spec), spec, channels)
         with torch.no_grad():
             answers.append(teacher(pixels.transpose(2, 3) if turned else pixels))
     for upright, turned_answer in zip(*answers, strict=True):

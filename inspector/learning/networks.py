@@ -180,15 +180,18 @@ class EfficientNet(Trunk):
     """B0 (Tan & Le 2019), or Lite0: no squeeze-excite, ReLU6 instead of SiLU."""
 
     channels: ClassVar[dict[int, int]] = {4: 24, 8: 40, 16: 112, 32: 320}
-    # repeats, channels, kernel, stride of stages 1 to 6; a tap is a stage's end
+    early_channels: ClassVar[dict[int, int]] = {4: 24, 8: 40, 16: 80, 32: 192}
+    # repeats, channels, kernel, stride of stages 1 to 6; taps are stages' ends: of a stride's last or, early, its first
     stages = ((2, 24, 3, 2), (2, 40, 5, 2), (3, 80, 3, 2), (3, 112, 5, 1), (4, 192, 5, 2), (1, 320, 3, 1))
     tap_stages: ClassVar[dict[int, int]] = {4: 1, 8: 2, 16: 4, 32: 6}
+    early_tap_stages: ClassVar[dict[int, int]] = {4: 1, 8: 2, 16: 3, 32: 5}
 
-    def __init__(self, strides: Sequence[int], *, lite: bool, inputs: int = 3) -> None:
+    def __init__(self, strides: Sequence[int], *, lite: bool, inputs: int = 3, early: bool = False) -> None:
         super().__init__()
         self.check(strides)
         self.act = F.relu6 if lite else F.silu
-        self.taps = {self.tap_stages[stride] for stride in strides}
+        stages = self.early_tap_stages if early else self.tap_stages
+        self.taps = {stages[stride] for stride in strides}
         self.conv_stem = SameConv2d(inputs, 32, 3, 2, bias=False)
         self.bn1 = _norm(32)
         blocks = [nn.Sequential(SeparableBlock(32, 16, 3, lite))]

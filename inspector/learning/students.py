@@ -17,7 +17,7 @@ from inspector.learning.networks import BasicBlock, EfficientNet
 from inspector.learning.teachers import Layer, pair_layers
 
 WIDTHS = {4: 1, 8: 2, 16: 4, 32: 4}  # of a stage, in times the width at stride 4
-WIDTH = {"balanced": 12, "fast": 16}  # channels of the plain student at stride 4
+WIDTH = 12  # channels of the plain student at stride 4
 
 
 class PlainStudent(Students):
@@ -115,7 +115,7 @@ def build_students(pair: str, channels: int, seed: int, width: int | None = None
             return PaperStudents(channels)
         if pair == "reduced":
             return ReducedStudent(channels)
-        return PlainStudent(pair_layers(pair), channels, width or WIDTH[pair])
+        return PlainStudent(pair_layers(pair), channels, width or WIDTH)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:

