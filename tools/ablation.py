@@ -54,8 +54,9 @@ from inspector.learning.train import default_epochs, hold_back, patience_for
 from inspector.records import F32, U8, Grid, Region
 from inspector.tiling import cut_region, find_region
 
-TILE_PX, CELL_PX = 256, 4
+TILE_PX, MARGIN_PX, CELL_PX = 256, 32, 4
 CELLS = TILE_PX // CELL_PX
+SHAPE = Shape(TILE_PX, MARGIN_PX, 1)  # of the tiles, as far as scoring asks
 KINDS = ("direction", "size")
 MINED_SHARE = 0.1
 SHORT = {"efficientnet_lite0": "L", "mobilenet_v2": "M", "resnet18": "R", "efficientnet_b0": "B"}
@@ -71,13 +72,7 @@ class Training:
     astray: bool = True  # which is cut off its place
     turned: bool = True  # a teacher that takes rows for columns does so
     mined: bool = False  # learn from the cells alone that are wrong most
-    margin_px: int = 32
     width: int | None = None  # of our students at stride 4; None: the preset's
-
-    @property
-    def shape(self) -> Shape:
-        """Of the tiles, as far as scoring asks."""
-        return Shape(TILE_PX, self.margin_px, 1)
 
 
 TRAININGS = {
@@ -86,13 +81,10 @@ TRAININGS = {
     "on the grid": Training(astray=False),
     "not turned": Training(turned=False),
     "width 8": Training(width=8),
-    "width 12": Training(width=12),
     "width 16": Training(width=16),
     "width 24": Training(width=24),
     "mined": Training(mined=True),
     "fast": Training("fast"),
-    "fast, wider": Training("fast", width=24),
-    "fast, wider, margin 16": Training("fast", width=24, margin_px=16),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
 }
@@ -170,18 +162,6 @@ def rows() -> list[Row]:
         ),
         replace(default, name="learnt from the worst tenth of cells alone", training="mined"),
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
-        replace(
-            default,
-            name="preset fast, a student of 24 to 96 channels",
-            training="fast, wider",
-            layers=["L4", "L8", "L16"],
-        ),
-        replace(
-            default,
-            name="the same, margins of 16 px",
-            training="fast, wider, margin 16",
-            layers=["L4", "L8", "L16"],
-        ),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
         replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
     ]
@@ -204,11 +184,11 @@ class Maps:
     faulty: np.ndarray  # [N], whether that image is of a kind that is faulty
 
 
-def cut_of(pack: str, margin_px: int) -> Cut:
+def cut_of(pack: str) -> Cut:
     """How a pack's images become tiles, as in packs.py."""
     squeezed = "--resize" in PACKS[pack][0]
     return Cut(
-        TILE_PX, margin_px, resize=TILE_PX if squeezed else None, region="whole" if squeezed else "auto"
+        TILE_PX, MARGIN_PX, resize=TILE_PX if squeezed else None, region="whole" if squeezed else "auto"
     )
 
 
@@ -240,7 +220,7 @@ def test_tiles(data: Path, cut: Cut, channels: int) -> tuple[U8, U8, np.ndarray,
 def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]) -> Maps:
     """Train on a pack and look at its test images."""
     training = TRAININGS[name]
-    cut = cut_of(pack, training.margin_px)
+    cut = cut_of(pack)
     held = hold_back(read_images(open_data(data / pack).good), cut, seed, data / pack)
     depth = held.learnt[0].channels
     lesson = held.learnt_tiles
@@ -269,7 +249,7 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         )
     layers = pair_layers(training.pair)
     kinds = KINDS[: 1 if training.pair in AS_PUBLISHED else 2]
-    shape = replace(training.shape, channels=depth)
+    shape = replace(SHAPE, channels=depth)
     graph = Disagreement(
         teachers, students, shape, [Counted(len(kinds), evened_share=0.0, weight=1)] * len(layers)
     ).eval()
@@ -340,10 +320,9 @@ def fused(row: Row, maps: Maps) -> F32:
         evened(torch.from_numpy(np.ascontiguousarray(part[:, chosen])).float(), shares_of(counted))
         for part in (maps.validation, maps.test)
     )
-    shape = TRAININGS[row.training].shape
     sides = [torch.from_numpy(part) for part in (maps.validation_sides, maps.test_sides)]
     for is_first in (True, False):  # each map, then all in one
-        normal = Normal(measure(good, sides[0], shape.zone), shape)
+        normal = Normal(measure(good, sides[0], SHAPE.zone), SHAPE)
         good, test = normal(good, sides[0]), normal(test, sides[1])
         if is_first:
             good, test = (_joined(part, weighed, row)[:, None] for part in (good, test))
@@ -352,7 +331,7 @@ def fused(row: Row, maps: Maps) -> F32:
         good_tone, test_tone = (torch.from_numpy(part).clone() for part in (maps.good_tone, maps.test_tone))
         for part in (good_tone, test_tone):
             part[:, row.tones :] = 0  # says nothing then
-        toned_sigma = ToneSigma.of(Tone(shape), good_tone, torch.from_numpy(maps.good_sides), good[:, 0])
+        toned_sigma = ToneSigma.of(Tone(SHAPE), good_tone, torch.from_numpy(maps.good_sides), good[:, 0])
         sigma = sigma + toned_sigma.added(test_tone, sides[1])
     return np.asarray(sigma.numpy(), np.float32)
 
