@@ -5,8 +5,9 @@
 
 A training gives maps of every layer that is learnt; which of them are judged, by what distance, how they are
 evened and fused, and how a tile's score is taken is then asked of the same maps, so that nothing else differs
-between such rows. All runs in torch, in float32: an engine's precision is no part of this. Test images are
-only ever scored, and every row is printed for every pack; the choice is made on all of them together.
+between such rows. All runs in torch, in float32: an engine's precision is no part of this; networks of int8 round
+here as they do there. Test images are only ever scored, and every row is printed for every pack; the choice is made
+on all of them together.
 Maps are kept in the work folder (outside the repository): a table that was interrupted goes on.
 """
 
@@ -47,6 +48,7 @@ from inspector.learning.fusion import (
     weights_of,
 )
 from inspector.learning.normal import Normal, measure
+from inspector.learning.quantised import quantise
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers, pair_specs
 from inspector.learning.tone import STREAKS, YARNS, Tone, ToneSigma
@@ -73,6 +75,7 @@ class Training:
     turned: bool = True  # a teacher that takes rows for columns does so
     mined: bool = False  # learn from the cells alone that are wrong most
     width: int | None = None  # of our students at stride 4; None: the preset's
+    int8: bool = False  # networks as `train --int8` makes them
 
 
 TRAININGS = {
@@ -85,6 +88,7 @@ TRAININGS = {
     "width 24": Training(width=24),
     "mined": Training(mined=True),
     "fast": Training("fast"),
+    "fast, int8": Training("fast", int8=True),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
 }
@@ -162,6 +166,7 @@ def rows() -> list[Row]:
         ),
         replace(default, name="learnt from the worst tenth of cells alone", training="mined"),
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
+        replace(default, name="preset fast, int8", training="fast, int8", layers=["L4", "L8", "L16"]),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
         replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
     ]
@@ -231,6 +236,9 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
     for teacher, spec in zip(teachers, pair_specs(training.pair), strict=True):
         if spec.turned and not training.turned:
             teacher.trunk.turn()  # back
+    if training.int8:
+        for teacher in teachers:
+            quantise(teacher, lesson)
     students = build_students(training.pair, depth, seed, training.width)
     if training.mined:
         mine(students)
@@ -247,6 +255,8 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
             Path(folder),
             say,
         )
+    if training.int8:
+        quantise(students, lesson)
     layers = pair_layers(training.pair)
     kinds = KINDS[: 1 if training.pair in AS_PUBLISHED else 2]
     shape = replace(SHAPE, channels=depth)

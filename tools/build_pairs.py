@@ -2,7 +2,7 @@
 
     python tools/build_pairs.py [--tile 256] [--margin 32]
 
-Exports each pair as `train` does and builds it with the TensorRT that is installed, as a rule TensorRT for RTX, which
+Exports each pair as `train` does, ours with --int8 too, and builds it with the TensorRT that is installed, as a rule TensorRT for RTX, which
 needs neither GPU nor driver to parse and build. Nothing is run.
 """
 
@@ -26,7 +26,7 @@ from inspector.learning.cells import Shape
 from inspector.learning.export import to_onnx
 from inspector.learning.halved import halved
 from inspector.learning.students import build_students
-from inspector.learning.teachers import PAIRS, random_teachers
+from inspector.learning.teachers import AS_PUBLISHED, PAIRS, random_teachers
 
 
 def main() -> int:
@@ -41,7 +41,10 @@ def main() -> int:
         print(tensorrt.library_version())
         for pair in PAIRS:
             for channels in (1, 3):
-                _build(pair, Shape(given.tile, given.margin, channels))
+                shape = Shape(given.tile, given.margin, channels)
+                _build(pair, shape)
+                if pair not in AS_PUBLISHED:
+                    _build_in_int8(pair, shape)
     except ArtefactError as error:
         print(f"build_pairs: {error}", file=sys.stderr)
         return error.exit_code
@@ -50,20 +53,34 @@ def main() -> int:
 
 def _build(pair: str, shape: Shape) -> None:
     graph = exported(pair, shape)
-    recipe = _recipe(pair, shape, graph)
-    colours = "mono" if shape.channels == 1 else "RGB"
     model = onnx.load_from_string(graph)
     learnt = sum(model.graph.node[index].op_type == "Conv" for index in networks(model))
     print(
-        f"{pair:<9}{colours:<6}{learnt} of {convolutions_of(pair)} convolutions of its networks are fp16 in fp16"
+        f"{_named(pair, shape)}{learnt} of {convolutions_of(pair)} convolutions of its networks are fp16 in fp16"
     )
     for precision in tensorrt.precisions():
-        began_s = time.perf_counter()
-        plan = tensorrt.build_plan(recipe, graph, precision, Means())
-        took_s = time.perf_counter() - began_s
-        print(
-            f"{pair:<9}{colours:<6}{precision:<6}{len(plan) / 2**20:>6.1f} MB in {took_s:.1f} s", flush=True
-        )
+        _build_plan(pair, shape, graph, precision)
+
+
+def _build_in_int8(pair: str, shape: Shape) -> None:
+    graph = halved(to_onnx(random_graph(pair, shape, int8=True)))
+    model = onnx.load_from_string(graph)
+    rounding = sum(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    print(
+        f"{_named(pair, shape)}{rounding} of {convolutions_of(pair)} convolutions of its networks are int8 in int8"
+    )
+    _build_plan(pair, shape, graph, "int8")
+
+
+def _build_plan(pair: str, shape: Shape, graph: bytes, precision: str) -> None:
+    began_s = time.perf_counter()
+    plan = tensorrt.build_plan(_recipe(pair, shape, graph), graph, precision, Means())
+    took_s = time.perf_counter() - began_s
+    print(f"{_named(pair, shape)}{precision:<6}{len(plan) / 2**20:>6.1f} MB in {took_s:.1f} s", flush=True)
+
+
+def _named(pair: str, shape: Shape) -> str:
+    return f"{pair:<9}{'mono' if shape.channels == 1 else 'RGB':<6}"
 
 
 def exported(pair: str, shape: Shape) -> bytes:

@@ -6,6 +6,7 @@ import numpy as np
 
 from inspector.learning.cells import Shape
 from inspector.learning.export import InspectionGraph, build_graph
+from inspector.learning.quantised import quantise
 from inspector.learning.students import build_students
 from inspector.learning.teachers import random_teachers
 from inspector.records import U8
@@ -18,8 +19,12 @@ def noise(shape: Shape, count: int, seed: int = 0) -> U8:
     return np.random.default_rng(seed).integers(0, 256, (count, *shape.tile_shape), dtype=np.uint8)
 
 
-def random_graph(preset: str, shape: Shape) -> InspectionGraph:
+def random_graph(preset: str, shape: Shape, *, int8: bool = False) -> InspectionGraph:
     """A preset's graph as ``train`` puts it together, but of networks that know nothing; seeded."""
     teachers = random_teachers(preset, shape.channels, 0)
     students = build_students(preset, shape.channels, 1).eval()
-    return build_graph(teachers, students, noise(shape, TILES), shape, pair=preset)
+    tiles = noise(shape, TILES)
+    if int8:
+        for network in (*teachers, students):
+            quantise(network, tiles)
+    return build_graph(teachers, students, tiles, shape, pair=preset)

@@ -49,6 +49,7 @@ class Training(Document, frozen=True, kw_only=True):
     date_utc: str  # ISO 8601
     inspector: str  # version
     preset: str = ""  # which networks, a name of `train --preset`; empty: not told
+    int8: bool = False  # the networks' convolutions are of int8, by Q/DQ in the graph
     data: str  # folder the good images came from
     learnt: dict[str, Sha256]  # images the students learnt from: path in the folder -> sha256 of the file
     validation: dict[str, Sha256]  # images held back, that constants and the best epoch come from
@@ -110,7 +111,7 @@ class Recipe(Document, frozen=True, kw_only=True):
 class BuiltEngine(Document, frozen=True, kw_only=True):
     """One backend's entry in the manifest: what was built, from what, where, and how it scored."""
 
-    precision: str  # "fp32" | "bf16" | "fp16"
+    precision: str  # "fp32" | "bf16" | "fp16" | "tf32" | "int8"
     version: str  # of the runtime library
     device: str  # CPU or GPU as the runtime names it
     os: str

@@ -36,6 +36,8 @@ from inspector.errors import ArtefactError, ConfigError
 from inspector.records import F32, U8
 
 REFERENCE = "onnxruntime"  # in fp32
+INT8 = "int8"  # what a graph with Q/DQ is: any runtime takes it, and nothing else can be had of it
+REMEDIES = {"fp32": "train again", INT8: "train without --int8"}  # of engines that deviate
 
 
 def build_engine(
@@ -52,7 +54,7 @@ def build_engine(
         engine_dir: engines/NAME with recipe.toml and model.onnx.
         backend: "openvino", "onnxruntime" or "tensorrt".
         precision: "auto" takes the fastest that device and graph have and that scores as the reference does; or
-            "fp32", "tf32", "bf16", "fp16".
+            "fp32", "tf32", "bf16", "fp16", "int8". A recipe of int8 has that alone.
         progress: told what is being done, a sentence at a time.
         at_limit: good web of a line on which the engine must decide as the reference does; None: not compared.
         workspace_mb: most GPU memory that one operator may take, TensorRT alone; None: all there is.
@@ -73,7 +75,7 @@ def build_engine(
     tools = toolchain(backend)
     means = Means(workspace_mb, engine_dir / f"plans/{backend}.timing")
     version, device = tools.library_version(), tools.device_name()
-    wanted = _wanted(tools, backend, device, precision)
+    wanted = _wanted(tools, recipe, backend, device, precision)
 
     yardstick = _yardstick(recipe, graph, _golden_tiles(engine_dir, recipe), at_limit, progress)
 
@@ -193,9 +195,19 @@ def _loaded(backend: str, recipe: Recipe, graph: bytes, plan: bytes, precision: 
         engine.close()
 
 
-def _wanted(tools: Toolchain, backend: str, device: str, precision: str) -> tuple[str, ...]:
+def _wanted(tools: Toolchain, recipe: Recipe, backend: str, device: str, precision: str) -> tuple[str, ...]:
     """Which precisions to try, in order."""
+    if recipe.training.int8:
+        if precision not in ("auto", INT8):
+            raise ArtefactError(
+                f"recipe {recipe.name} is of int8, by its graph; leave --precision out, or train without --int8"
+            )
+        return (INT8,)
     can = tools.precisions()
+    if precision == INT8:
+        raise ArtefactError(
+            f"recipe {recipe.name} is not of int8; `inspector train --int8` makes one that is"
+        )
     if precision == "auto":
         return can
     if precision not in can:
@@ -239,7 +251,7 @@ def _prove(engine: Engine, recipe: Recipe, yardstick: _Yardstick, progress: Call
     """Score golden and extreme tiles with the new engine; return the golden scores if they are the reference's."""
     precision = engine.info.precision
     tolerance = golden.TOLERANCES[precision]
-    remedy = "train again" if precision == "fp32" else "build with --precision fp32"
+    remedy = REMEDIES.get(precision, "build with --precision fp32")
     the_engine = f"recipe {recipe.name}: the {precision} engine"
     try:
         seen = score_loose(engine, yardstick.tiles)

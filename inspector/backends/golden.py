@@ -39,12 +39,15 @@ class Tolerance:
 
 
 # fp32 engines differ by the order of their sums alone (0.0002 sigma at 120 on a trained pair); the others round
-# every product: bf16 moved that pair's scores by up to 3 % and its maps by 0.3 sigma root mean square.
+# every product: bf16 moved that pair's scores by up to 3 % and its maps by 0.3 sigma root mean square. In int8 a sum
+# that differs in its last digit may be rounded to another step, and a few convolutions later such chance is as large
+# as what rounding does anyway: the same graph in float32 on two runtimes is as far apart as in int8 (decision 15).
 TOLERANCES = {
     "fp32": Tolerance(0.01, 0.001),
     "tf32": Tolerance(0.05, 0.02),
     "fp16": Tolerance(0.05, 0.02),
     "bf16": Tolerance(0.25, 0.1),
+    "int8": Tolerance(0.25, 0.1),
 }
 
 

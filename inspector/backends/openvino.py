@@ -22,7 +22,8 @@ from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
 DEVICE = "CPU"
-NAMES = {"bf16": "bf16", "fp32": "f32"}  # of precisions, ours -> OpenVINO's
+# Of precisions, ours -> OpenVINO's. What is int8 stands in the graph; what is not stays fp32.
+NAMES = {"bf16": "bf16", "fp32": "f32", "int8": "f32"}
 SPARE_REQUESTS = 1  # one waits ready while every stream works
 PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")
 # Of these no runtime makes memory traffic of its own: constants are read by who uses them, the rest are views.

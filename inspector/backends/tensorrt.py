@@ -2,7 +2,8 @@
 
 Not run on hardware: the builder was tried with TensorRT for RTX, which builds without a GPU; the runtime
 half was held against the libraries' signatures only. Precision lives in the graph's types (strongly typed
-networks): fp16 where ``typed`` put it, else fp32, which may run in TF32 where that is allowed.
+networks): fp16 where ``typed`` put it, else fp32, which may run in TF32 where that is allowed. A graph of int8
+goes in as it is: int8 where Q/DQ stand, plain fp32 around them.
 
 TensorRT reports failure as values; here each becomes one sentence. ``tensorrt_runtime`` runs what is built here,
 in memory of ``gpu``.

@@ -28,9 +28,11 @@ LARGEST = float(np.finfo(np.float16).max)
 def in_fp16(model: bytes) -> bytes:
     """Return the ONNX graph with its networks in fp16; inputs and outputs keep their types.
 
-    Raises Unsuited where it names no network, or a weight is too large for fp16.
+    Raises Unsuited where it names no network, a weight is too large for fp16, or it is of int8.
     """
     graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
+    if any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
+        raise Unsuited("the graph is of int8 already, with fp32 around that")
     chosen = networks(graph)
     if not chosen:
         raise Unsuited(

@@ -12,6 +12,7 @@ from inspector.cli.shared import (
     BACKENDS,
     CONFIG,
     EXIT_CODES,
+    INT8,
     JSON_FILE,
     LINE,
     PRESET,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @CONFIG
 @RECIPE
 @PRESET
+@INT8
 @WEIGHTS
 @RESIZE
 @click.option(
@@ -59,6 +61,7 @@ def train(
     config_file: Path,
     recipe: str,
     preset: str,
+    int8: bool,
     weights: tuple[Path, ...],
     resize: int | None,
     region: Literal["whole", "auto"],
@@ -79,6 +82,7 @@ def train(
       inspector train good-frames/ --recipe denim
       inspector train data/grid --recipe grid --resize 256
       inspector train good-frames/ --recipe denim --preset fast
+      inspector train good-frames/ --recipe denim --preset fast --int8
       inspector train good-frames/ --recipe denim --learning-curve
     """
     try:
@@ -95,6 +99,7 @@ def train(
             recipe,
             load_site(config_file).engines,
             pair=preset,
+            int8=int8,
             weights=weights,
             tile_px=tile_px,
             margin_px=margin_px,
@@ -131,6 +136,7 @@ def train(
     help="How many tiles of good web may be called faulty.",
 )
 @PRESET
+@INT8
 @WEIGHTS
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: by the number of tiles.")
 @SEED
@@ -143,6 +149,7 @@ def teach(
     metres: float,
     false_alarms_per_100m: float,
     preset: str,
+    int8: bool,
     weights: tuple[Path, ...],
     epochs: int | None,
     seed: int,
@@ -159,6 +166,7 @@ def teach(
     Examples:
       inspector teach --line 3 --recipe denim
       inspector teach --line 3 --recipe denim --metres 50 --overwrite
+      inspector teach --line 3 --recipe denim --preset fast --int8
     """
     from inspector.teaching.teach import Asked
     from inspector.teaching.teach import teach as teach_line
@@ -172,6 +180,7 @@ def teach(
         overwrite=overwrite,
         keep_frames=keep_frames,
         preset=preset,
+        int8=int8,
         weights=weights,
         epochs=epochs,
         seed=seed,
@@ -292,7 +301,7 @@ def _calibrate_from_run(
 @click.option("--backend", type=BACKENDS, default="openvino", show_default=True)
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]),
+    type=click.Choice(["auto", "fp32", "tf32", "bf16", "fp16", "int8"]),
     default="auto",
     show_default=True,
 )

@@ -67,6 +67,11 @@ PRESET = click.option(
     show_default=True,
     help="Which networks: two teachers, one for half of the work, the paper's two, or the paper's ResNet alone.",
 )
+INT8 = click.option(
+    "--int8",
+    is_flag=True,
+    help="Networks in int8: faster where a CPU has VNNI or a GPU runs them. Not the paper's.",
+)
 WEIGHTS = click.option(
     "--weights",
     multiple=True,

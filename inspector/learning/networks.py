@@ -105,13 +105,16 @@ class ResNet18(Trunk):
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's SAME does on sizes that are multiples of the stride."""
 
+    def pads(self) -> tuple[int, int]:
+        """Zeros before and after, of rows as of columns."""
+        total = self.kernel_size[0] - self.stride[0]
+        return total // 2, total - total // 2
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        total = self.kernel_size[0] - self.stride[0]
-        if total % 2 == 0:
-            pad = total // 2
-            return F.conv2d(x, self.weight, self.bias, self.stride, pad, self.dilation, self.groups)
-        before, after = total // 2, total - total // 2
+        before, after = self.pads()
+        if before == after:
+            return F.conv2d(x, self.weight, self.bias, self.stride, before, self.dilation, self.groups)
         x = F.pad(x, (before, after, before, after))
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 

@@ -29,6 +29,7 @@ from inspector.learning.distance import Students
 from inspector.learning.distill import Course, Progress, bf16_is_fast, distill, look, residuals
 from inspector.learning.export import InspectionGraph, build_graph, to_onnx
 from inspector.learning.halved import halved
+from inspector.learning.quantised import quantise
 from inspector.learning.students import build_students
 from inspector.learning.suspects import find_suspects, peaks, warning
 from inspector.learning.teachers import AS_PUBLISHED, Teacher, load_teachers, pair_layers, pair_specs
@@ -75,6 +76,7 @@ def train(
     weights: Sequence[Path] = (),
     tile_px: int = 256,
     margin_px: int = 32,
+    int8: bool = False,
     resize: int | None = None,
     region: Literal["whole", "auto"] = "auto",
     channels: Literal[1, 3] | None = None,
@@ -101,6 +103,7 @@ def train(
         weights: the teachers' weight files; what is not given is fetched.
         tile_px: side of the judged interior, a multiple of 32 together with its margins.
         margin_px: seen around a tile but never judged.
+        int8: networks' convolutions in int8; students learn what the quantised teachers say.
         resize: squeeze whole images to this many pixels squared first (None: native resolution).
         region: "auto" leaves out background and selvedge; whole images that are resized are never cut.
         channels: 1 or 3; None: what the images have.
@@ -125,6 +128,8 @@ def train(
             f"{folder}: there is a recipe of that name already; choose another --recipe, or replace it by --overwrite"
         )
     _check(tile_px, margin_px, pair, epochs)
+    if int8:
+        refuse_int8(pair)
     cut = Cut(tile_px, margin_px, resize=resize, region="whole" if resize else region)
     images = read_images(open_data(data).good, channels)
     refuse_unlike(images, squeezed=resize is not None)
@@ -132,6 +137,9 @@ def train(
     lesson = held.lesson(pair, seed)
     depth = held.learnt[0].channels
     teachers, hashes = load_teachers(pair, depth, weights)
+    if int8:
+        for teacher in teachers:
+            quantise(teacher, lesson)
     epochs = epochs or default_epochs(pair, len(lesson))
     students = build_students(pair, depth, seed)
     identity = _identity(pair, teachers, students, [lesson, held.validation_tiles])
@@ -145,6 +153,8 @@ def train(
     sheet = _sheet(picture, held, margin_px, epochs, progress)
     taught = look(teachers, lesson, progress)
     standing = distill(students, taught, held_back, course, checkpoints, progress, sheet.watch)
+    if int8:
+        quantise(students, lesson)
     surprises = residuals(students, held_back)
     shape = Shape(tile_px, margin_px, depth)
     graph = build_graph(teachers, students, held.validation_tiles, shape, [held.learnt_tiles], pair=pair)
@@ -177,6 +187,7 @@ def train(
             date_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             inspector=importlib.metadata.version("inspector-line"),
             preset=pair,
+            int8=int8,
             data=data.name,
             learnt=_listed(held.learnt, data),
             validation=_listed(held.validation, data),
@@ -290,6 +301,14 @@ def _spread(tiles: U8, count: int) -> U8:
     """``count`` tiles evenly from first to last; where there are fewer, some stand twice."""
     chosen = np.linspace(0, len(tiles) - 1, count).round().astype(np.int64)
     return np.asarray(tiles[chosen], np.uint8)
+
+
+def refuse_int8(pair: str) -> None:
+    """Raise ConfigError for a pair that isn't ours to quantise."""
+    if pair in AS_PUBLISHED:
+        raise ConfigError(
+            f"preset {pair!r} is kept as published, in float32; leave out --int8, or take another"
+        )
 
 
 def _check(tile_px: int, margin_px: int, pair: str, epochs: int | None) -> None:

@@ -79,6 +79,7 @@ class Asked:
     overwrite: bool = False
     keep_frames: bool = False
     preset: str = "balanced"
+    int8: bool = False
     weights: Sequence[Path] = ()
     epochs: int | None = None
     seed: int = 0
@@ -202,7 +203,9 @@ class _Teaching:
     # -- before and while the camera looks -----------------------------------------------------------
 
     def _find_tools(self, training: ModuleType) -> None:
-        """Find out before the recording whether what comes after it can be done here. Raises ArtefactError."""
+        """Find out before the recording whether what comes after it can be done. Raises ArtefactError, ConfigError."""
+        if self._asked.int8:
+            training.refuse_int8(self._asked.preset)
         training.load_teachers(self._asked.preset, 1, self._asked.weights)
         tools = toolchain(self._line.engine.backend)
         tools.library_version()
@@ -326,6 +329,7 @@ class _Teaching:
                     self._asked.recipe,
                     self._staging.site.engines,
                     pair=self._asked.preset,
+                    int8=self._asked.int8,
                     weights=self._asked.weights,
                     tile_px=grid.tile_px,
                     margin_px=grid.margin_px,
