@@ -2,8 +2,8 @@
 
     python tools/build_pairs.py [--tile 256] [--margin 32]
 
-Exports each pair as `train` does, ours with --int8 too, and builds it with the TensorRT that is installed, as a rule TensorRT for RTX, which
-needs neither GPU nor driver to parse and build. Nothing is run.
+Exports each pair as `train` does, ours with --int8 too, and builds it with the TensorRT that is installed, as a rule
+TensorRT for RTX, which needs neither GPU nor driver to parse and build. Nothing is run.
 """
 
 from __future__ import annotations
