@@ -222,7 +222,9 @@ def test_folding_to_mono_changes_nothing_away_from_the_border(network: str) -> N
     teachers = []
     for channels in (1, 3):
         torch.manual_seed(3)
-        teachers.append(Teacher(build_trunk(TeacherSpec(network, (4,))), TeacherSpec(network, (4,)), channels))
+        teachers.append(
+            Teacher(build_trunk(TeacherSpec(network, (4,))), TeacherSpec(network, (4,)), channels)
+        )
     grey = torch.from_numpy(tiles(1, 4)).float()[:, None].repeat(1, 1, 4, 4)
     with torch.no_grad():
         mono, colour = teachers[0](grey)[0], teachers[1](grey.expand(-1, 3, -1, -1))[0]

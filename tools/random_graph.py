@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import nn
 
 from inspector.learning.cells import Shape
+from inspector.learning.distill import as_pixels
 from inspector.learning.export import InspectionGraph, build_graph
 from inspector.learning.quantised import quantise
 from inspector.learning.students import build_students
@@ -26,5 +29,18 @@ def random_graph(preset: str, shape: Shape, *, int8: bool = False) -> Inspection
     tiles = noise(shape, TILES)
     if int8:
         for network in (*teachers, students):
+            _awaken(network, tiles)
             quantise(network, tiles)
     return build_graph(teachers, students, tiles, shape, pair=preset)
+
+
+def _awaken(network: nn.Module, tiles: U8) -> None:
+    """Let every BatchNorm see tiles: without, deep layers of random weights hardly move, and int8 rounds that away."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    with torch.no_grad():
+        network(as_pixels(tiles))
+    for norm in norms:
+        norm.eval()
