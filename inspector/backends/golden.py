@@ -47,7 +47,7 @@ TOLERANCES = {
     "tf32": Tolerance(0.05, 0.02),
     "fp16": Tolerance(0.05, 0.02),
     "bf16": Tolerance(0.25, 0.1),
-    "int8": Tolerance(0.1, 0.05),
+    "int8": Tolerance(0.25, 0.1),
 }
 
 
