@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import openvino
 import torch
-from engine_graphs import CONTENDERS, REFERENCE, Built, Contender, build
+from engine_graphs import CONTENDERS, REFERENCE, TILE_PX, Built, Contender, build
 from engine_runners import Call, precisions, rate, runners
 from marked import put_between
 from plant import ROOT
@@ -80,7 +80,7 @@ def main() -> int:
             *best_table(built, rates, roof, cores),
             "",
             *all_table(built, rates),
-            *(line for one in asked[1:] for line in layer_table(one, built[one])),
+            *(line for one in asked[1:] if one.tile_px == TILE_PX for line in layer_table(one, built[one])),
         ]
     )
     print(text)
@@ -97,15 +97,18 @@ def device() -> str:
 
 def take_turns(built: dict[Contender, Built], threads: Sequence[int], rounds: int) -> Rates:
     """Tiles/s of every way to run every contender, one figure a round."""
-    ways: dict[Way, Call] = {}
+    ways: dict[Way, tuple[Call, float]] = {}
     for contender, graph in built.items():
         for count in threads:
             for name, call in runners(contender, graph, BATCHES, count).items():
-                ways[Way(contender.name, name, count, int(name.rpartition(" ")[2]))] = call
+                ways[Way(contender.name, name, count, int(name.rpartition(" ")[2]))] = (
+                    call,
+                    contender.tiles_each,
+                )
     rates: Rates = {way: [] for way in ways}
     for number in range(rounds + 1):
-        for way, call in ways.items():
-            seen = rate(call, way.batch)
+        for way, (call, tiles_each) in ways.items():
+            seen = rate(call, way.batch) * tiles_each
             if number:  # the first warms up
                 rates[way].append(seen)
         print(f"round {number} of {rounds}", file=sys.stderr)
