@@ -65,7 +65,7 @@ PRESET = click.option(
     type=click.Choice(["balanced", "fast", "paper", "reduced"]),
     default="balanced",
     show_default=True,
-    help="Which networks: two teachers, one for half of the work, the paper's two, or the paper's ResNet alone.",
+    help="Which networks: two teachers, one for a third of the work, the paper's two, or the paper's ResNet alone.",
 )
 INT8 = click.option(
     "--int8",
