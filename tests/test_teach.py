@@ -111,7 +111,7 @@ Staging.put_in_place = wait
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_random_weights(tmp_path_factory.mktemp("weights"))
+    return write_random_weights(tmp_path_factory.mktemp("weights"), "fast")
 
 
 def make_plant(folder: Path, camera: str = f"{LOOM}, {HOLES}") -> Path:
@@ -122,7 +122,17 @@ def make_plant(folder: Path, camera: str = f"{LOOM}, {HOLES}") -> Path:
 
 def teaching(weights: list[Path], *more: str, metres: str = METRES) -> list[str]:
     given = [word for file in weights for word in ("--weights", str(file))]
-    return ["teach", "--line", "1", "--recipe", "cloth", "--metres", metres, "--epochs", "1", *given, *more]
+    asked = [
+        "--recipe",
+        "cloth",
+        "--preset",
+        "fast",
+        "--metres",
+        metres,
+        "--epochs",
+        "1",
+    ]  # fast: exported sooner
+    return ["teach", "--line", "1", *asked, *given, *more]
 
 
 @contextmanager
