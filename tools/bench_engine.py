@@ -100,7 +100,7 @@ def take_turns(built: dict[Contender, Built], threads: Sequence[int], rounds: in
     ways: dict[Way, tuple[Call, float]] = {}
     for contender, graph in built.items():
         for count in threads:
-            for name, call in runners(contender, graph, BATCHES, count).items():
+            for name, call in runners(contender, graph, batches_of(contender), count).items():
                 ways[Way(contender.name, name, count, int(name.rpartition(" ")[2]))] = (
                     call,
                     contender.tiles_each,
@@ -113,6 +113,11 @@ def take_turns(built: dict[Contender, Built], threads: Sequence[int], rounds: in
                 rates[way].append(seen)
         print(f"round {number} of {rounds}", file=sys.stderr)
     return rates
+
+
+def batches_of(contender: Contender) -> list[int]:
+    """A large tile is a batch by itself, and all ways to run several of them don't fit into memory."""
+    return BATCHES if contender.tile_px == TILE_PX else [1]
 
 
 def roof_of(threads: int) -> Roof:
@@ -187,7 +192,7 @@ def all_table(built: dict[Contender, Built], rates: Rates) -> list[str]:
             for one in built:
                 medians = [
                     float(np.median(rates[Way(one.name, f"{kind}, batch {batch}", threads, batch)]))
-                    for batch in BATCHES
+                    for batch in batches_of(one)
                 ]
                 cells.append(" / ".join(f"{median:.1f}" for median in medians))
             lines.append(f"| {kind} | {threads} | {' | '.join(cells)} |")
