@@ -290,11 +290,10 @@ class Corridor:
         self.tiling_s = 0.0  # CPU time of the inspect thread
         self.busy_since_s = math.inf  # when the inspect thread took up its present frame
         self.web_ended = False
-        self.turn = (
-            threading.Lock()
-        )  # tiler, judge and frames belong to whoever holds it; nobody while the engine works
+        # Tiler, judge and frames belong to whoever holds this: the inspect thread, except while its engine works.
+        self.turn = threading.Lock()
         self.strips: list[Strip] = []  # of the present frame, without a verdict yet
-        self.is_answered_for = False  # what the inspect thread brings now comes too late
+        self.is_finished = False  # every trigger has its verdicts: what an engine brings now comes too late
 
     def keep_verdicts(self) -> None:
         """Remember every verdict, for the truth's scorecard."""
@@ -347,13 +346,17 @@ class Corridor:
     def _answer_for_the_engine(self) -> None:
         """Give whatever has no verdict one: a line that stops says so in time, however long a frame takes."""
         with self.turn:
-            for strip in self.strips:
-                detail = "the line was stopped while the engine was at this frame"
-                verdicts = self.parts.judge.not_inspected(strip, Reason.STATE, detail)
-                self._hand_over(_Judged(verdicts, strip, None))
-            while (item := self.frames.take(0.0)) is not None:
-                self._answer(item)
-            self.is_answered_for = True
+            if self.is_finished:  # it came back in the meantime
+                return
+            try:
+                for strip in self.strips:
+                    detail = "the line was stopped while the engine was at this frame"
+                    verdicts = self.parts.judge.not_inspected(strip, Reason.STATE, detail)
+                    self._hand_over(_Judged(verdicts, strip, None))
+                while (item := self.frames.take(0.0)) is not None:
+                    self._answer(item)
+            except Exception as error:
+                self._fault(error)
             self._finish()
 
     def _count_cpu(self, process_s: float, main_s: float) -> None:
@@ -421,7 +424,7 @@ class Corridor:
     def _inspect(self) -> None:
         while True:
             with self.turn:
-                if self.is_answered_for:
+                if self.is_finished:
                     return
                 if self.frames.drained:
                     self._finish()
@@ -440,6 +443,7 @@ class Corridor:
             self._hand_over(judged)
 
     def _finish(self) -> None:
+        self.is_finished = True
         if self.web_ended:
             for strip in self.parts.tiler.finish():
                 verdicts = self.parts.judge.not_inspected(strip, strip.reason, strip.detail)
@@ -454,7 +458,7 @@ class Corridor:
         while self.strips:
             strip = self.strips[0]
             scores, failed = self._score(strip)
-            if self.is_answered_for:
+            if self.is_finished:
                 return
             del self.strips[0]
             infer_ms = (_now_us() - taken_us) / 1000

@@ -216,7 +216,7 @@ def figures(rows: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def soak(rig: Rig, bare: float, minutes: float, figures: dict[str, float]) -> Loaded:
+def soak(rig: Rig, bare: float, minutes: float, noted: dict[str, float]) -> Loaded:
     """Run at 90 % of the engine for long and watch the memory."""
     report = rig.run(LOAD * bare / rig.tiles_per_frame, minutes * 60, sample_memory=True)
     settled = report["memory_mb"][10:] or report["memory_mb"]
@@ -227,7 +227,7 @@ def soak(rig: Rig, bare: float, minutes: float, figures: dict[str, float]) -> Lo
     shown = ", ".join(f"{megabytes:.1f}" for megabytes in quarters)
     print(f"resident MB, median of each quarter: {shown}; at most {max(settled):.1f}")
     print("(it rises until replay holds its 10,000 verdicts, and stands still then)")
-    figures |= {f"soak quarter {n}, MB": megabytes for n, megabytes in enumerate(quarters, start=1)}
+    noted |= {f"soak quarter {n}, MB": megabytes for n, megabytes in enumerate(quarters, start=1)}
     return Loaded(report, bare, rig.tiles_per_frame)
 
 
