@@ -43,7 +43,7 @@ from inspector.records import (
     Verdict,
 )
 from inspector.tally import Snapshot, Tally
-from inspector.tiling import Tiler, check_channels, grid_for, plan_for
+from inspector.tiling import Tiler, check_channels, grid_for, plan_between
 
 READ_TIMEOUT_S = 0.2
 HEARTBEAT_S = 0.1
@@ -223,8 +223,7 @@ def _slowness(parts: Parts) -> str:
     if _is_patient(line):
         return ""
     grid = grid_for(line, engine.info)
-    left_mm, right_mm = parts.limit.region_mm
-    plan = plan_for(grid, line, max(grid.tile_px, round((right_mm - left_mm) / line.web.mm_per_px)))
+    plan = plan_between(grid, line, *parts.limit.region_mm)
     rows = max(1, parts.camera.info.height_px // grid.stride_px)
     try:
         rate = glance_rate(engine, rows * plan.tiles_across)

@@ -26,7 +26,7 @@ from inspector.errors import ArtefactError
 from inspector.limits import Limits, load_limits
 from inspector.records import Grid
 from inspector.selftest.report import Row, SelfTest
-from inspector.tiling import grid_for, plan_for
+from inspector.tiling import grid_for, plan_between
 
 STAND_IN_SIGMA = 10.0  # where a line has no limits yet; the demo's are 25 sigma, so this is the stricter
 CHECKS = 5  # before the rate
@@ -190,7 +190,8 @@ class _Tester:
 
     def _rate(self, seconds: float) -> Row:
         """Of a batch as large as one of the line's frames gives."""
-        plan = plan_for(self._grid, self._line, self._width_px())
+        seen_mm = self._limits.region_mm if self._limits else (0.0, self._line.web.width_mm)
+        plan = plan_between(self._grid, self._line, *seen_mm)
         rows, of_what = rows_of_tiles(self._line, self._grid)
 
         def tell(done_s: float) -> None:
@@ -213,11 +214,6 @@ class _Tester:
         if keeps_up(rate.tiles_per_s, plan.tiles_per_s):
             return Row("rate", "ok", sentence, figures)
         return Row("rate", "warn", f"{sentence}; {TOO_SLOW}", figures)
-
-    def _width_px(self) -> int:
-        """Of the judged web: what calibration saw, else the config's."""
-        left_mm, right_mm = self._limits.region_mm if self._limits else (0.0, self._line.web.width_mm)
-        return max(self._grid.tile_px, round((right_mm - left_mm) / self._line.web.mm_per_px))
 
     def _row(self, check: str, well: bool, sentence: str, remedy: str, figures: dict[str, Any]) -> Row:
         return Row(check, "ok" if well else "FAIL", sentence if well else f"{sentence}; {remedy}", figures)

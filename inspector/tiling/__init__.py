@@ -12,6 +12,7 @@ from inspector.tiling.grid import (
     cut_region,
     grid_for,
     least_rows,
+    plan_between,
     plan_for,
     tiles_per_s,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "find_region",
     "grid_for",
     "least_rows",
+    "plan_between",
     "plan_for",
     "region_finder",
     "tiles_per_s",

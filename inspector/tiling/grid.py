@@ -223,3 +223,8 @@ def plan_for(grid: Grid, line: Line, region_width_px: int) -> Plan:
         tiles_per_m=across * 1000 / line.web.mm_per_px / grid.stride_px,
         tiles_per_s=tiles_per_s(grid, region_width_px, line.web.speed_m_min, line.web.mm_per_px),
     )
+
+
+def plan_between(grid: Grid, line: Line, left_mm: float, right_mm: float) -> Plan:
+    """Return the plan of a line that judges from ``left_mm`` to ``right_mm`` of its camera's view, a tile at least."""
+    return plan_for(grid, line, max(grid.tile_px, round((right_mm - left_mm) / line.web.mm_per_px)))
