@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 import torch
 
-from inspector.learning.fusion import FINE, POWER, PUBLISHED, WIDE, counted_layers, evened, joined, weights_of
+from inspector.learning.fusion import (
+    FINE,
+    POWER,
+    PUBLISHED,
+    WIDE,
+    counted_layers,
+    evened,
+    joined,
+    weights_of,
+)
 from inspector.learning.teachers import AS_PUBLISHED, pair_layers
 
 
 def test_a_layer_counts_by_its_stride_and_a_published_pair_as_published() -> None:
-    strides = [layer.stride for layer in pair_layers("balanced")]
-    assert counted_layers("balanced") == [WIDE if stride == 32 else FINE for stride in strides]
-    assert WIDE in counted_layers("balanced")
+    for pair in ("balanced", "fastest"):
+        strides = [layer.stride for layer in pair_layers(pair)]
+        counted = [replace(layer, weight=1.0) for layer in counted_layers(pair)]
+        assert counted == [WIDE if stride == 32 else FINE for stride in strides]
+        assert WIDE in counted
     for pair in AS_PUBLISHED:
         assert counted_layers(pair) == [PUBLISHED] * len(pair_layers(pair))
 
@@ -25,11 +39,12 @@ def layer_weights(pair: str) -> list[float]:
     return sums
 
 
-def test_every_stride_weighs_the_same() -> None:
+@pytest.mark.parametrize(("pair", "strides"), [("balanced", (4, 8, 16, 32)), ("fastest", (8, 16, 32))])
+def test_every_stride_weighs_the_same(pair: str, strides: Sequence[int]) -> None:
     total: dict[int, float] = {}
-    for layer, weight in zip(pair_layers("balanced"), layer_weights("balanced"), strict=True):
+    for layer, weight in zip(pair_layers(pair), layer_weights(pair), strict=True):
         total[layer.stride] = total.get(layer.stride, 0.0) + weight
-    assert total == {stride: pytest.approx(0.25) for stride in (4, 8, 16, 32)}
+    assert total == {stride: pytest.approx(1 / len(strides)) for stride in strides}
 
 
 @pytest.mark.parametrize("pair", AS_PUBLISHED)

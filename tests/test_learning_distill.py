@@ -11,6 +11,7 @@ import click
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
@@ -26,6 +27,7 @@ from inspector.learning.teachers import (
     PAIRS,
     Teacher,
     TeacherSpec,
+    at_half,
     build_trunk,
     load_teachers,
     official_keys,
@@ -249,6 +251,37 @@ def test_a_turned_teacher_takes_rows_for_columns(network: str, channels: int) ->
     for upright, turned_answer in zip(*answers, strict=True):
         assert not torch.allclose(upright, turned_answer, atol=1e-2 * float(upright.abs().max()))
         assert torch.allclose(upright, turned_answer.transpose(2, 3), atol=1e-4 * float(upright.abs().max()))
+
+
+def test_half_of_a_tile_is_the_mean_of_every_four_pixels() -> None:
+    pixels = torch.from_numpy(tiles(2, 5)).float()[:, None]
+    rows = pixels[:, :, 0::2] + pixels[:, :, 1::2]
+    assert torch.equal(at_half(pixels), (rows[..., 0::2] + rows[..., 1::2]) / 4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_halved_teacher_sees_what_another_sees_in_a_tile_of_half_the_size(channels: int) -> None:
+    answers = []
+    pixels = torch.rand(2, channels, 64, 64, generator=torch.Generator().manual_seed(1)) * 255
+    for halved in (False, True):
+        torch.manual_seed(3)
+        spec = TeacherSpec("efficientnet_lite0", (4, 8, 16), halved=halved)
+        assert [layer.stride for layer in spec.layers()] == ([8, 16, 32] if halved else [4, 8, 16])
+        teacher = Teacher(build_trunk(spec), spec, channels)
+        with torch.no_grad():
+            answers.append(teacher(pixels if halved else F.avg_pool2d(pixels, 2)))
+    for small, halved_answer in zip(*answers, strict=True):
+        assert torch.allclose(small, halved_answer, atol=1e-5 * float(small.abs().max()))
+
+
+def test_the_fastest_students_look_at_half_of_a_tile_as_their_teacher_does() -> None:
+    students = build_students("fastest", 1, 0).eval()
+    pixels = torch.from_numpy(tiles(2, 5)).float()[:, None]
+    alike = at_half(pixels).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert not torch.equal(alike, pixels)
+    with torch.no_grad():
+        for seen, also in zip(students(pixels), students(alike), strict=True):
+            assert torch.equal(seen, also)
 
 
 def test_one_network_of_the_default_pair_looks_turned() -> None:

@@ -8,15 +8,15 @@ evened and fused, and how a tile's score is taken is then asked of the same maps
 between such rows. All runs in torch, in float32: an engine's precision is no part of this; networks of int8 round
 here as they do there. Test images are only ever scored, and every row is printed for every pack; the choice is made
 on all of them together.
-Maps are kept in the work folder (outside the repository): a table that was interrupted goes on.
+Maps and checkpoints are kept in the work folder (outside the repository): a table that was interrupted goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -38,13 +38,13 @@ from inspector.learning.export import Disagreement, in_batches, toned
 from inspector.learning.fusion import (
     FINE,
     POWER,
-    PUBLISHED,
     WIDE,
     WIDE_STRIDE,
     Counted,
     evened,
     joined,
     shares_of,
+    weighed_alike,
     weights_of,
 )
 from inspector.learning.normal import Normal, measure
@@ -89,6 +89,8 @@ TRAININGS = {
     "mined": Training(mined=True),
     "fast": Training("fast"),
     "fast, int8": Training("fast", int8=True),
+    "fastest": Training("fastest"),
+    "fastest, int8": Training("fastest", int8=True),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
 }
@@ -105,7 +107,7 @@ class Row:
     evened_share: float = FINE.evened_share
     wide_kinds: Sequence[str] = KINDS[: WIDE.kinds]  # of stride 32
     wide_share: float = WIDE.evened_share
-    wide_weight: int = WIDE.weight
+    strides_weigh_alike: bool = True  # else all layers do
     power: float = POWER  # of the mean over maps; 1: their product
     fusion: str = ""  # as the graph does it; "sum" or "max" of the sigmas
     blur_px: float = 0.0  # sigma, besides the graph's own
@@ -121,7 +123,7 @@ def rows() -> list[Row]:
         kinds=KINDS[:1],
         evened_share=0.0,
         wide_share=0.0,
-        wide_weight=PUBLISHED.weight,
+        strides_weigh_alike=False,
         tones=0,
         power=1.0,
     )
@@ -137,9 +139,9 @@ def rows() -> list[Row]:
         replace(default, name="L32 by both distances", wide_kinds=KINDS),
         *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 0.75, 0.9)),
         *(replace(default, name=f"L32 evened {share:g}", wide_share=share) for share in (0.0, 1.0)),
-        replace(default, name="L32 weighs as any other layer", wide_weight=FINE.weight),
+        replace(default, name="L32 weighs as any other layer", strides_weigh_alike=False),
         *(replace(default, name=f"{one} alone", layers=[one]) for one in JUDGED),
-        replace(default, name="Lite0 alone", layers=["L4", "L8", "L16", "L32"], wide_weight=FINE.weight),
+        replace(default, name="Lite0 alone", layers=["L4", "L8", "L16", "L32"]),
         replace(default, name="MobileNetV2 alone", layers=["M4", "M8", "M16"]),
         replace(default, name="without stride 4", layers=[*middle, "L32"]),
         replace(default, name="without stride 32", layers=["L4", "M4", *middle]),
@@ -167,6 +169,8 @@ def rows() -> list[Row]:
         replace(default, name="learnt from the worst tenth of cells alone", training="mined"),
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
         replace(default, name="preset fast, int8", training="fast, int8", layers=["L4", "L8", "L16"]),
+        replace(default, name="preset fastest: L8 L16 L32", training="fastest", layers=["L8", "L16", "L32"]),
+        replace(default, name="preset fastest, int8", training="fastest, int8", layers=["L8", "L16", "L32"]),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
         replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
     ]
@@ -222,8 +226,8 @@ def test_tiles(data: Path, cut: Cut, channels: int) -> tuple[U8, U8, np.ndarray,
     return np.stack(tiles), np.stack(masks), np.array(image), np.array(faulty)
 
 
-def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]) -> Maps:
-    """Train on a pack and look at its test images."""
+def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path], folder: Path) -> Maps:
+    """Train on a pack, with checkpoints in a folder, and look at its test images."""
     training = TRAININGS[name]
     cut = cut_of(pack)
     held = hold_back(read_images(open_data(data / pack).good), cut, seed, data / pack)
@@ -244,24 +248,23 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         mine(students)
     epochs, ours = default_epochs(training.pair, len(lesson)), training.pair not in AS_PUBLISHED
     say = told(f"{pack}, {name}, seed {seed}")
-    with tempfile.TemporaryDirectory() as folder:
-        distill(
-            students,
-            look(teachers, lesson, say),
-            look(teachers, held.validation_tiles, say),
-            Course(
-                epochs, seed, "ablation", patience_for(training.pair, epochs), bf16=ours and bf16_is_fast()
-            ),
-            Path(folder),
-            say,
-        )
+    folder.mkdir(parents=True, exist_ok=True)
+    distill(
+        students,
+        look(teachers, lesson, say),
+        look(teachers, held.validation_tiles, say),
+        Course(epochs, seed, name, patience_for(training.pair, epochs), bf16=ours and bf16_is_fast()),
+        folder,
+        say,
+    )
+    shutil.rmtree(folder)
     if training.int8:
         quantise(students, lesson)
     layers = pair_layers(training.pair)
     kinds = KINDS[: 1 if training.pair in AS_PUBLISHED else 2]
     shape = replace(SHAPE, channels=depth)
     graph = Disagreement(
-        teachers, students, shape, [Counted(len(kinds), evened_share=0.0, weight=1)] * len(layers)
+        teachers, students, shape, [Counted(len(kinds), evened_share=0.0)] * len(layers)
     ).eval()
     tiles, masks, image, faulty = test_tiles(data / pack, cut, depth)
     good = np.concatenate([held.validation_tiles, held.learnt_tiles])
@@ -316,10 +319,13 @@ def kept(file: Path, make: Callable[[], Maps]) -> Maps:
 
 def fused(row: Row, maps: Maps) -> F32:
     """Score maps of the test tiles, [N, cells, cells]."""
-    fine = Counted(len(row.kinds), row.evened_share, FINE.weight)
-    wide = Counted(len(row.wide_kinds), row.wide_share, row.wide_weight)
-    are_wide = [int(layer[1:]) == WIDE_STRIDE for layer in row.layers]
+    fine = Counted(len(row.kinds), row.evened_share)
+    wide = Counted(len(row.wide_kinds), row.wide_share)
+    strides = [int(layer[1:]) for layer in row.layers]
+    are_wide = [stride == WIDE_STRIDE for stride in strides]
     counted = [wide if is_wide else fine for is_wide in are_wide]
+    if row.strides_weigh_alike:
+        counted = weighed_alike(counted, strides)
     chosen = [
         maps.names.index(f"{layer} {kind}")
         for layer, is_wide in zip(row.layers, are_wide, strict=True)
@@ -403,7 +409,10 @@ def main() -> int:
         for pack in given.packs:
             for seed in given.seeds:
                 file = work / f"{pack}-{training.replace(', ', '-').replace(' ', '-')}-{seed}.npz"
-                maps = kept(file, lambda: maps_of(given.data, pack, training, seed, given.weights))  # noqa: B023
+                maps = kept(
+                    file,
+                    lambda: maps_of(given.data, pack, training, seed, given.weights, file.with_suffix("")),  # noqa: B023
+                )
                 for row in asked:
                     if row.training == training:
                         native = "--resize" not in PACKS[pack][0]

@@ -179,8 +179,8 @@ def _cores(asked: Asked, needs: Figures) -> Row:
         return Row(FITS, "cores", f"{wanted}; those {rate.cores} are enough{busy}")
     slow = f"{cores.most_speed_m_min:.2g} m/min"
     advice = (
-        f"those {rate.cores} carry {slow}; take more cores, a GPU, a recipe of --preset fast, less overlap, or more "
-        "mm per px"
+        f"those {rate.cores} carry {slow}; take more cores, a GPU, a recipe of --preset fast or fastest, less overlap, "
+        "or more mm per px"
     )
     return Row(NOT, "cores", f"does NOT fit: {wanted}; {advice}{busy}")
 

@@ -13,7 +13,7 @@ This module knows nothing of networks and images.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -34,19 +34,28 @@ class Counted:
 
     kinds: int  # of its distances that are judged: direction, then size
     evened_share: float  # of what a tile shows throughout that is taken off
-    weight: int  # against the other layers
+    weight: float = 1.0  # against the other layers
 
 
-FINE = Counted(kinds=2, evened_share=1.0, weight=1)
-WIDE = Counted(kinds=1, evened_share=0.5, weight=2)  # one layer of its stride, two of every other
-PUBLISHED = Counted(kinds=1, evened_share=0.0, weight=1)
+FINE = Counted(kinds=2, evened_share=1.0)
+WIDE = Counted(kinds=1, evened_share=0.5)
+PUBLISHED = Counted(kinds=1, evened_share=0.0)
 
 
 def counted_layers(pair: str) -> list[Counted]:
     """How each judged layer of a pair counts, in the order of ``pair_layers``."""
+    strides = [layer.stride for layer in pair_layers(pair)]
     if pair in AS_PUBLISHED:
-        return [PUBLISHED for _ in pair_layers(pair)]
-    return [WIDE if layer.stride == WIDE_STRIDE else FINE for layer in pair_layers(pair)]
+        return [PUBLISHED for _ in strides]
+    return weighed_alike([WIDE if stride == WIDE_STRIDE else FINE for stride in strides], strides)
+
+
+def weighed_alike(layers: Sequence[Counted], strides: Sequence[int]) -> list[Counted]:
+    """Give every stride the same weight, whatever the number of its layers; ``strides`` has one a layer."""
+    return [
+        replace(layer, weight=1 / strides.count(stride))
+        for layer, stride in zip(layers, strides, strict=True)
+    ]
 
 
 def weights_of(layers: Sequence[Counted]) -> list[float]:

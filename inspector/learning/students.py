@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from inspector.learning.distance import Direction, DirectionAndSize, Students
 from inspector.learning.networks import BasicBlock, EfficientNet
-from inspector.learning.teachers import Layer, pair_layers
+from inspector.learning.teachers import Layer, at_half, pair_layers, pair_specs
 
 WIDTHS = {4: 1, 8: 2, 16: 4, 32: 4}  # of a stage, in times the width at stride 4
 WIDTH = 12  # channels of the plain student at stride 4
@@ -24,17 +24,19 @@ class PlainStudent(Students):
     """Plain convolutions to the deepest layer's stride, and a 1x1 head for every teacher layer.
 
     All teachers share it: what they have in common is learnt once. Nothing but convolution, BatchNorm and
-    ReLU, which every runtime does fast in low precision.
+    ReLU, which every runtime does fast in low precision. Where its teachers look at tiles at half of their size, so
+    does it.
     """
 
-    def __init__(self, layers: Sequence[Layer], channels: int, width: int) -> None:
+    def __init__(self, layers: Sequence[Layer], channels: int, width: int, halved: bool) -> None:
         super().__init__([DirectionAndSize(layer.channels) for layer in layers])
-        self.layers = tuple(layers)
+        self.halved = halved
+        self.strides = [layer.stride // 2 if halved else layer.stride for layer in layers]
         self.stem = nn.Sequential(_convolution(channels, width, 5, 2), _convolution(width, width, 3, 2))
         self.stages = nn.ModuleDict()
         inputs = width
         for stride, times in WIDTHS.items():
-            if stride > max(layer.stride for layer in layers):
+            if stride > max(self.strides):
                 break
             outputs = width * times
             stage = [
@@ -43,18 +45,21 @@ class PlainStudent(Students):
             ]
             self.stages[str(stride)] = nn.Sequential(*stage)
             inputs = outputs
-        self.heads = nn.ModuleList(nn.Conv2d(width * WIDTHS[x.stride], x.channels, 1) for x in layers)
+        self.heads = nn.ModuleList(
+            nn.Conv2d(width * WIDTHS[stride], layer.channels, 1)
+            for stride, layer in zip(self.strides, layers, strict=True)
+        )
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Pixels float32 [N, channels, S, S] on 0..255 to one float32 [N, C, S/stride, S/stride] a layer."""
-        x = self.stem(_centred(pixels))
+        x = self.stem(_centred(at_half(pixels) if self.halved else pixels))
         seen: dict[int, Tensor] = {}
         for stride, stage in self.stages.items():
             x = stage(x)
             seen[int(stride)] = x
         return [
-            yardstick.answer(head(seen[layer.stride]))  # type: ignore[operator]
-            for layer, head, yardstick in zip(self.layers, self.heads, self.yardsticks, strict=True)
+            yardstick.answer(head(seen[stride]))  # type: ignore[operator]
+            for stride, head, yardstick in zip(self.strides, self.heads, self.yardsticks, strict=True)
         ]
 
 
@@ -115,7 +120,8 @@ def build_students(pair: str, channels: int, seed: int, width: int | None = None
             return PaperStudents(channels)
         if pair == "reduced":
             return ReducedStudent(channels)
-        return PlainStudent(pair_layers(pair), channels, width or WIDTH)
+        halved = all(spec.halved for spec in pair_specs(pair))
+        return PlainStudent(pair_layers(pair), channels, width or WIDTH, halved)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
