@@ -1,10 +1,11 @@
 """`make demo-engine`: train the demo recipe anew, on the loom's own cloth, and set the demo lines' limits.
 
-    python tools/make_demo_engine.py [--keep FOLDER] [--limits-only]
+    python tools/make_demo_engine.py [--keep FOLDER] [--limits-only] [--recipe NAME] [options of `inspector train`]
 
 Weaves good web with seeds that no demo line uses, then runs the same commands a plant would: train,
 calibrate (on web the students never saw). Takes a few minutes. The result, recipe and limits,
-is committed; the plans are bound to a machine and are not.
+is committed; the plans are bound to a machine and are not. Another recipe, for comparison (--recipe fastest --preset
+fastest), is set beside the demo's, for line 2 alone, and is not committed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from plant import ROOT
 from inspector import config
 from inspector.cameras.loom import Loom
 
-RECIPE = "demo"
+RECIPE, LINES = "demo", ("1", "2", "3")
+OTHERS_LINES = ("2",)  # the loom's
 TRAIN_SEEDS = range(100, 106)
 CALIBRATE_SEEDS = range(200, 250)
 FRAMES_PER_SEED = 2
@@ -43,19 +45,21 @@ def main() -> int:
     )
     parser.add_argument("--keep", type=Path, help="keep the woven frames here")
     parser.add_argument("--limits-only", action="store_true", help="the recipe stays; set its limits anew")
-    given = parser.parse_args()
+    parser.add_argument("--recipe", default=RECIPE)
+    given, options = parser.parse_known_args()
+    lines = LINES if given.recipe == RECIPE else OTHERS_LINES
     with tempfile.TemporaryDirectory(prefix="inspector-demo-") as temporary:
         data = given.keep or Path(temporary)
         weave(data / "calibrate", CALIBRATE_SEEDS)
         inspector = [sys.executable, "-m", "inspector"]
-        recipe = ["--recipe", RECIPE]
+        recipe = ["--recipe", given.recipe]
         commands = []
         if not given.limits_only:
             weave(data / "train", TRAIN_SEEDS)
-            commands += [["train", str(data / "train"), *recipe, "--overwrite"]]  # builds the engine too
-        commands += [
-            ["calibrate", str(data / "calibrate"), *recipe, "--line", line] for line in ("1", "2", "3")
-        ]
+            commands += [
+                ["train", str(data / "train"), *recipe, "--overwrite", *options]
+            ]  # builds the engine too
+        commands += [["calibrate", str(data / "calibrate"), *recipe, "--line", line] for line in lines]
         for command in commands:
             print("inspector", *command, flush=True)
             code = subprocess.run([*inspector, *command], cwd=ROOT, check=False).returncode
