@@ -317,8 +317,8 @@ def kept(file: Path, make: Callable[[], Maps]) -> Maps:
         return Maps(**{**{key: stored[key] for key in stored}, "names": [str(x) for x in stored["names"]]})
 
 
-def fused(row: Row, maps: Maps) -> F32:
-    """Score maps of the test tiles, [N, cells, cells]."""
+def fused(row: Row, maps: Maps) -> tuple[F32, F32]:
+    """Score maps of the validation tiles, [V, cells, cells], and of the test tiles, [N, cells, cells]."""
     fine = Counted(len(row.kinds), row.evened_share)
     wide = Counted(len(row.wide_kinds), row.wide_share)
     strides = [int(layer[1:]) for layer in row.layers]
@@ -342,14 +342,19 @@ def fused(row: Row, maps: Maps) -> F32:
         good, test = normal(good, sides[0]), normal(test, sides[1])
         if is_first:
             good, test = (_joined(part, weighed, row)[:, None] for part in (good, test))
-    sigma = test[:, 0]
+    sigmas = [good[:, 0], test[:, 0]]
     if row.tones:
         good_tone, test_tone = (torch.from_numpy(part).clone() for part in (maps.good_tone, maps.test_tone))
         for part in (good_tone, test_tone):
             part[:, row.tones :] = 0  # says nothing then
         toned_sigma = ToneSigma.of(Tone(SHAPE), good_tone, torch.from_numpy(maps.good_sides), good[:, 0])
-        sigma = sigma + toned_sigma.added(test_tone, sides[1])
-    return np.asarray(sigma.numpy(), np.float32)
+        parts = (good_tone[: len(good)], test_tone)  # good tone has the validation tiles' first
+        sigmas = [
+            sigma + toned_sigma.added(tone, side)
+            for sigma, tone, side in zip(sigmas, parts, sides, strict=True)
+        ]
+    of_good, of_test = (np.asarray(sigma.numpy(), np.float32) for sigma in sigmas)
+    return of_good, of_test
 
 
 def _joined(sigmas: Tensor, weights: Tensor, row: Row) -> Tensor:
@@ -364,7 +369,7 @@ def _joined(sigmas: Tensor, weights: Tensor, row: Row) -> Tensor:
 
 def figures(row: Row, maps: Maps, native: bool) -> tuple[float, float, float]:
     """AUROC of images (native: of tiles), of pixels, and AUPRO, in %."""
-    scores = fused(row, maps)
+    _, scores = fused(row, maps)
     if row.blur_px:
         scores = np.stack([cv2.GaussianBlur(one, (0, 0), row.blur_px / CELL_PX) for one in scores])
     flat = np.sort(scores.reshape(len(scores), -1), axis=1)

@@ -46,9 +46,15 @@ class Shape:
         return min(ZONE_CELLS, self.cells // 3)
 
 
+def grey(pixels: Tensor) -> Tensor:
+    """Pixels [N, channels, S, S] to their mean over the channels, [N, 1, S, S]."""
+    # A runtime doesn't see that the mean of a single channel is that channel, and goes through all pixels for it.
+    return pixels if pixels.shape[1] == 1 else pixels.mean(1, keepdim=True)
+
+
 def cell_greys(pixels: Tensor) -> Tensor:
     """Pixels [N, channels, S, S] to the mean grey of every cell, margins and all: [N, 1, S / 4, S / 4]."""
-    return F.avg_pool2d(pixels.mean(1, keepdim=True), PX_PER_CELL)
+    return F.avg_pool2d(grey(pixels), PX_PER_CELL)
 
 
 def gaussian(at: Tensor, sigma: float) -> Tensor:

@@ -31,6 +31,7 @@ from inspector.learning.cells import (
     Smoothing,
     around,
     gaussian,
+    grey,
     line_filter,
     smoothing_line,
 )
@@ -109,10 +110,10 @@ class Tone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels float32 [N, channels, S, S] on 0..255 to [N, 7, cells, cells]: SPOT, STREAKS, YARNS."""
-        grey = pixels.mean(1, keepdim=True)
-        level = grey.mean((2, 3), keepdim=True)
+        greys = grey(pixels)
+        level = greys.mean((2, 3), keepdim=True)
         # Taken off before anything is added up, or low precision would round away what is looked for.
-        above = grey - level
+        above = greys - level
         # Means over rows and columns instead of a pool: a runtime pads a single channel to eight.
         side = self.shape.side_px
         cells_a_side = side // PX_PER_CELL
