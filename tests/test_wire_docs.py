@@ -14,6 +14,7 @@ import pytest
 
 from inspector.bus import publisher, wire
 from inspector.bus.wire import Header, MapShape, State
+from inspector.line import SLOW_SEVERITY, UNLIKE_SEVERITY
 from inspector.records import Outcome, Reason
 from tests.conftest import ROOT
 from tests.talking_line import make_site, talking, verdict
@@ -43,6 +44,12 @@ def types(text: str, head: str) -> dict[str, str]:
     assert found
     rows = [row.split("|") for row in found[1].splitlines()]
     return {name: row[2].strip() for row in rows for name in re.findall(r"`([^`]+)`", row[1])}
+
+
+def test_a_lamp_is_told_the_severities_that_a_line_sends() -> None:
+    told = section(WIRE, "alarm")
+    for severity, code in ((UNLIKE_SEVERITY, "unlike"), (SLOW_SEVERITY, "slow")):
+        assert f"| {severity} | `{code}` |" in told
 
 
 def fields_of(model: type[msgspec.Struct]) -> set[str]:
