@@ -2,8 +2,9 @@
 
     python tools/bench_engine.py [--rounds 7] [--presets fast ...] [--work build/bench] [--page docs/speed.md]
 
-Graphs have random weights: this is about time alone (see engine_graphs.py). All ways to run them take turns, round
-after round, so that what disturbs the machine disturbs them alike; ratios are taken within a round. In the same run the
+Graphs have random weights: this is about time alone (see engine_graphs.py). All ways to run them with one batch size
+take turns, round after round, so that what disturbs the machine disturbs them alike; then those with the next, for all
+at once don't fit into memory. Ratios are taken within a round. In the same run the
 machine's peaks are measured, for the share of its roof (Williams, Waterman & Patterson 2009) that each comes to. --page
 puts the tables between the marks of that page, and the plot beside it.
 """
@@ -97,26 +98,26 @@ def device() -> str:
 
 def take_turns(built: dict[Contender, Built], threads: Sequence[int], rounds: int) -> Rates:
     """Tiles/s of every way to run every contender, one figure a round."""
-    ways: dict[Way, tuple[Call, float]] = {}
-    for contender, graph in built.items():
-        for count in threads:
-            for name, call in runners(contender, graph, batches_of(contender), count).items():
-                ways[Way(contender.name, name, count, int(name.rpartition(" ")[2]))] = (
-                    call,
-                    contender.tiles_each,
-                )
-    rates: Rates = {way: [] for way in ways}
-    for number in range(rounds + 1):
-        for way, (call, tiles_each) in ways.items():
-            seen = rate(call, way.batch) * tiles_each
-            if number:  # the first warms up
-                rates[way].append(seen)
-        print(f"round {number} of {rounds}", file=sys.stderr)
+    rates: Rates = {}
+    for batch in BATCHES:
+        ways: dict[Way, tuple[Call, float]] = {}
+        for contender, graph in built.items():
+            if batch not in batches_of(contender):
+                continue
+            for count in threads:
+                for name, call in runners(contender, graph, batch, count).items():
+                    ways[Way(contender.name, name, count, batch)] = (call, contender.tiles_each)
+        for number in range(rounds + 1):
+            for way, (call, tiles_each) in ways.items():
+                seen = rate(call, way.batch) * tiles_each
+                if number:  # the first warms up
+                    rates.setdefault(way, []).append(seen)
+            print(f"batch {batch}: round {number} of {rounds}", file=sys.stderr)
     return rates
 
 
 def batches_of(contender: Contender) -> list[int]:
-    """A large tile is a batch by itself, and all ways to run several of them don't fit into memory."""
+    """A large tile is a batch by itself."""
     return BATCHES if contender.tile_px == TILE_PX else [1]
 
 

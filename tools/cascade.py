@@ -1,19 +1,17 @@
 """What a cascade would bring: the cheap preset looks at every tile, the default only at those that it suspects.
 
-    python tools/cascade.py --work /tmp/ablation [--first fastest] [--rates build/bench/rates.json]
+    python tools/cascade.py --work /tmp/ablation [--first fastest]
 
 Reads the maps that `ablation.py --trainings default fastest` left in its work folder (same tiles, same seed) and
-builds no engine. The gate is a quantile of the cheap preset's scores on good validation tiles. A tile below it scores 0,
-whatever the default says of it. Printed for every pack and share: how many of the test's good and faulty tiles pass the gate,
-what is left of the default's AUROC, and which faulty tiles that the default has above every good tile of the test
-the gate lets go; with --rates also the speed that follows, if so many tiles are suspected on a line as here of good ones.
-Test tiles set nothing.
+builds no engine. The gate is a quantile of the cheap preset's scores on good validation tiles; a tile below it scores
+0, whatever the default says of it. Printed for every pack and share: how many of the test's good and faulty tiles pass
+the gate, what is left of the default's AUROC, and how many of the faulty tiles that the default has above every good
+tile of the test the gate lets go. Test tiles set nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -26,6 +24,14 @@ from inspector.records import F32
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)  # of good validation tiles that are suspected
 LAST = "default"
+HEAD = (
+    "pack",
+    "suspected of good validation tiles",
+    "of the test's good",
+    "of its faulty",
+    "AUROC of tiles: first, last, cascade",
+    "lost of those found",
+)
 
 
 def row_of(training: str) -> Row:
@@ -37,7 +43,9 @@ def tile_scores(work: Path, pack: str, training: str, seed: int) -> tuple[F32, F
     """Highest cell of every validation tile and of every test tile."""
 
     def missing() -> None:
-        raise SystemExit(f"no maps of {training} on {pack} in {work}: run ablation.py --trainings {training} first")
+        raise SystemExit(
+            f"no maps of {training} on {pack} in {work}: run ablation.py --trainings {training} first"
+        )
 
     file = work / f"{pack}-{training}-{seed}.npz"
     good, test = fused(row_of(training), kept(file, missing))  # type: ignore[arg-type]
@@ -52,10 +60,8 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="of ablation.py")
     parser.add_argument("--first", default="fastest", help="preset that looks at every tile")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rates", type=Path, help="as bench_engine.py leaves them")
     given = parser.parse_args()
-    print("| pack | suspected of good validation tiles | of the test's good | of its faulty | AUROC of tiles: first, last, cascade | lost of those found |")
-    print("|---|---|---|---|---|---|")
+    print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
     for pack in PACKS:
         gate_good, first = tile_scores(given.work, pack, given.first, given.seed)
         _, last = tile_scores(given.work, pack, LAST, given.seed)
@@ -66,10 +72,9 @@ def main() -> int:
             suspected = first > np.quantile(gate_good, 1 - share)
             both = np.where(suspected, last, 0.0)
             figures = " ".join(f"{100 * (auroc(one, faulty) or 0):.1f}" for one in (first, last, both))
-            print(
-                f"| {pack} | {share:.0%} | {suspected[~faulty].mean():.1%} | {suspected[faulty].mean():.1%} | {figures} | "
-                f"{(found & ~suspected).sum()} of {found.sum()} |"
-            )
+            passed = f"{suspected[~faulty].mean():.1%} | {suspected[faulty].mean():.1%}"
+            lost = f"{(found & ~suspected).sum()} of {found.sum()}"
+            print(f"| {pack} | {share:.0%} | {passed} | {figures} | {lost} |")
     return 0
 
 

@@ -21,17 +21,15 @@ def precisions() -> tuple[str, ...]:
     return (*(["bf16"] if "BF16" in can else []), "fp32", "int8")
 
 
-def runners(contender: Contender, built: Built, batches: list[int], threads: int) -> dict[str, Call]:
+def runners(contender: Contender, built: Built, batch: int, threads: int) -> dict[str, Call]:
     """Every way to run a contender; each call scores a batch as often as it is told to."""
-    made: dict[str, Call] = {}
-    for batch in batches:
-        tiles = contender.tiles(batch)
-        made[f"torch fp32, batch {batch}"] = _torch(built, tiles, threads)
-        for precision, graph in (("fp32", built.onnx), ("int8", built.quantised)):
-            made[f"ONNX Runtime {precision}, batch {batch}"] = _onnxruntime(graph, tiles, threads)
-        for precision in precisions():
-            graph = built.quantised if precision == "int8" else built.onnx
-            made[f"OpenVINO {precision}, batch {batch}"] = _openvino(graph, precision, tiles, threads)
+    tiles = contender.tiles(batch)
+    made: dict[str, Call] = {f"torch fp32, batch {batch}": _torch(built, tiles, threads)}
+    for precision, graph in (("fp32", built.onnx), ("int8", built.quantised)):
+        made[f"ONNX Runtime {precision}, batch {batch}"] = _onnxruntime(graph, tiles, threads)
+    for precision in precisions():
+        graph = built.quantised if precision == "int8" else built.onnx
+        made[f"OpenVINO {precision}, batch {batch}"] = _openvino(graph, precision, tiles, threads)
     return made
 
 
