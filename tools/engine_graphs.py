@@ -51,7 +51,7 @@ CONTENDERS = (
     Contender("reduced", "reduced", 3, 0, "its ResNet half alone, as published"),
     Contender("balanced", "balanced", 1, 32, "the default: mono, a margin of 32 px around 256"),
     Contender("fast", "fast", 1, 32, "the same, one teacher to stride 16"),
-    Contender("fastest", "fastest", 1, 32, "the same, at half of the pixels"),
+    Contender("fastest", "fastest", 1, 32, "the same, of tiles at half of their size"),
     Contender("fast in tiles of 512 px", "fast", 1, 32, "`--tile-px 512`, told for 256x256 px of web", 512),
     Contender("fastest in tiles of 512 px", "fastest", 1, 32, "the same", 512),
 )
