@@ -249,11 +249,12 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
     epochs, ours = default_epochs(training.pair, len(lesson)), training.pair not in AS_PUBLISHED
     say = told(f"{pack}, {name}, seed {seed}")
     folder.mkdir(parents=True, exist_ok=True)
+    identity = f"{name} " + " ".join(str(tuple(one.shape)) for one in students.parameters())
     distill(
         students,
         look(teachers, lesson, say),
         look(teachers, held.validation_tiles, say),
-        Course(epochs, seed, name, patience_for(training.pair, epochs), bf16=ours and bf16_is_fast()),
+        Course(epochs, seed, identity, patience_for(training.pair, epochs), bf16=ours and bf16_is_fast()),
         folder,
         say,
     )

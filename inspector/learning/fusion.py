@@ -124,9 +124,8 @@ def joined(sigmas: Tensor, weights: Tensor, power: float = POWER) -> Tensor:
         [N, c, c].
     """
     logs = (1 + sigmas.clamp(min=0)).log()
-    powers = (
-        logs * logs.sqrt() if power == 1.5 else logs.pow(power)
-    )  # a root takes a runtime a fraction of a power
+    # A root takes a runtime a fraction of the time that a power does.
+    powers = logs * logs.sqrt() if power == 1.5 else logs.pow(power)
     mean = (powers * weights.view(-1, 1, 1)).sum(1).pow(1 / power)
     # A runtime's clamp may turn a NaN into 0; a sum never does. It weighs nothing otherwise.
     return mean.exp() - 1 + 0.0 * sigmas.sum(1)
