@@ -17,7 +17,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -303,19 +303,26 @@ def as_arrays(pair: tuple[Tensor, Tensor]) -> tuple[F32, F32]:
     return first, second
 
 
-def kept(file: Path, make: Callable[[], Maps]) -> Maps:
-    """Maps from the work folder, made where they are not there."""
-    wanted = {field.name for field in fields(Maps)}
-    if file.is_file():
-        with np.load(file) as stored:
-            if set(stored) != wanted:
-                file.unlink()  # of an older version of this tool
+def file_of(work: Path, pack: str, training: str, seed: int) -> Path:
+    """Where maps are kept."""
+    return work / f"{pack}-{training.replace(', ', '-').replace(' ', '-')}-{seed}.npz"
+
+
+def kept(file: Path) -> Maps | None:
+    """Maps from the work folder; None where they are not there, or of an older version of this tool."""
     if not file.is_file():
-        made = make()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(file, **{**made.__dict__, "names": np.array(made.names)})
+        return None
     with np.load(file) as stored:
+        if set(stored) != {field.name for field in fields(Maps)}:
+            return None
         return Maps(**{**{key: stored[key] for key in stored}, "names": [str(x) for x in stored["names"]]})
+
+
+def keep(file: Path, made: Maps) -> Maps:
+    """Put maps into the work folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(file, **{**made.__dict__, "names": np.array(made.names)})
+    return made
 
 
 def fused(row: Row, maps: Maps) -> tuple[F32, F32]:
@@ -414,10 +421,9 @@ def main() -> int:
     for training in given.trainings:
         for pack in given.packs:
             for seed in given.seeds:
-                file = work / f"{pack}-{training.replace(', ', '-').replace(' ', '-')}-{seed}.npz"
-                maps = kept(
-                    file,
-                    lambda: maps_of(given.data, pack, training, seed, given.weights, file.with_suffix("")),  # noqa: B023
+                file = file_of(work, pack, training, seed)
+                maps = kept(file) or keep(
+                    file, maps_of(given.data, pack, training, seed, given.weights, file.with_suffix(""))
                 )
                 for row in asked:
                     if row.training == training:

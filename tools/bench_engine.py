@@ -4,7 +4,8 @@
 
 Graphs have random weights: this is about time alone (see engine_graphs.py). All ways to run them with one batch size
 take turns, round after round, so that what disturbs the machine disturbs them alike; then those with the next, for all
-at once don't fit into memory. Ratios are taken within a round. In the same run the
+at once don't fit into memory. Ratios are taken round by round; where a contender's best batch is not the reference's,
+those two rounds lie minutes apart. In the same run the
 machine's peaks are measured, for the share of its roof (Williams, Waterman & Patterson 2009) that each comes to. --page
 puts the tables between the marks of that page, and the plot beside it.
 """

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from ablation import Row, fused, kept, rows
+from ablation import Maps, Row, file_of, fused, kept, rows
 from packs import PACKS
 
 from inspector.evaluating.metrics import auroc
@@ -39,16 +39,19 @@ def row_of(training: str) -> Row:
     return next(row for row in rows() if row.training == training)
 
 
-def tile_scores(work: Path, pack: str, training: str, seed: int) -> tuple[F32, F32]:
-    """Highest cell of every validation tile and of every test tile."""
-
-    def missing() -> None:
+def maps_from(work: Path, pack: str, training: str, seed: int) -> Maps:
+    """What ablation.py left there."""
+    maps = kept(file_of(work, pack, training, seed))
+    if maps is None:
         raise SystemExit(
             f"no maps of {training} on {pack} in {work}: run ablation.py --trainings {training} first"
         )
+    return maps
 
-    file = work / f"{pack}-{training}-{seed}.npz"
-    good, test = fused(row_of(training), kept(file, missing))  # type: ignore[arg-type]
+
+def tile_scores(training: str, maps: Maps) -> tuple[F32, F32]:
+    """Highest cell of every validation tile and of every test tile."""
+    good, test = fused(row_of(training), maps)
     return good.max((1, 2)), test.max((1, 2))
 
 
@@ -63,10 +66,10 @@ def main() -> int:
     given = parser.parse_args()
     print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
     for pack in PACKS:
-        gate_good, first = tile_scores(given.work, pack, given.first, given.seed)
-        _, last = tile_scores(given.work, pack, LAST, given.seed)
-        with np.load(given.work / f"{pack}-{LAST}-{given.seed}.npz") as stored:
-            faulty = stored["masks"].any((1, 2)) if PACKS[pack][2] else stored["faulty"]
+        gate_good, first = tile_scores(given.first, maps_from(given.work, pack, given.first, given.seed))
+        maps = maps_from(given.work, pack, LAST, given.seed)
+        _, last = tile_scores(LAST, maps)
+        faulty = maps.masks.any((1, 2)) if PACKS[pack][2] else maps.faulty
         found = faulty & (last > last[~faulty].max())
         for share in SHARES:
             suspected = first > np.quantile(gate_good, 1 - share)

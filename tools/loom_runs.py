@@ -14,7 +14,6 @@ in several goes. Exact bounds for the rate: Garwood, Biometrika 28, 1936.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import subprocess
@@ -23,54 +22,74 @@ import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from plant import ROOT, demo_plant, write_plant
 from workfolder import outside_repository
 
-from inspector.backends.artifact import write_atomically
+from inspector.backends.artifact import sha256_of, write_atomically
 
 LINE = "2"
 FIRST_SEED = 101  # the demo recipe was learnt from other seeds
 CONFIDENCE = 0.9  # two-sided
 
 
-def plant_of(folder: Path, recipe: str, seed: int, faults_per_m: float, speed_m_min: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of web, and what looks at it."""
+
+    recipe: str
+    seed: int
+    metres: float
+    faults_per_m: float
+    speed_m_min: float
+
+    @property
+    def vouched(self) -> str:
+        """Hash of the model and the limits that it is looked at with."""
+        return sha256_of(
+            (ROOT / "engines" / self.recipe / "model.onnx").read_bytes() + limits_of(self.recipe).read_bytes()
+        )
+
+    @property
+    def name(self) -> str:
+        """Of the file that it is kept in."""
+        how = f"{self.seed}-{self.metres:g}-{self.faults_per_m:g}-{self.speed_m_min:g}"
+        return f"{self.recipe}-{self.vouched[:12]}-{how}.json"
+
+
+def limits_of(recipe: str) -> Path:
+    """The limits file of the loom's line."""
+    return ROOT / "calibration" / f"line-{LINE}.{recipe}.toml"
+
+
+def plant_of(folder: Path, asked: Run) -> None:
     """Write a plant that is line 2 of the demo, with its engines and limits in place."""
     line = demo_plant()["line"][LINE]
-    line["recipe"] = recipe
-    line["camera"] |= {"seed": seed, "faults": {"per_m": faults_per_m}}
-    line["web"]["speed_m_min"] = speed_m_min
+    line["recipe"] = asked.recipe
+    line["camera"] |= {"seed": asked.seed, "faults": {"per_m": asked.faults_per_m}}
+    line["web"]["speed_m_min"] = asked.speed_m_min
     line["bus"] = {part: f"ipc://{folder}/{part}" for part in ("verdicts", "maps", "replay")}
     write_plant(folder, {"plant": "loom runs", "line": {LINE: line}})
 
 
-def kept_run(
-    work: Path, recipe: str, seed: int, metres: float, faults_per_m: float, speed_m_min: float
-) -> dict[str, Any]:
+def kept(work: Path, asked: Run) -> dict[str, Any]:
     """A run's summary, from the work folder if it was done with this very model and limits."""
-    vouched = hashlib.sha256()
-    for file in (
-        ROOT / "engines" / recipe / "model.onnx",
-        ROOT / "calibration" / f"line-{LINE}.{recipe}.toml",
-    ):
-        vouched.update(file.read_bytes())
-    file = (
-        work / f"{recipe}-{vouched.hexdigest()[:12]}-{seed}-{metres:g}-{faults_per_m:g}-{speed_m_min:g}.json"
-    )
+    file = work / asked.name
     if not file.is_file():
-        write_atomically(file, json.dumps(run(recipe, seed, metres, faults_per_m, speed_m_min)).encode())
+        write_atomically(file, json.dumps(done(asked)).encode())
     found: dict[str, Any] = json.loads(file.read_text())
     return found
 
 
-def run(recipe: str, seed: int, metres: float, faults_per_m: float, speed_m_min: float) -> dict[str, Any]:
-    """One run; what `inspector run --summary` wrote."""
+def done(asked: Run) -> dict[str, Any]:
+    """Let the line run; what `inspector run --summary` wrote."""
     with tempfile.TemporaryDirectory(prefix="loom-") as name:
         folder = Path(name)
-        plant_of(folder, recipe, seed, faults_per_m, speed_m_min)
-        seconds, summary = metres / speed_m_min * 60, folder / "summary.json"
+        plant_of(folder, asked)
+        seconds, summary = asked.metres / asked.speed_m_min * 60, folder / "summary.json"
         command = [sys.executable, "-m", "inspector", "run", "--line", LINE, "--truth"]
         command += ["--seconds", f"{seconds:g}", "--summary", str(summary)]
         if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False).returncode:
@@ -132,11 +151,15 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="write the Markdown there too")
     given = parser.parse_args()
     work = outside_repository(given.work)
+    if not limits_of(given.recipe).is_file():
+        raise SystemExit(
+            f"recipe {given.recipe} has no limits for line {LINE}: make_demo_engine.py --recipe sets them"
+        )
     runs = []
     for number in range(given.runs):
         seed = FIRST_SEED + number
-        how = (given.metres, given.faults_per_m, given.speed_m_min)
-        runs.append(kept_run(work, given.recipe, seed, *how))
+        asked = Run(given.recipe, seed, given.metres, given.faults_per_m, given.speed_m_min)
+        runs.append(kept(work, asked))
         truth = runs[-1]["truth"]
         print(
             f"run {number + 1}, seed {seed}: {truth['inspected_m']:.1f} m inspected, "
@@ -145,12 +168,12 @@ def main() -> int:
         )
     metres = sum(one["truth"]["inspected_m"] for one in runs)
     alarms = sum(one["truth"]["false_alarms"] for one in runs)
-    limits = tomllib.loads((ROOT / "calibration" / f"line-{LINE}.{given.recipe}.toml").read_text())
-    asked = limits["provenance"]["false_alarms_per_100m"]
+    limits = tomllib.loads(limits_of(given.recipe).read_text())
+    wanted = limits["provenance"]["false_alarms_per_100m"]
     low, high = (100 * bound / metres for bound in bounds(alarms))
     lines = [
         f"{len(runs)} runs, {metres:.0f} m inspected: {alarms} false alarms, {100 * alarms / metres:.2f} per 100 m",
-        f"({CONFIDENCE:.0%} sure between {low:.2f} and {high:.2f}); asked for: {asked:g}.",
+        f"({CONFIDENCE:.0%} sure between {low:.2f} and {high:.2f}); asked for: {wanted:g}.",
         "",
         *table(added(runs, "recall_by_kind"), "kind"),
         "",

@@ -47,6 +47,8 @@ def main() -> int:
     parser.add_argument("--limits-only", action="store_true", help="the recipe stays; set its limits anew")
     parser.add_argument("--recipe", default=RECIPE)
     given, options = parser.parse_known_args()
+    if given.limits_only and options:
+        parser.error(f"--limits-only trains nothing, so there is no use for {' '.join(options)}")
     lines = LINES if given.recipe == RECIPE else OTHERS_LINES
     with tempfile.TemporaryDirectory(prefix="inspector-demo-") as temporary:
         data = given.keep or Path(temporary)
