@@ -3,24 +3,27 @@
     python tools/limit_trial.py --work /tmp/limits [--metres 20] [--recipe demo]
 
 Weaves METRES of good web and METRES/2 with faults, as line 2 of the demo plant has them, through the recipe's engine
-(about 3 s a metre), and keeps the maps in the work folder. Then two tables:
+(about 3 s a metre), and keeps the maps in the work folder. Then:
 
 - the tail: subsets of the good images, the limit found in them, in times of the score that just as many tiles of all
   web exceed as are asked for, and the false alarms it brings; from tiles' peaks and from blocks';
-- the windows: faults found at limits that bring as many false alarms, from cells alone, with each shape, with all.
+- the windows: faults found at limits that bring as many false alarms, from cells alone, with each shape, with all;
+- visibility: the faults that are missed with all windows, beside those found that are as hard to see (visible.py).
 
-The limits of both are set by the functions that `calibrate` uses.
+All limits are set by the functions that `calibrate` uses.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from plant import ROOT
+from visible import visibilities
 
 from inspector import config
 from inspector.backends import open_backend
@@ -45,12 +48,15 @@ LONG_ROWS = 256  # of an image that holds every window
 TILES = (51, 85, 240)
 RUNS = 30
 TOLERANCE_MM = 3.0
+ALL = tuple(one.name for one in WINDOWS)
+VISIBLE = (0, 20, 25, 30, 40, 60)  # classes of d'
 
 
 @dataclass(frozen=True, slots=True)
 class Woven:
     """A piece of web, seen."""
 
+    seed: int
     cells: F32  # [rows, columns] sigma
     faults: list[Fault]
 
@@ -73,7 +79,7 @@ def weave(seed: int, per_m: float, metres: float, line: Line, backend: Backend, 
             parts.append(canvas[:decided])
             carried = canvas[decided:].copy()
     cells = np.concatenate(parts)
-    return Woven(cells, loom.truth(0.0, len(cells) * CELL * MM_PER_PX / 1000))
+    return Woven(seed, cells, loom.truth(0.0, len(cells) * CELL * MM_PER_PX / 1000))
 
 
 def woven(work: Path, first_seed: int, per_m: float, metres: float, recipe: str) -> list[Woven]:
@@ -107,7 +113,7 @@ def woven(work: Path, first_seed: int, per_m: float, metres: float, recipe: str)
                     )
                     for kind, place in zip(held["kinds"], held["places"], strict=True)
                 ]
-                pieces.append(Woven(held["cells"], faults))
+                pieces.append(Woven(seed, held["cells"], faults))
     finally:
         backend.close()
     return pieces
@@ -161,31 +167,57 @@ def _limits(scores: list[F64], rate: float, images: int) -> list[float]:
 def windows_table(good: list[Woven], faulty: list[Woven], asked: float) -> list[str]:
     """Faults found by kind, at limits from the good web."""
     images = images_of(good, LONG_ROWS)
-    per_100m = blocks_per_100m(WIDTH_PX, MM_PER_PX)
-    peaks = [block_peaks(one, CELL).ravel() for one in images]
     kinds = Counter(fault.kind for piece in faulty for fault in piece.faults)
     lines = [
         f"| at {asked:g} false alarms per 100 m | all | " + " | ".join(kinds) + " | alarms on the good web |",
         "|" + "---|" * (len(kinds) + 3),
     ]
-    for names in ((), *((one.name,) for one in WINDOWS), tuple(one.name for one in WINDOWS)):
-        limit = find_limit(peaks, asked * (1 - WIDE_SHARE * len(names)) / per_100m).limit
-        wide: list[WideLimit] = []
-        for window in WINDOWS:
-            if window.name in names:
-                rate = asked * WIDE_SHARE / blocks_per_100m(WIDTH_PX, MM_PER_PX, *window.block_px)
-                found = find_wide(window, images, CELL, limit, rate).limit
-                wide += [] if found is None else [found]
-        levels, limited = Levels(limit, (), tuple(wide)), {one.name for one in wide}
+    for names in ((), *((one.name,) for one in WINDOWS), ALL):
+        levels = _levels(images, asked, names)
+        limited = {one.name for one in levels.wide}
         told = "".join(f" + {one}" if one in limited else f" ({one}: no limit)" for one in names)
         found_by_kind = Counter(fault.kind for piece in faulty for fault in _found(levels, piece))
-        alarms = sum(int((block_peaks(_level(levels, one), CELL) > limit).sum()) for one in good)
+        alarms = sum(int((block_peaks(_level(levels, one), CELL) > levels.limit_sigma).sum()) for one in good)
         lines.append(
             f"| cells{told} | {found_by_kind.total()} of {kinds.total()} | "
             + " | ".join(f"{found_by_kind[kind]} of {count}" for kind, count in kinds.items())
             + f" | {alarms} |"
         )
     return lines
+
+
+def visibility_table(good: list[Woven], faulty: list[Woven], asked: float) -> list[str]:
+    """Faults found with all windows, by how visible they are."""
+    levels = _levels(images_of(good, LONG_ROWS), asked, ALL)
+    faults, found = Counter[float](), Counter[float]()
+    missed: list[tuple[float, str]] = []
+    for piece in faulty:
+        seen = _found(levels, piece)
+        metres = len(piece.cells) * CELL * MM_PER_PX / 1000
+        visible = visibilities(WIDTH_PX, MM_PER_PX, piece.seed, FAULTS_PER_M, metres)
+        for fault, amount in zip(piece.faults, visible, strict=True):
+            least = max(edge for edge in VISIBLE if amount >= edge)
+            faults[least] += 1
+            found[least] += fault in seen
+            if fault not in seen:
+                missed.append((amount, fault.kind))
+    lines = [f"| d', at {asked:g} false alarms per 100 m | faults | found |", "|---|---|---|"]
+    lines += [f"| from {edge:g} | {faults[edge]} | {found[edge]} |" for edge in VISIBLE if faults[edge]]
+    return [*lines, "", "missed: " + ", ".join(f"{kind} {amount:.0f}" for amount, kind in sorted(missed))]
+
+
+def _levels(images: list[F32], asked: float, names: Sequence[str]) -> Levels:
+    """Limits of cells and of some windows from good web, at so many false alarms per 100 m in all."""
+    peaks = [block_peaks(one, CELL).ravel() for one in images]
+    cells_rate = asked * (1 - WIDE_SHARE * len(names)) / blocks_per_100m(WIDTH_PX, MM_PER_PX)
+    limit = find_limit(peaks, cells_rate).limit
+    wide: list[WideLimit] = []
+    for window in WINDOWS:
+        if window.name in names:
+            rate = asked * WIDE_SHARE / blocks_per_100m(WIDTH_PX, MM_PER_PX, *window.block_px)
+            found = find_wide(window, images, CELL, limit, rate).limit
+            wide += [] if found is None else [found]
+    return Levels(limit, (), tuple(wide))
 
 
 def _level(levels: Levels, piece: Woven) -> F32:
@@ -209,7 +241,7 @@ def _found(levels: Levels, piece: Woven) -> list[Fault]:
 
 
 def main() -> None:
-    """Weave, then print both tables."""
+    """Weave, then print all tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -220,7 +252,10 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     good = woven(given.work, GOOD_SEEDS, 0.0, given.metres, given.recipe)
     faulty = woven(given.work, FAULTY_SEEDS, FAULTS_PER_M, given.metres / 2, given.recipe)
-    for table in (tail_table(good), *(windows_table(good, faulty, asked) for asked in (1.0, 10.0))):
+    tables = [tail_table(good)]
+    tables += [windows_table(good, faulty, asked) for asked in (1.0, 10.0)]
+    tables += [visibility_table(good, faulty, 1.0)]
+    for table in tables:
         print("\n".join(["", *table]), flush=True)
 
 
