@@ -69,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     teachers, students = random_teachers("balanced", 1, 0), build_students("balanced", 1, 1)
     learnt, validation = (np.concatenate([tiles_of(cloth(s)) for s in seeds]) for seeds in ((1, 2), (3,)))
     lessons = look(teachers, learnt, nothing), look(teachers, validation, nothing)
-    distill(students, *lessons, Course(12, 0, "test"), tmp_path_factory.mktemp("course"), nothing)
+    distill(students, *lessons, Course(6, 0, "test"), tmp_path_factory.mktemp("course"), nothing)
     graph = build_graph(teachers, students, validation, SHAPE)
     return Made(graph, to_onnx(graph))
 
@@ -272,9 +272,9 @@ def test_weights_that_are_no_numbers_never_become_a_graph() -> None:
 
 
 def test_colour_tiles(tmp_path: Path) -> None:
-    teachers, students = random_teachers("balanced", 3, 0), build_students("balanced", 3, 1)
+    teachers, students = random_teachers("fast", 3, 0), build_students("fast", 3, 1)
     tiles = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
-    graph = build_graph(teachers, students, tiles, Shape(32, 16, 3))
+    graph = build_graph(teachers, students, tiles, Shape(32, 16, 3), pair="fast")
     model = to_onnx(graph)
     maps, scores = in_onnxruntime(model, tiles)
     with torch.inference_mode():

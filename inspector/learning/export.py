@@ -14,6 +14,7 @@ images or files.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from inspector.images.reading import PX_PER_CELL
 from inspector.learning.cells import Blur, Shape
 from inspector.learning.distance import Students
 from inspector.learning.distill import LOOK, as_pixels
+from inspector.learning.folding import fold
 from inspector.learning.fusion import Counted, Scoring, counted_layers, evened, shares_of, weights_of
 from inspector.learning.light import Light
 from inspector.learning.normal import SIDES
@@ -177,6 +179,10 @@ def to_onnx(graph: InspectionGraph) -> bytes:
     """Return the graph as ONNX: input ``tiles``, outputs ``map`` and ``score``, any batch size."""
     shape = graph.disagreement.shape
     example = torch.zeros((2, *shape.tile_shape), dtype=torch.uint8)
+    graph = copy.deepcopy(graph)
+    # The exporter folds BatchNorm too, but takes a fifth longer for it all.
+    for network in (*graph.disagreement.teachers, graph.disagreement.students):
+        fold(network, as_pixels(example.numpy()))
     with warnings.catch_warnings(), _quiet_exporter():
         # torch's own exporter calls what torch itself has deprecated; nothing here can change that.
         warnings.simplefilter("ignore", FutureWarning)

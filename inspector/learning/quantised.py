@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from inspector.errors import ArtefactError
 from inspector.learning.distill import LOOK, as_pixels
+from inspector.learning.folding import conv_of, fold
 from inspector.learning.networks import SameConv2d
 from inspector.records import U8
 
@@ -87,32 +88,9 @@ def quantise(network: nn.Module, good: U8) -> None:
     """
     chosen = good[np.linspace(0, len(good) - 1, min(TILES, len(good))).round().astype(int)]
     with torch.no_grad():
-        _fold(network, chosen[:1])
+        fold(network, as_pixels(chosen[:1]))
         for name, largest in _largest(network, chosen).items():
-            network.set_submodule(name, QuantisedConv2d(_conv(network, name), largest))
-
-
-def _fold(network: nn.Module, tiles: U8) -> None:
-    """Fold every BatchNorm into the convolution whose answer it is given."""
-    answers: list[tuple[Tensor, str]] = []
-    pairs: list[tuple[str, str]] = []
-
-    def note(name: str, module: nn.Module, given: tuple[Tensor], answer: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
-            answers.append((answer, name))
-        else:
-            pairs.append((next(conv for said, conv in answers if said is given[0]), name))
-
-    parts = [one for one in network.named_modules() if isinstance(one[1], nn.Conv2d | nn.BatchNorm2d)]
-    hooks = [module.register_forward_hook(partial(note, name)) for name, module in parts]
-    network(as_pixels(tiles))
-    for hook in hooks:
-        hook.remove()
-    for conv, norm in pairs:
-        before = network.get_submodule(norm)
-        assert isinstance(before, nn.BatchNorm2d)
-        network.set_submodule(conv, nn.utils.fusion.fuse_conv_bn_eval(_conv(network, conv), before))
-        network.set_submodule(norm, nn.Identity())
+            network.set_submodule(name, QuantisedConv2d(conv_of(network, name), largest))
 
 
 def _largest(network: nn.Module, tiles: U8) -> dict[str, float]:
@@ -126,7 +104,9 @@ def _largest(network: nn.Module, tiles: U8) -> dict[str, float]:
             raise ArtefactError(f"int8: {name} takes what is no finite number; train again with other images")
         largest[name] = max(largest.get(name, 0.0), float(kept.max()))
 
-    hooks = [_conv(network, name).register_forward_pre_hook(partial(note, name)) for name in _inner(network)]
+    hooks = [
+        conv_of(network, name).register_forward_pre_hook(partial(note, name)) for name in _inner(network)
+    ]
     for start in range(0, len(tiles), LOOK):
         network(as_pixels(tiles[start : start + LOOK]))
     for hook in hooks:
@@ -146,9 +126,3 @@ def _pads(conv: nn.Conv2d) -> tuple[int, int]:
         return conv.pads()
     assert not isinstance(conv.padding, str)
     return conv.padding[0], conv.padding[0]
-
-
-def _conv(network: nn.Module, name: str) -> nn.Conv2d:
-    conv = network.get_submodule(name)
-    assert isinstance(conv, nn.Conv2d)
-    return conv
