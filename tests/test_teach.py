@@ -275,6 +275,7 @@ def test_the_end_says_what_is_known_and_what_is_next(taught: tuple[Path, str]) -
     assert [step for step in steps if not step.endswith(" again")] == list(STEPS)
     assert ("training again" in steps) == ("trains again without" in said)
     assert "self-test: 8 golden tiles score as recorded" in lines
+    assert re.search(r"^speed: \S+ m/min needs \d+ tiles/s; the engine does \d+ here", said, re.MULTILINE)
     kept_back = re.search(r"seen: (\d+) of (\d+) tiles above the limit in (\d\.\d\d) m", said)
     assert kept_back is not None
     assert int(kept_back[2]) == 4 * round(float(kept_back[3]) / 0.0256)

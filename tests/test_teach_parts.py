@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 from inspector import config
+from inspector.backends import open_backend
+from inspector.backends.rate import TOO_SLOW
 from inspector.calibrating.calibrated import Suspect
 from inspector.cameras.loom import Loom
 from inspector.errors import ArtefactError, CameraError, ConfigError
@@ -31,11 +36,13 @@ from inspector.teaching import drawn, record
 from inspector.teaching.drawn import KINDS, SIZES_MM, TRIES, GoodWeb, draw, try_faults
 from inspector.teaching.left_out import suspected
 from inspector.teaching.outliers import Look, look_at, standouts
+from inspector.teaching.proof import speed_words
 from inspector.teaching.record import Recorded, Recording, Wanted
 from inspector.teaching.second_look import far_above
 from inspector.teaching.shares import Needs, needs_of, share_out
 from inspector.teaching.teachable import refuse_little_room
-from tests.small_recipe import PLANT, weave
+from inspector.tiling import grid_for
+from tests.small_recipe import PLANT, make_recipe, make_site, weave
 
 HEIGHT, WIDTH = 64, 96
 MM_PER_PX = 0.2
@@ -375,3 +382,18 @@ def test_the_looms_good_web_has_no_outliers() -> None:
     loom = Loom(512, 0.2, "twill", 4, config.FaultMix(per_m=0.0))
     region = Region(0, 512, 0, 256)
     assert standouts([look_at(loom.rows(256), region) for _ in range(30)]) == [None] * 30
+
+
+@pytest.mark.parametrize(("speed_m_min", "needs"), [(0.1, 1), (60_000, 312_500)])
+def test_whether_the_engine_keeps_up_is_said_with_what_to_do(
+    tmp_path: Path, speed_m_min: float, needs: int
+) -> None:
+    site = make_site(tmp_path)
+    line = site.line("1")
+    line = msgspec.structs.replace(line, web=msgspec.structs.replace(line.web, speed_m_min=speed_m_min))
+    with closing(open_backend(make_recipe(site, "stripes"), "onnxruntime", 1)) as backend:
+        said = speed_words(backend, grid_for(line, backend.info), line, (0.0, 51.2))
+    told = re.fullmatch(rf"{speed_m_min:g} m/min needs (\d+) tiles/s; the engine does \d+ here(; .*)?", said)
+    assert told is not None, said
+    assert int(told[1]) == needs
+    assert told[2] == (f"; {TOO_SLOW}" if speed_m_min > 1 else None)

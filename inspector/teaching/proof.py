@@ -12,6 +12,8 @@ from inspector.backends import golden
 from inspector.backends.artifact import load_manifest, load_recipe
 from inspector.backends.building import rebuild_command
 from inspector.backends.engine import score_loose
+from inspector.backends.rate import RATE_S, TOO_SLOW, keeps_up, measure_rate
+from inspector.config import Line
 from inspector.errors import ArtefactError
 from inspector.images.reading import GOOD, ImageFile, Mask
 from inspector.images.scoring import Scored, read_for, score_image
@@ -21,6 +23,7 @@ from inspector.records import F32, U8, Grid, Levels, Region
 from inspector.teaching.drawn import SIZES_MM, THREAD_MM, TRIES, GoodWeb, Row, try_faults
 from inspector.teaching.left_out import Box, LeftOut
 from inspector.teaching.record import Recorded
+from inspector.tiling import plan_between
 
 MOST_DRAWN_ON = 12  # frames that stay in memory for it
 SEEN_NONE = 3.0  # of what was seen none of, fewer than 3 / n happen, 95 % surely: the rule of three
@@ -84,6 +87,21 @@ def check_golden(engine_dir: Path, backend: Backend) -> int:
     if not golden.drift(score_loose(backend, tiles).tile_scores, built).max() <= 1:
         raise ArtefactError(f"{engine_dir}: golden tiles no longer score as at the build; {remedy}")
     return len(tiles)
+
+
+def speed_words(backend: Backend, grid: Grid, line: Line, region_mm: tuple[float, float]) -> str:
+    """What the web's speed needs, what the engine does here, and what to do where that is too little.
+
+    Args:
+        backend: the engine, open.
+        grid: how tiles lie.
+        line: with the web's speed.
+        region_mm: edges of the judged web.
+    """
+    plan = plan_between(grid, line, *region_mm)
+    rate = measure_rate(backend, RATE_S, plan.tiles_across).tiles_per_s
+    sentence = f"{line.web.speed_m_min:g} m/min needs {plan.tiles_per_s:.0f} tiles/s; the engine does {rate:.0f} here"
+    return sentence if keeps_up(rate, plan.tiles_per_s) else f"{sentence}; {TOO_SLOW}"
 
 
 def prove(

@@ -28,6 +28,7 @@ class Taught:
     limits: Limits
     proof: Proof
     golden_tiles: int
+    speed: str  # what the web's needs and what the engine does
     seconds: dict[str, float]  # a step
     left_out: int  # pictures to look at
     pictures: Path  # of these, from the plant's folder on
@@ -43,6 +44,7 @@ class Taught:
                 self._web(),
                 summary(self.limits),
                 f"self-test: {self.golden_tiles} golden tiles score as recorded",
+                f"speed: {self.speed}",
                 f"good web that neither students nor limit have seen: {self.proof.good_words()}",
                 "",
                 self.proof.caption,

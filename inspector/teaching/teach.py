@@ -37,9 +37,9 @@ from inspector.images.reading import GOOD, ImageFile, read_image
 from inspector.interfaces import Backend, CameraInfo
 from inspector.learning.alike import UnlikeImages
 from inspector.limits import Limits, limits_file, to_toml
-from inspector.records import Grid, Levels, Region
+from inspector.records import Grid, Region
 from inspector.teaching.left_out import LeftOut, of_two_kinds, refused, show, sort_out, suspected
-from inspector.teaching.proof import Proof, check_golden, prove
+from inspector.teaching.proof import Proof, check_golden, prove, speed_words
 from inspector.teaching.record import Progress, Recorded, Recording, Wanted, record, write_frame
 from inspector.teaching.second_look import SecondLook, look_again
 from inspector.teaching.shares import MOST_LEFT_OUT, Needs, Shares, needs_of, share_out
@@ -171,7 +171,7 @@ class _Teaching:
             limits, suspects = self._calibrate(again.kept, recording.metres)
             left += suspects
             self._refuse_many(len(left), len(recording.frames))
-            golden_tiles, proof = self._prove(backend, grid, shares.proof, needs, limits.levels)
+            golden_tiles, speed, proof = self._prove(backend, grid, shares.proof, needs, limits)
         if proof.finds_little:
             self._show(again.highest, "that do count for the limit, and are the highest of those")
         self._refuse_blind(proof, limits)
@@ -194,6 +194,7 @@ class _Teaching:
             limits=limits,
             proof=proof,
             golden_tiles=golden_tiles,
+            speed=speed,
             seconds=self._seconds,
             left_out=self._left_out,
             pictures=self._staging.left_out.relative_to(self._site.root),
@@ -403,13 +404,15 @@ class _Teaching:
         return msgspec.structs.replace(limits, provenance=provenance), suspects
 
     def _prove(
-        self, backend: Backend, grid: Grid, frames: Sequence[Recorded], needs: Needs, levels: Levels
-    ) -> tuple[int, Proof]:
+        self, backend: Backend, grid: Grid, frames: Sequence[Recorded], needs: Needs, limits: Limits
+    ) -> tuple[int, str, Proof]:
         with self._step("self-test") as progress:
             golden_tiles = check_golden(self._staging.engine_dir, backend)
-            proof = prove(backend, grid, frames, needs.frame_m, self._line.web.mm_per_px, levels, progress)
+            speed = speed_words(backend, grid, self._line, limits.region_mm)
+            mm_per_px = self._line.web.mm_per_px
+            proof = prove(backend, grid, frames, needs.frame_m, mm_per_px, limits.levels, progress)
         self._show(proof.alarmed, f"with alarms, of {len(frames)} kept back")
-        return golden_tiles, proof
+        return golden_tiles, speed, proof
 
     def _refuse_blind(self, proof: Proof, limits: Limits) -> None:
         """Nobody looks on who would see that a recipe is worth nothing; it may not take another's place."""
