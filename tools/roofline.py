@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 420, 64, 48, 24, 24
-NAME_PX, NAME_WIDTH_PX = 14, 120
+KEY_PX, LINE_PX, DOT_PX = (470, 200), 20, 8  # where the points' names are listed
 INTENSITIES = (1.0, 1000.0)  # FLOP a byte
 COLOURS = ("#2b7a9b", "#e07b2a", "#5b4b8a", "#3c8d5a")
 ROOF_COLOUR, GRID_COLOUR, TEXT_COLOUR = "#1a1a1a", "#dcdfe3", "#3a4048"
@@ -73,22 +73,24 @@ def drawn(roof: Roof, points: Sequence[Point]) -> str:
             line(at(knee, peak), at(INTENSITIES[1], peak), ROOF_COLOUR),
             text(WIDTH - RIGHT, at(1.0, peak)[1] - 6, f"peak, {name}", "end"),
         ]
-    named: list[tuple[float, float]] = []
-    for number, one in enumerate(sorted(points, key=lambda point: -point.flops)):
-        x, y = at(one.intensity, one.flops)
-        # Names of neighbours don't lie on each other.
-        down = max([y, *(other + NAME_PX for beside, other in named if abs(beside - x) < NAME_WIDTH_PX)])
-        named.append((x, down))
-        colour = COLOURS[number % len(COLOURS)]
-        parts += [
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>',
-            text(x + 8, down + 4, one.name, "start"),
-        ]
+    for number, one in enumerate(sorted(points, key=lambda point: -point.flops), start=1):
+        left, top = KEY_PX
+        parts += _numbered(*at(one.intensity, one.flops), number)
+        parts += _numbered(left, top + number * LINE_PX, number)
+        parts += [text(left + 2 * DOT_PX, top + number * LINE_PX + 4, one.name, "start")]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
         'font-size="12">'
         f"<title>Roofline</title>{''.join(parts)}</svg>\n"
     )
+
+
+def _numbered(x: float, y: float, number: int) -> list[str]:
+    colour = COLOURS[number % len(COLOURS)]
+    return [
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT_PX}" fill="{colour}" stroke="#ffffff"/>',
+        f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" fill="#ffffff">{number}</text>',
+    ]
 
 
 def line(start: tuple[float, float], end: tuple[float, float], colour: str) -> str:
