@@ -1,9 +1,9 @@
 """Do line faults along and across the web score alike? On a web that is the same both ways, where they should.
 
-    python tools/line_faults.py [--work FOLDER] [--epochs 12]
+    python tools/line_faults.py [--work FOLDER] [--epochs 12] [--preset balanced]
 
-Weaves a web whose ends and picks are alike (a plain weave of round yarns with grain, no direction favoured), trains the
-default pair on it as `inspector train` does (some minutes), and draws lines over whole tiles of web that it has not
+Weaves a web whose ends and picks are alike (a plain weave of round yarns with grain, no direction favoured), trains a
+preset on it as `inspector train` does (some minutes), and draws lines over whole tiles of web that it has not
 seen: dark and bright, 1 to 8 px wide, along and across at the same places. A cloth of a real loom differs along and
 across by itself; this one doesn't, so what is left is the method's own.
 """
@@ -74,21 +74,24 @@ def main() -> int:
     )
     parser.add_argument("--work", type=Path, help="keep web and recipe here")
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--preset", default="balanced")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="line-faults-") as temporary:
         work = given.work or Path(temporary)
         (work / "good").mkdir(parents=True, exist_ok=True)
         for seed in range(IMAGES):
             cv2.imwrite(str(work / "good" / f"{seed}.png"), web(seed))
-        if not (work / "engines" / "lines" / "recipe.toml").is_file():
+        recipe = f"lines-{given.preset}"
+        if not (work / "engines" / recipe / "recipe.toml").is_file():
             train(
                 work / "good",
-                "lines",
+                recipe,
                 work / "engines",
+                pair=given.preset,
                 epochs=given.epochs,
                 progress=told("a web alike both ways"),
             )
-        session = onnxruntime.InferenceSession(work / "engines" / "lines" / "model.onnx")
+        session = onnxruntime.InferenceSession(work / "engines" / recipe / "model.onnx")
     print("\n".join(table(session)))
     return 0
 
