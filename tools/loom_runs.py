@@ -171,13 +171,16 @@ def main() -> int:
     limits = tomllib.loads(limits_of(given.recipe).read_text())
     wanted = limits["provenance"]["false_alarms_per_100m"]
     low, high = (100 * bound / metres for bound in bounds(alarms))
+    by_size = dict(
+        sorted(added(runs, "recall_by_size_mm").items(), key=lambda one: float(one[0].split()[-1]))
+    )
     lines = [
         f"{len(runs)} runs, {metres:.0f} m inspected: {alarms} false alarms, {100 * alarms / metres:.2f} per 100 m",
         f"({CONFIDENCE:.0%} sure between {low:.2f} and {high:.2f}); asked for: {wanted:g}.",
         "",
         *table(added(runs, "recall_by_kind"), "kind"),
         "",
-        *table(added(runs, "recall_by_size_mm"), "longer side, mm"),
+        *table(by_size, "longer side, mm"),
     ]
     print("\n" + "\n".join(lines))
     if given.table:
