@@ -12,6 +12,8 @@ inspection knows neither fault nor place, so it needs several times the d' that 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from inspector import config
@@ -27,13 +29,10 @@ SAMPLES = 400  # blocks of good cloth that its spectrum is from
 def visibilities(width_px: int, mm_per_px: float, seed: int, per_m: float, metres: float) -> list[float]:
     """Return d' of each fault on a stretch of plain web, in the order of ``Loom.truth``."""
     looms = [Loom(width_px, mm_per_px, "plain", seed, config.FaultMix(per_m=one)) for one in (per_m, 0.0)]
-    pieces = round(metres * 1000 / mm_per_px) // PIECE_PX
+    pieces = math.ceil(metres * 1000 / mm_per_px / PIECE_PX)
     faulty, good = (np.concatenate([loom.rows(PIECE_PX) for _ in range(pieces)]) for loom in looms)
     power = _spectrum(good)
-    return [
-        _visibility(fault, faulty, good, power, mm_per_px)
-        for fault in looms[0].truth(0.0, len(good) * mm_per_px / 1000)
-    ]
+    return [_visibility(fault, faulty, good, power, mm_per_px) for fault in looms[0].truth(0.0, metres)]
 
 
 def _spectrum(good: U8) -> F64:
