@@ -14,7 +14,7 @@ import numpy as np
 from inspector import backends, cameras, limits
 from inspector.backends.artifact import write_atomically
 from inspector.backends.engine import score_loose
-from inspector.backends.rate import RATE_S, TOO_SLOW, keeps_up, measure_rate
+from inspector.backends.rate import RATE_S, keeps_up, measure_rate, speed_words
 from inspector.bus.publisher import Publisher
 from inspector.config import Line, Site
 from inspector.errors import CameraError, ConfigError, InspectorError
@@ -191,15 +191,8 @@ def _check_plan(
         report.rows.append(_look_at_web(line, backend, seen[1], grid, region, limit))
     here = measure_rate(backend, RATE_S).tiles_per_s
     needed = plan_for(grid, line, region.width_px).tiles_per_s
-    enough = keeps_up(here, needed)
-    advice = "" if enough else f"; {TOO_SLOW}"
-    report.rows.append(
-        (
-            "speed",
-            "ok" if enough else "warn",
-            f"{line.web.speed_m_min:g} m/min needs {needed:.0f} tiles/s; the engine does {here:.0f} here{advice}",
-        )
-    )
+    status = "ok" if keeps_up(here, needed) else "warn"
+    report.rows.append(("speed", status, speed_words(here, needed, line.web.speed_m_min)))
 
 
 def _plan_words(plan: Plan, line: Line) -> str:

@@ -32,11 +32,10 @@ from inspector.records import (
     Stamp,
     TileBatch,
 )
-from inspector.teaching import drawn, record
+from inspector.teaching import drawn, proof, record
 from inspector.teaching.drawn import KINDS, SIZES_MM, TRIES, GoodWeb, draw, try_faults
 from inspector.teaching.left_out import suspected
 from inspector.teaching.outliers import Look, look_at, standouts
-from inspector.teaching.proof import speed_words
 from inspector.teaching.record import Recorded, Recording, Wanted
 from inspector.teaching.second_look import far_above
 from inspector.teaching.shares import Needs, needs_of, share_out
@@ -386,13 +385,14 @@ def test_the_looms_good_web_has_no_outliers() -> None:
 
 @pytest.mark.parametrize(("speed_m_min", "needs"), [(0.1, 1), (60_000, 312_500)])
 def test_whether_the_engine_keeps_up_is_said_with_what_to_do(
-    tmp_path: Path, speed_m_min: float, needs: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed_m_min: float, needs: int
 ) -> None:
+    monkeypatch.setattr(proof, "RATE_S", 0.1)
     site = make_site(tmp_path)
     line = site.line("1")
     line = msgspec.structs.replace(line, web=msgspec.structs.replace(line.web, speed_m_min=speed_m_min))
     with closing(open_backend(make_recipe(site, "stripes"), "onnxruntime", 1)) as backend:
-        said = speed_words(backend, grid_for(line, backend.info), line, (0.0, 51.2))
+        said = proof.speed_of(backend, grid_for(line, backend.info), line, (0.0, 51.2))
     told = re.fullmatch(rf"{speed_m_min:g} m/min needs (\d+) tiles/s; the engine does \d+ here(; .*)?", said)
     assert told is not None, said
     assert int(told[1]) == needs

@@ -90,6 +90,12 @@ def keeps_up(tiles_per_s: float, needed: float) -> bool:
     return tiles_per_s >= needed * HEADROOM
 
 
+def speed_words(tiles_per_s: float, needed: float, speed_m_min: float) -> str:
+    """What the web's speed needs beside what the engine does, and what to do where that is too little."""
+    sentence = f"{speed_m_min:g} m/min needs {needed:.0f} tiles/s; the engine does {tiles_per_s:.0f} here"
+    return sentence if keeps_up(tiles_per_s, needed) else f"{sentence}; {TOO_SLOW}"
+
+
 def _noise(backend: Backend, tiles: int) -> U8:
     return np.random.default_rng(0).integers(0, 256, (tiles, *backend.info.tile_shape), dtype=np.uint8)
 

@@ -12,7 +12,7 @@ from inspector.backends import golden
 from inspector.backends.artifact import load_manifest, load_recipe
 from inspector.backends.building import rebuild_command
 from inspector.backends.engine import score_loose
-from inspector.backends.rate import RATE_S, TOO_SLOW, keeps_up, measure_rate
+from inspector.backends.rate import RATE_S, measure_rate, speed_words
 from inspector.config import Line
 from inspector.errors import ArtefactError
 from inspector.images.reading import GOOD, ImageFile, Mask
@@ -89,8 +89,8 @@ def check_golden(engine_dir: Path, backend: Backend) -> int:
     return len(tiles)
 
 
-def speed_words(backend: Backend, grid: Grid, line: Line, region_mm: tuple[float, float]) -> str:
-    """What the web's speed needs, what the engine does here, and what to do where that is too little.
+def speed_of(backend: Backend, grid: Grid, line: Line, region_mm: tuple[float, float]) -> str:
+    """Time the engine against what the web's speed needs, in words.
 
     Args:
         backend: the engine, open.
@@ -100,8 +100,7 @@ def speed_words(backend: Backend, grid: Grid, line: Line, region_mm: tuple[float
     """
     plan = plan_between(grid, line, *region_mm)
     rate = measure_rate(backend, RATE_S, plan.tiles_across).tiles_per_s
-    sentence = f"{line.web.speed_m_min:g} m/min needs {plan.tiles_per_s:.0f} tiles/s; the engine does {rate:.0f} here"
-    return sentence if keeps_up(rate, plan.tiles_per_s) else f"{sentence}; {TOO_SLOW}"
+    return speed_words(rate, plan.tiles_per_s, line.web.speed_m_min)
 
 
 def prove(

@@ -39,7 +39,7 @@ from inspector.learning.alike import UnlikeImages
 from inspector.limits import Limits, limits_file, to_toml
 from inspector.records import Grid, Region
 from inspector.teaching.left_out import LeftOut, of_two_kinds, refused, show, sort_out, suspected
-from inspector.teaching.proof import Proof, check_golden, prove, speed_words
+from inspector.teaching.proof import Proof, check_golden, prove, speed_of
 from inspector.teaching.record import Progress, Recorded, Recording, Wanted, record, write_frame
 from inspector.teaching.second_look import SecondLook, look_again
 from inspector.teaching.shares import MOST_LEFT_OUT, Needs, Shares, needs_of, share_out
@@ -408,7 +408,7 @@ class _Teaching:
     ) -> tuple[int, str, Proof]:
         with self._step("self-test") as progress:
             golden_tiles = check_golden(self._staging.engine_dir, backend)
-            speed = speed_words(backend, grid, self._line, limits.region_mm)
+            speed = speed_of(backend, grid, self._line, limits.region_mm)
             mm_per_px = self._line.web.mm_per_px
             proof = prove(backend, grid, frames, needs.frame_m, mm_per_px, limits.levels, progress)
         self._show(proof.alarmed, f"with alarms, of {len(frames)} kept back")
