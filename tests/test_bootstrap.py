@@ -108,7 +108,7 @@ def pixel_pack(seed: int) -> tuple[list[tuple[np.ndarray, np.ndarray, np.ndarray
 def test_pixel_intervals_are_those_of_images_added_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same draws, but with every drawn image put through PixelFigures as often as it was drawn."""
     pack, faulty = pixel_pack(1)
-    draws = next(bootstrap._draws(faulty))[:40]
+    draws = next(bootstrap.draws(faulty))[:40]
     assert (draws[:, faulty].sum(axis=1) == 5).all()
     assert (draws[:, ~faulty].sum(axis=1) == 4).all()
     whole = PixelFigures()
@@ -120,7 +120,7 @@ def test_pixel_intervals_are_those_of_images_added_again(monkeypatch: pytest.Mon
         for one in np.repeat(np.arange(9), times):
             again.add(*pack[one])
         slow.append((again.auroc(), again.aupro()))
-    monkeypatch.setattr(bootstrap, "_draws", lambda image_faulty: iter([draws]))
+    monkeypatch.setattr(bootstrap, "draws", lambda image_faulty: iter([draws]))
     both = pixel_ci95(whole.images, faulty, whole.auroc(), whole.aupro())
     for interval, figures in zip(both, zip(*slow, strict=True), strict=True):
         assert interval == pytest.approx(tuple(np.quantile(figures, (0.025, 0.975))), abs=1e-6)

@@ -59,7 +59,7 @@ def auroc_ci95(
             np.bincount(faulty_places, weights[faulty_of], len(levels)),
         )
 
-    drawn = [figure(weights) for block in _draws(drawn_with) for weights in block]
+    drawn = [figure(weights) for block in draws(drawn_with) for weights in block]
     return _interval(figure(np.ones(len(scores))), drawn)
 
 
@@ -89,7 +89,7 @@ def pixel_ci95(
     faults = np.array([one.faults for one in images], np.float64)
     aurocs: list[float | None] = []
     aupros: list[float | None] = []
-    for block in _draws(drawn_with):
+    for block in draws(drawn_with):
         good_sum, overlap_sum, faults_sum = block @ good, block @ overlap, block @ faults
         aurocs += [auroc_of_counts(*both) for both in zip(good_sum, block @ faulty, strict=True)]
         aupros += [aupro_of_counts(*all_) for all_ in zip(good_sum, overlap_sum, faults_sum, strict=True)]
@@ -101,7 +101,7 @@ def _can_be_drawn(image_faulty: Mask) -> bool:
     return 1 not in counts and any(counts)
 
 
-def _draws(image_faulty: Mask) -> Iterator[F64]:
+def draws(image_faulty: Mask) -> Iterator[F64]:
     """How often each image is drawn: float64 [BLOCK, images] at a time, RESAMPLES rows in all."""
     rng = np.random.default_rng(SEED)
     for _ in range(RESAMPLES // BLOCK):
