@@ -36,6 +36,9 @@ from inspector.tiling import (
 
 T = TypeVar("T")
 FIRST_FRAME_S = 10.0
+NO_DISTANCE = (
+    "reject_distance_m is 0, so no verdict is ever in time for a receiver; measure it from camera to ejector"
+)
 
 
 @dataclass
@@ -80,6 +83,8 @@ def check_line(site: Site, line_id: str) -> CheckReport:
     report = CheckReport()
     line = site.line(line_id)
     report.rows.append(("config", "ok", f"{site.file.name}: line {line_id} of {site.plant.plant}"))
+    if not line.reject_distance_m:
+        report.rows.append(("ejector", "warn", NO_DISTANCE))
     report.attempt(
         "ports", lambda: _try_ports(site, line_id), lambda _: "verdicts, maps and replay can be bound"
     )

@@ -174,7 +174,8 @@ def panel(snapshot: Snapshot, title: str) -> Panel:
         verdicts.append(f"{outcome.value} {count}", style=COLOURS[outcome] if count else "dim")
         verdicts.append(f" ({metres:.2f} m)   ", style="dim")
     if snapshot.reasons:
-        verdicts.append(", ".join(f"{k} {v}" for k, v in sorted(snapshot.reasons.items())), style="dim")
+        counts = ", ".join(f"{k} {v}" for k, v in sorted(snapshot.reasons.items()))
+        verdicts.append(f"reasons: {counts}", style="dim")
     unlike = []
     if snapshot.unlike_share:
         told = f"{snapshot.unlike_share:.0%} of the last metre is as a whole unlike what the recipe learnt"

@@ -445,6 +445,7 @@ def test_an_engine_is_held_against_the_lines_limit(plant: Path) -> None:
 
 def test_a_line_that_is_ready(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inspector.check.RATE_S", 0.1)
+    edit("[line.1]", "[line.1]\nreject_distance_m = 1.5")(plant)
     checked = invoke(*CHECK)
     assert (checked.exit_code, own_words(checked.stderr)) == (0, [])
     rows = checked.stdout.splitlines()
@@ -452,6 +453,18 @@ def test_a_line_that_is_ready(plant: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [row.split()[1] for row in rows[:-1]] == rooms
     assert rows[6].startswith("ok    web      this frame's median is ")
     assert rows[-1] == "ready to run"
+
+
+def test_a_line_whose_verdicts_are_all_too_late_for_the_ejector(
+    plant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
+    checked = invoke(*CHECK)
+    assert checked.exit_code == 0
+    assert checked.stdout.splitlines()[1].startswith(
+        "warn  ejector  reject_distance_m is 0, so no verdict is ever"
+    )
+    assert checked.stdout.endswith("ready to run\n")
 
 
 @pytest.mark.parametrize(

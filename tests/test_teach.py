@@ -441,7 +441,7 @@ def test_without_torch_the_extra_is_named_before_the_camera_looks(
     before = contents(plant)
     with start(plant, *teaching(weights), PYTHONPATH=str(tmp_path)) as process:
         out, err = process.communicate(timeout=PATIENCE_S)
-    said = "training needs the package 'torch'; run: pip install \"inspector-line[train]\""
+    said = "training needs the package 'torch'; run: pip install -e \".[train]\""
     assert (process.returncode, out, err) == (2, "", f"inspector: {said}\n")
     assert contents(plant) == before
 

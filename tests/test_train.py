@@ -245,5 +245,5 @@ def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
     done = inspector(tmp_path, *training("cloth", []), PYTHONPATH=str(tmp_path / "hidden"))
     assert done.returncode == 2
     assert done.stderr == (
-        "inspector: training needs the package 'torch'; run: pip install \"inspector-line[train]\"\n"
+        "inspector: training needs the package 'torch'; run: pip install -e \".[train]\"\n"
     )

@@ -76,7 +76,7 @@ def test_the_panel_shows_every_count() -> None:
         "PASS 5",
         "FAIL 1",
         "NOT_INSPECTED 2",
-        "frame_lost 2",
+        "reasons: frame_lost 2, score 1",
         "1-0-0",
         "Ctrl-C ends",
     ):

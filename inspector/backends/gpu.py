@@ -15,7 +15,7 @@ from inspector.backends.gpu_pycuda import PyCudaGpu
 from inspector.errors import ArtefactError
 from inspector.records import U8
 
-INSTALL = "install the extra on a machine with an NVIDIA GPU: `pip install inspector-line[tensorrt]`"
+INSTALL = 'install the extra on a machine with an NVIDIA GPU: `pip install -e ".[tensorrt]"`'
 
 
 class Gpu(Protocol):

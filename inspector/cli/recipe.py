@@ -74,7 +74,7 @@ def train(
 ) -> None:
     """Teach a recipe from good images alone: a folder of them, or an MVTec-style tree's train/good.
 
-    Needs the extra: pip install "inspector-line[train]". Ctrl-C keeps what was learnt; the same command
+    Needs the extra: pip install -e ".[train]". Ctrl-C keeps what was learnt; the same command
     goes on from there. Ends with an engine for this machine's CPU, as build-engine makes it.
 
     \b
@@ -89,7 +89,7 @@ def train(
         from inspector.learning.train import train as teach
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f'training needs the package {error.name!r}; run: pip install "inspector-line[train]"'
+            f'training needs the package {error.name!r}; run: pip install -e ".[train]"'
         ) from None
     from inspector.view import progress_bar
 
@@ -159,7 +159,7 @@ def teach(
     """Make a recipe and a limit from good web that the line's camera sees now; nobody has to watch.
 
     Records, leaves out frames that stand out, trains, builds the engine, calibrates and tests itself. The
-    line must not run meanwhile. Needs the extra: pip install "inspector-line[train]". Until the very end
+    line must not run meanwhile. Needs the extra: pip install -e ".[train]". Until the very end
     nothing of the plant changes; Ctrl-C leaves all as it was.
 
     \b

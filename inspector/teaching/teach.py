@@ -456,7 +456,7 @@ def _training() -> ModuleType:
         from inspector.learning import train
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f'training needs the package {error.name!r}; run: pip install "inspector-line[train]"'
+            f'training needs the package {error.name!r}; run: pip install -e ".[train]"'
         ) from None
     return train
 
