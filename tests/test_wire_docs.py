@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import msgspec
+import numpy as np
 import pytest
 
 from inspector.bus import publisher, wire
 from inspector.bus.wire import Header, MapShape, State
-from inspector.line import SLOW_SEVERITY, UNLIKE_SEVERITY
+from inspector.config import Overload
+from inspector.line import HEARTBEAT_S, SLOW_SEVERITY, STUCK_S, UNLIKE_SEVERITY
 from inspector.records import Outcome, Reason
 from tests.conftest import ROOT
-from tests.talking_line import make_site, talking, verdict
+from tests.talking_line import PATIENCE_S, defect, evidence, make_site, talking, verdict
 
 WIRE = (ROOT / "docs" / "wire.md").read_text()
 README = (ROOT / "README.md").read_text()
@@ -117,13 +122,18 @@ def test_the_figures_are_the_codes() -> None:
     assert f"{publisher.LAST_WORDS_MS} ms" in sockets
     assert f"The last {publisher.KEPT:,} of each" in replay
     assert f"{publisher.MOST_PER_ANSWER} at most" in replay
+    times = section(WIRE, "Times")
+    assert f"| heartbeat | every {HEARTBEAT_S * 1000:.0f} ms" in times
+    assert f"`overload.deadline_ms`, {Overload().deadline_ms:.0f} ms unless" in times
+    assert f"| an engine that doesn't come back from a frame | {STUCK_S:.0f} s |" in times
+    assert f"every {publisher.ZMTP_HEARTBEAT_MS} ms, answer within {publisher.ZMTP_TIMEOUT_MS} ms" in times
 
 
 # -- the ten lines -----------------------------------------------------------------------------------
 
 
-def ten_lines(text: str) -> str:
-    found = re.search(r"```python\n(.*?)```", section(text, "A subscriber in ten lines"), re.DOTALL)
+def ten_lines(text: str, title: str = "A subscriber in ten lines") -> str:
+    found = re.search(r"```python\n(.*?)```", section(text, title), re.DOTALL)
     assert found
     return found[1]
 
@@ -161,6 +171,32 @@ def test_the_ten_lines_work_as_printed(tmp_path: Path) -> None:
     assert [float(word) for word in words[2:4]] == pytest.approx([number * 0.1024, (number + 1) * 0.1024])
     assert words[4] == "PASS"
     assert "zmq.error.Again" in err
+
+
+def test_the_ten_lines_that_save_pictures_work_as_printed(tmp_path: Path) -> None:
+    """Against a real publisher; the second picture says that the first is whole."""
+    code = ten_lines(WIRE, "Pictures of defects in ten lines")
+    assert len([line for line in code.splitlines() if line.strip()]) == 10
+    script, pictures = tmp_path / "pictures.py", tmp_path / "pictures"
+    script.write_text(code)
+    pictures.mkdir()
+    strip, scores = evidence()
+    with talking(make_site(tmp_path)) as line:
+        command = [sys.executable, "-I", script, line.publisher.endpoints[1], "1"]
+        with subprocess.Popen(command, cwd=pictures, stderr=subprocess.PIPE, text=True) as process:
+            until_s = time.monotonic() + PATIENCE_S
+            while len(list(pictures.iterdir())) < 2:
+                line.do(lambda p: p.publish_evidence(strip, scores, [verdict(outcome=Outcome.FAIL)], 7.0))
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.05)
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() < until_s
+            process.kill()
+    first, _ = sorted(pictures.iterdir(), key=lambda file: int(file.name.split("-")[1]))[:2]
+    assert first.name.split("-", 2)[2] == f"{defect().defect_id}.png"
+    tile = cv2.imread(str(first), cv2.IMREAD_UNCHANGED)
+    assert tile.shape == (64, 64)
+    assert np.all(tile == 90)
 
 
 def readable(stream: object, timeout_s: float) -> bool:
