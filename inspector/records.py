@@ -36,7 +36,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a verdict is not PASS (protocol.md's closed list)."""
+    """Why a verdict is not PASS (docs/wire.md explains each)."""
 
     NONE = ""
     SCORE = "score"

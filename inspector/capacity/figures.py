@@ -13,7 +13,7 @@ from inspector.errors import ConfigError
 from inspector.records import Grid
 from inspector.tiling import least_rows, tiles_per_s
 
-SEEN_PX = 3  # a fault that is less wide seldom is (docs/new-fabric.md)
+SEEN_PX = 3  # a fault that is less wide seldom is (docs/measure.md)
 BLUR_PX = 0.5  # of travel during an exposure
 MOST_PX = 100_000  # across: seven of the widest sensors
 MOST_LINES_PER_S = 1e6  # no line-scan camera reads faster
