@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from inspector.learning.cells import Shape
+from inspector.learning.export import build_graph
 from inspector.learning.fusion import (
     FINE,
     POWER,
     PUBLISHED,
     WIDE,
+    Scoring,
     counted_layers,
     evened,
     joined,
+    power_of,
     weights_of,
 )
-from inspector.learning.teachers import AS_PUBLISHED, pair_layers
+from inspector.learning.students import build_students
+from inspector.learning.teachers import AS_PUBLISHED, pair_layers, random_teachers
+from tests.conftest import ROOT
 
 
 def test_a_layer_counts_by_its_stride_and_a_published_pair_as_published() -> None:
@@ -50,6 +58,30 @@ def test_every_stride_weighs_the_same(pair: str, strides: Sequence[int]) -> None
 @pytest.mark.parametrize("pair", AS_PUBLISHED)
 def test_every_layer_of_a_published_pair_weighs_the_same(pair: str) -> None:
     assert layer_weights(pair) == pytest.approx([1 / len(pair_layers(pair))] * len(pair_layers(pair)))
+
+
+def test_a_published_pair_is_joined_as_a_product_in_graph_and_ablation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiles = np.random.default_rng(0).integers(0, 256, (3, 64, 64), np.uint8)
+    for pair, power in (("reduced", 1.0), ("fastest", POWER)):
+        graph = build_graph(
+            random_teachers(pair, 1, 0), build_students(pair, 1, 1), tiles, Shape(32, 16, 1), pair=pair
+        )
+        assert power_of(pair) == graph.scoring.power == power
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    for row in importlib.import_module("ablation").rows():
+        if row.training in AS_PUBLISHED:
+            assert row.power == power_of(row.training)
+
+
+def test_the_constants_of_all_maps_together_are_of_what_they_are_joined_to() -> None:
+    maps = torch.rand(8, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    sides = torch.zeros(8, 4)
+    for power in (1.0, POWER):
+        sigma = Scoring.of(maps, sides, Shape(64, 16, 1), (0.5, 0.5), power)(maps, sides)
+        assert abs(float(sigma.mean())) < 0.1
+        assert float(sigma.std()) == pytest.approx(1.0, abs=0.1)
 
 
 def test_each_map_loses_its_share_of_what_the_tile_shows_throughout() -> None:

@@ -30,7 +30,15 @@ from inspector.learning.cells import Blur, Shape
 from inspector.learning.distance import Students
 from inspector.learning.distill import LOOK, as_pixels
 from inspector.learning.folding import fold
-from inspector.learning.fusion import Counted, Scoring, counted_layers, evened, shares_of, weights_of
+from inspector.learning.fusion import (
+    Counted,
+    Scoring,
+    counted_layers,
+    evened,
+    power_of,
+    shares_of,
+    weights_of,
+)
 from inspector.learning.light import Light
 from inspector.learning.normal import SIDES
 from inspector.learning.teachers import AS_PUBLISHED, Teacher
@@ -137,7 +145,7 @@ def build_graph(
     layers = counted_layers(pair)
     disagreement = Disagreement(teachers, students, shape, layers).eval()
     maps, sides = in_batches(disagreement, validation)
-    scoring = Scoring.of(maps, sides, shape, weights_of(layers))
+    scoring = Scoring.of(maps, sides, shape, weights_of(layers), power_of(pair))
     tone = None
     if pair not in AS_PUBLISHED:
         tone = tone_of(shape, [validation, *learnt], scoring(maps, sides))

@@ -58,6 +58,11 @@ def weighed_alike(layers: Sequence[Counted], strides: Sequence[int]) -> list[Cou
     ]
 
 
+def power_of(pair: str) -> float:
+    """Exponent that a pair's maps are ``joined`` with: the paper's is a product."""
+    return 1.0 if pair in AS_PUBLISHED else POWER
+
+
 def weights_of(layers: Sequence[Counted]) -> list[float]:
     """What each map weighs, layer by layer; 1 in all."""
     total = sum(layer.weight for layer in layers)
@@ -88,24 +93,32 @@ class Scoring(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, each: Normal, together: Normal, weights: Tensor) -> None:
+    def __init__(self, each: Normal, together: Normal, weights: Tensor, power: float) -> None:
         super().__init__()
         self.each = each
         self.together = together
+        self.power = power
         self.register_buffer("weights", weights)
 
     @classmethod
-    def of(cls, maps: Tensor, sides: Tensor, shape: Shape, weights: Sequence[float]) -> Scoring:
-        """Take all constants from good tiles' maps [N, L, cells, cells], their sides [N, 4], and the maps' weights."""
+    def of(
+        cls, maps: Tensor, sides: Tensor, shape: Shape, weights: Sequence[float], power: float = POWER
+    ) -> Scoring:
+        """Take all constants from good tiles' maps [N, L, cells, cells] and their sides [N, 4].
+
+        ``weights`` are the maps', 1 in all; ``power`` is that of ``joined``.
+        """
         weighed = torch.tensor(weights)
         each = Normal(measure(maps, sides, shape.zone), shape)
         # Near a side all maps are uncertain at once, which no map's own constants tell.
-        all_in_one = joined(each(maps, sides), weighed)[:, None]
-        return cls(each, Normal(measure(all_in_one, sides, shape.zone), shape), weighed)
+        all_in_one = joined(each(maps, sides), weighed, power)[:, None]
+        return cls(each, Normal(measure(all_in_one, sides, shape.zone), shape), weighed, power)
 
     def forward(self, maps: Tensor, sides: Tensor) -> Tensor:
         """Sigma above good tiles, [N, cells, cells]."""
-        sigma: Tensor = self.together(joined(self.each(maps, sides), self.weights)[:, None], sides)
+        sigma: Tensor = self.together(
+            joined(self.each(maps, sides), self.weights, self.power)[:, None], sides
+        )
         return sigma[:, 0]
 
 
