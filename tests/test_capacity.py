@@ -423,7 +423,7 @@ def test_a_line_tells_what_options_do_not(plant: Path) -> None:
     line = json.loads((plant / "needs.json").read_text())["asked"]
     assert (line["width_mm"], line["mm_per_px"], line["speed_m_min"]) == (409.6, 0.2, 36.0)
     assert (line["frame_rows"], line["lanes"]) == (512, 2)
-    assert (line["ejector_m"], line["deadline_ms"]) == (1.5, 5000.0)
+    assert (line["ejector_m"], line["deadline_ms"]) == (1.5, 4000.0)
     assert line["grid"] == {"tile_px": 256, "margin_px": 32, "overlap_px": 32, "px_per_cell": 4}
     invoke("--line", "3", "--mm-per-px", "0.1", "--overlap-px", "62", "--json", "needs.json")
     finer = json.loads((plant / "needs.json").read_text())["asked"]["grid"]
