@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -406,25 +407,65 @@ def test_auto_takes_the_best_precision_there_is(tmp_path: Path) -> None:
     assert built.precision == toolchain("openvino").precisions()[0]
 
 
-def test_a_precision_the_device_cannot_do(tmp_path: Path) -> None:
-    folder = tmp_path / "tiny"
-    write_tiny_recipe(folder)
+@pytest.mark.parametrize(
+    ("backend", "asked", "can"),
+    [
+        ("onnxruntime", "bf16", ("fp32",)),
+        ("openvino", "bf16", ("fp32",)),
+        ("openvino", "fp16", ("bf16", "fp32")),
+    ],
+)
+def test_a_precision_the_cpu_lacks_falls_back_to_its_best_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, asked: str, can: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(toolchain(backend), "precisions", lambda: can)
+    monkeypatch.setitem(importlib.import_module("inspector.backends.openvino").NAMES, "bf16", "f32")
+    write_tiny_recipe(tmp_path / "tiny")
+    told: list[str] = []
+    manifest = build_engine(tmp_path / "tiny", backend, asked, progress=told.append)
+    assert manifest.engines[backend].precision == can[0]
+    device = toolchain(backend).device_name()
+    assert [sentence for sentence in told if asked in sentence] == [
+        f"{asked} was asked for, but {backend} on {device} can't do it; so {can[0]} is built"
+    ]
+    opened = open_backend(tmp_path / "tiny", backend)
+    assert opened.info.precision == can[0]
+    opened.close()
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_precision_that_does_not_exist(tmp_path: Path, backend: str) -> None:
+    write_tiny_recipe(tmp_path / "tiny")
     with pytest.raises(
-        ArtefactError, match=r"onnxruntime on CPU .* can't do --precision bf16; it can do: fp32"
+        ArtefactError, match=rf"^{backend} on .* can't do --precision fp8; it can do: (bf16, )?fp32$"
     ):
-        build_engine(folder, "onnxruntime", "bf16")
-    assert not (folder / "manifest.toml").exists()
+        build_engine(tmp_path / "tiny", backend, "fp8")
+    assert not (tmp_path / "tiny/manifest.toml").exists()
 
 
-def test_an_engine_that_deviates_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def poor_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO on a CPU with bf16 that is far from fp32: what it compiles then has other weights."""
+    tools = importlib.import_module("inspector.backends.openvino")
+    build_plan = tools.build_plan
+
+    def poorly(recipe: Recipe, graph: bytes, precision: str, means: Means) -> bytes:
+        return bytes(
+            build_plan(recipe, tiny_graph(seed=1) if precision == "bf16" else graph, precision, means)
+        )
+
+    monkeypatch.setattr(tools, "precisions", lambda: ("bf16", "fp32"))
+    monkeypatch.setattr(tools, "build_plan", poorly)
+    monkeypatch.setitem(tools.NAMES, "bf16", "f32")  # this CPU may have none
+
+
+@pytest.mark.usefixtures("poor_bf16")
+def test_an_engine_that_deviates_is_not_written(tmp_path: Path) -> None:
     """bf16 that doesn't keep up with fp32: refused with the way out, and the old engine still opens."""
-    if "bf16" not in toolchain("openvino").precisions():
-        pytest.skip("this machine's CPU has no bf16")
     folder = tmp_path / "tiny"
     write_tiny_recipe(folder)
     build_engine(folder, "openvino", "fp32")
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    monkeypatch.setitem(golden.TOLERANCES, "bf16", golden.Tolerance(1e-6, 1e-6))
     with pytest.raises(
         ArtefactError, match=r"further from the reference than is tolerated .* --precision fp32"
     ):
@@ -433,14 +474,10 @@ def test_an_engine_that_deviates_is_not_written(tmp_path: Path, monkeypatch: pyt
     open_backend(folder, "openvino").close()
 
 
-def test_auto_goes_on_to_a_precision_that_scores_alike_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if "bf16" not in toolchain("openvino").precisions():
-        pytest.skip("this machine's CPU has no bf16")
+@pytest.mark.usefixtures("poor_bf16")
+def test_auto_goes_on_to_a_precision_that_scores_alike_and_says_so(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     write_tiny_recipe(folder)
-    monkeypatch.setitem(golden.TOLERANCES, "bf16", golden.Tolerance(1e-6, 1e-6))
     told: list[str] = []
     assert build_engine(folder, "openvino", progress=told.append).engines["openvino"].precision == "fp32"
     assert any("the bf16 engine scores golden tiles" in sentence for sentence in told)

@@ -629,6 +629,15 @@ def test_an_engine_or_limit_that_nobody_vouches_for(
     assert said in checked.stderr or file == RECIPE
 
 
+def test_a_precision_that_the_cpu_lacks_is_no_failure(plant: Path) -> None:
+    built = invoke(*BUILD, "--precision", "bf16")
+    assert built.exit_code == 0
+    first, *_, result, _ = built.stdout.splitlines()
+    assert first.startswith("bf16 was asked for, but onnxruntime on CPU")
+    assert " fp32 on CPU" in result
+    assert invoke(*RUN).exit_code == 0
+
+
 def test_a_plan_of_which_a_byte_changed(plant: Path) -> None:
     assert invoke("build-engine", "--recipe", "stripes").exit_code == 0
     edit('backend = "onnxruntime"', 'backend = "openvino"')(plant)

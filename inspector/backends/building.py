@@ -54,7 +54,8 @@ def build_engine(
         engine_dir: engines/NAME with recipe.toml and model.onnx.
         backend: "openvino", "onnxruntime" or "tensorrt".
         precision: "auto" takes the fastest that device and graph have and that scores as the reference does; or
-            "fp32", "tf32", "bf16", "fp16", "int8". A recipe of int8 has that alone.
+            "fp32", "tf32", "bf16", "fp16", "int8". A recipe of int8 has that alone. Where a CPU lacks the precision,
+            ``progress`` is told, and it is as with "auto".
         progress: told what is being done, a sentence at a time.
         at_limit: good web of a line on which the engine must decide as the reference does; None: not compared.
         workspace_mb: most GPU memory that one operator may take, TensorRT alone; None: all there is.
@@ -63,10 +64,10 @@ def build_engine(
 
     Raises:
         ConfigError: the backend has no workspace.
-        ArtefactError: recipe or graph are missing or damaged, the library isn't installed, the device can't do the
-            precision, the engine doesn't score the golden tiles as the reference does, scores an extreme tile NaN or
-            infinity, or decides more of the good web otherwise than false alarms were asked for. What ``at_limit``
-            raises.
+        ArtefactError: recipe or graph are missing or damaged, the library isn't installed, there is no such precision
+            (TensorRT: not on this device), the engine doesn't score the golden tiles as the reference does, scores an
+            extreme tile NaN or infinity, or decides more of the good web otherwise than false alarms were asked for.
+            What ``at_limit`` raises.
     """
     if workspace_mb is not None and backend != "tensorrt":
         raise ConfigError(f"--workspace-mb is TensorRT's; leave it out with --backend {backend}")
@@ -75,7 +76,7 @@ def build_engine(
     tools = toolchain(backend)
     means = Means(workspace_mb, engine_dir / f"plans/{backend}.timing")
     version, device = tools.library_version(), tools.device_name()
-    wanted = _wanted(tools, recipe, backend, device, precision)
+    wanted = _wanted(tools, recipe, backend, device, precision, progress)
 
     yardstick = _yardstick(recipe, graph, _golden_tiles(engine_dir, recipe), at_limit, progress)
 
@@ -195,8 +196,15 @@ def _loaded(backend: str, recipe: Recipe, graph: bytes, plan: bytes, precision: 
         engine.close()
 
 
-def _wanted(tools: Toolchain, recipe: Recipe, backend: str, device: str, precision: str) -> tuple[str, ...]:
-    """Which precisions to try, in order."""
+def _wanted(
+    tools: Toolchain,
+    recipe: Recipe,
+    backend: str,
+    device: str,
+    precision: str,
+    progress: Callable[[str], None],
+) -> tuple[str, ...]:
+    """Which precisions to try, in order. Another CPU than the one a command was written for is no mistake."""
     if recipe.training.int8:
         if precision not in ("auto", INT8):
             raise ArtefactError(
@@ -210,11 +218,14 @@ def _wanted(tools: Toolchain, recipe: Recipe, backend: str, device: str, precisi
         )
     if precision == "auto":
         return can
-    if precision not in can:
+    if precision in can:
+        return (precision,)
+    if precision not in golden.TOLERANCES or backend == "tensorrt":
         raise ArtefactError(
             f"{backend} on {device} can't do --precision {precision}; it can do: {', '.join(can)}"
         )
-    return (precision,)
+    progress(f"{precision} was asked for, but {backend} on {device} can't do it; so {can[0]} is built")
+    return can
 
 
 def _golden_tiles(engine_dir: Path, recipe: Recipe) -> U8:
