@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -33,12 +34,14 @@ class Machine:
         self.driver = Driver()
         self.fails_at = ""
         self.engine: Any = None
+        self.side_px, self.cells, self.activation_bytes = SIDE_PX, CELLS, 4096
 
     def deserialize(self, log: Any, plan: bytes) -> Any:
         if self.fails_at == "plan":
             log.log("ERROR", "the plan is of another version")
             return None
-        self.engine = Engine(self.driver, log, self.fails_at, tensorrt.MOST, SIDE_PX, CELLS)
+        self.engine = Engine(self.driver, log, self.fails_at, tensorrt.MOST, self.side_px, self.cells)
+        self.engine.device_memory_size_v2 = self.activation_bytes
         return self.engine
 
 
@@ -185,7 +188,7 @@ def _fails_at(where: str) -> Callable[[Machine], None]:
         ),
         (_fails_at("context"), "TensorRT gives no execution context: no room for activations"),
         (_fails_at("map"), "the plan has no tensor 'map'"),
-        (_no_room, "CUDA_ERROR_OUT_OF_MEMORY"),
+        (_no_room, r"CUDA gives no memory \(CUDA_ERROR_OUT_OF_MEMORY\): the engine wants "),
     ],
 )
 def test_a_plan_that_cannot_be_loaded(
@@ -195,6 +198,30 @@ def test_a_plan_that_cannot_be_loaded(
     with pytest.raises(RuntimeError, match=complaint):
         opened(recipe)
     assert machine.driver.left_over() == {}
+
+
+@pytest.mark.parametrize("room", [10, 20 * 2**20], ids=["nothing fits", "activations don't fit"])
+def test_too_little_memory_is_told_with_what_is_wanted(machine: Machine, recipe: Recipe, room: int) -> None:
+    """Tiles of 320 px, maps of 64x64: 32 * (320**2 + 4 * 64**2 + 4) bytes are 3.6 MB."""
+    recipe = msgspec.structs.replace(recipe, tile_px=256, margin_px=32)
+    machine.side_px, machine.cells, machine.activation_bytes = recipe.side_px, recipe.cells, 70 * 2**20
+    plan = bytes(5 * 2**20)
+    machine.driver.room = room
+    with pytest.raises(RuntimeError) as caught:
+        tensorrt.open_runtime(recipe, b"", plan, "fp16", 0)
+    assert str(caught.value) == (
+        "CUDA gives no memory (CUDA_ERROR_OUT_OF_MEMORY): the engine wants 73.6 MB on the GPU, beside the plan of "
+        "5.0 MB, and 3.6 MB of pinned memory for batches of 32 tiles; end what else uses the GPU (nvidia-smi shows "
+        "it), or take a preset of smaller networks"
+    )
+    assert machine.driver.left_over() == {}
+    machine.driver.room = 2**30
+    runtime = tensorrt.open_runtime(recipe, b"", plan, "fp16", 0)
+    taken = [
+        sum(map(len, held.values())) for held in (machine.driver.device_memory, machine.driver.pinned_memory)
+    ]
+    assert [f"{size / 2**20:.1f}" for size in taken] == ["73.6", "3.6"]
+    runtime.close()
 
 
 def test_a_run_that_fails(machine: Machine, recipe: Recipe) -> None:

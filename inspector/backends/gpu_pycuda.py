@@ -60,12 +60,14 @@ class PyCudaGpu:
 
     def device_buffer(self, size: int) -> int:
         """Address of so many bytes on the GPU."""
-        self._device_memory.append(self._cuda.mem_alloc(size))
+        with _told(self._cuda):
+            self._device_memory.append(self._cuda.mem_alloc(size))
         return int(self._device_memory[-1])
 
     def pinned_buffer(self, size: int) -> U8:
         """So many bytes of page-locked host memory, which the GPU copies by itself; gone after ``close``."""
-        buffer: U8 = self._cuda.pagelocked_empty(size, np.uint8)
+        with _told(self._cuda):
+            buffer: U8 = self._cuda.pagelocked_empty(size, np.uint8)
         self._pinned_memory.append(buffer.base)
         return buffer
 

@@ -88,10 +88,19 @@ class TensorRtRuntime:
                 f"the plan is for tiles {spans}, not for any number from {wanted[0]} to {wanted[1]}"
             )
         self._sizes = {"tiles": self._tile_bytes, "map": 4 * self._cells**2, "score": 4}  # bytes a tile
-        self._host = {name: gpu.pinned_buffer(self._most * size) for name, size in self._sizes.items()}
-        self._device = {name: gpu.device_buffer(self._most * size) for name, size in self._sizes.items()}
         self._activation_bytes = max(int(self._engine.device_memory_size_v2), LEAST_BYTES)
-        self._activations = gpu.device_buffer(self._activation_bytes)
+        buffers = {name: self._most * size for name, size in self._sizes.items()}
+        pinned = sum(buffers.values())
+        try:
+            self._host = {name: gpu.pinned_buffer(size) for name, size in buffers.items()}
+            self._device = {name: gpu.device_buffer(size) for name, size in buffers.items()}
+            self._activations = gpu.device_buffer(self._activation_bytes)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"CUDA gives no memory ({error}): the engine wants {_mb(pinned + self._activation_bytes)} on the GPU, "
+                f"beside the plan of {_mb(len(plan))}, and {_mb(pinned)} of pinned memory for batches of {self._most} "
+                "tiles; end what else uses the GPU (nvidia-smi shows it), or take a preset of smaller networks"
+            ) from None
         self._context(1)  # what can't be had is told now, not at the first tile
 
     def _run(self, tiles: U8, maps: F32, scores: F32) -> None:
@@ -147,3 +156,7 @@ class TensorRtRuntime:
     def _part(self, name: str, count: int) -> U8:
         """What so many tiles take of a pinned buffer."""
         return self._host[name][: count * self._sizes[name]]
+
+
+def _mb(size: int) -> str:
+    return f"{size / 2**20:.1f} MB"
