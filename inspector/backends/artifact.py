@@ -120,6 +120,10 @@ class BuiltEngine(Document, frozen=True, kw_only=True):
     onnx_sha256: Sha256
     plan: str = ""  # path in the recipe's folder; empty: the graph itself is loaded
     plan_sha256: str = ""
+    profile: tuple[
+        int, ...
+    ] = ()  # tiles at a time that the plan takes: least, tuned for, most; empty: any number
+    driver: str = ""  # version of the GPU's driver at the build, to be told: no plan is bound to it
     golden_sha256: Sha256  # golden.png
     golden_reference: tuple[float, ...]  # tile scores of ONNX Runtime in fp32, sigma
     golden_scores: tuple[float, ...]  # of this engine

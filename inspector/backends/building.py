@@ -97,6 +97,7 @@ def build_engine(
     plan_name = f"plans/{backend}-{sha256_of(plan)[:12]}.plan" if plan else ""
     if plan:
         write_atomically(engine_dir / plan_name, plan)
+    facts = tools.plan_facts()
     built = BuiltEngine(
         precision=precision,
         version=version,
@@ -107,6 +108,8 @@ def build_engine(
         onnx_sha256=recipe.onnx_sha256,
         plan=plan_name,
         plan_sha256=sha256_of(plan) if plan else "",
+        profile=facts.profile,
+        driver=facts.driver,
         golden_sha256=sha256_of((engine_dir / golden.FILE).read_bytes()),
         golden_reference=tuple(map(float, yardstick.scores)),
         golden_scores=tuple(map(float, scores)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from inspector.backends import gpu_cuda, gpu_pycuda
@@ -16,6 +17,8 @@ from inspector.errors import ArtefactError
 from inspector.records import U8
 
 INSTALL = 'install the extra on a machine with an NVIDIA GPU: `pip install -e ".[tensorrt]"`'
+
+DRIVER_VERSION = Path("/sys/module/nvidia/version")  # CUDA's own calls tell only which CUDA it speaks
 
 
 class Gpu(Protocol):
@@ -89,6 +92,14 @@ def gpu_name() -> str:
     except RuntimeError as error:
         raise ArtefactError(f"no NVIDIA GPU can be used ({error}); use --backend openvino here") from None
     return f"{name}, SM{major}{minor}, CUDA {version // 1000}.{version % 1000 // 10}"
+
+
+def driver_version() -> str:
+    """The NVIDIA driver's version, 550.54.14, as Linux tells it; empty where it doesn't."""
+    try:
+        return DRIVER_VERSION.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _not_installed(error: ImportError) -> ArtefactError:

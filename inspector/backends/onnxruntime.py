@@ -12,7 +12,7 @@ from typing import Any
 import onnxruntime as ort
 
 from inspector.backends.artifact import Recipe
-from inspector.backends.runtime import Means
+from inspector.backends.runtime import Means, PlanFacts
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -38,6 +38,11 @@ def precisions() -> tuple[str, ...]:
 def build_plan(recipe: Recipe, graph: bytes, precision: str, means: Means) -> bytes:
     """There is none."""
     return b""
+
+
+def plan_facts() -> PlanFacts:
+    """None: a CPU has no driver, and takes any number of tiles."""
+    return PlanFacts()
 
 
 def open_runtime(recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int) -> OrtRuntime:

@@ -16,7 +16,7 @@ from typing import Any
 import openvino as ov
 
 from inspector.backends.artifact import Recipe
-from inspector.backends.runtime import Means
+from inspector.backends.runtime import Means, PlanFacts
 from inspector.backends.work import Work
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
@@ -71,6 +71,11 @@ def build_plan(recipe: Recipe, graph: bytes, precision: str, means: Means) -> by
             f"recipe {recipe.name}: OpenVINO can't compile its graph ({_first_line(error)})"
         ) from None
     return exported.getvalue()
+
+
+def plan_facts() -> PlanFacts:
+    """None: a CPU has no driver, and takes any number of tiles."""
+    return PlanFacts()
 
 
 def count_work(name: str, graph: bytes, tile_shape: Sequence[int]) -> Work:

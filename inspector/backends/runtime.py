@@ -32,6 +32,14 @@ class Means:
     timing_cache: Path | None = None  # file of what was timed before; None: everything is timed anew
 
 
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """What the manifest keeps of a plan where its library has such."""
+
+    driver: str = ""  # version of the GPU's driver; empty: there is none, or nobody tells
+    profile: tuple[int, ...] = ()  # tiles at a time: the least, what it is tuned for, the most
+
+
 class Runtime(Protocol):
     """One loaded graph. Knows neither recipes on disk nor manifests; used by one thread."""
 
@@ -67,6 +75,9 @@ class Toolchain(Protocol):
 
         Raises Unsuited when this graph can't be had in that precision, ArtefactError otherwise.
         """
+
+    def plan_facts(self) -> PlanFacts:
+        """What the manifest is to keep of plans that are built here and now."""
 
     def open_runtime(
         self, recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int

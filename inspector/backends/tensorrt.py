@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from inspector.backends.artifact import Recipe, write_atomically
-from inspector.backends.gpu import INSTALL, gpu_name
-from inspector.backends.runtime import Means, Unsuited
+from inspector.backends.gpu import INSTALL, driver_version, gpu_name
+from inspector.backends.runtime import Means, PlanFacts, Unsuited
 from inspector.backends.tensorrt_runtime import TensorRtRuntime
 from inspector.errors import ArtefactError
 
@@ -98,6 +98,11 @@ def build_plan(recipe: Recipe, graph: bytes, precision: str, means: Means) -> by
         timings = made.config.get_timing_cache()
         write_atomically(cache, bytes(memoryview(timings.serialize())))
     return bytes(memoryview(plan))
+
+
+def plan_facts() -> PlanFacts:
+    """The driver's version, and how many tiles a plan takes."""
+    return PlanFacts(driver_version(), (LEAST, BEST, MOST))
 
 
 def open_runtime(recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int) -> TensorRtRuntime:
