@@ -650,12 +650,14 @@ def test_an_unknown_backend(tmp_path: Path) -> None:
         build_engine(tmp_path / "tiny", "tensorflow")
 
 
-def test_a_workspace_is_tensorrts_alone(tmp_path: Path) -> None:
+def test_some_options_are_tensorrts_alone(tmp_path: Path) -> None:
     write_tiny_recipe(tmp_path / "tiny")
     with pytest.raises(
         ConfigError, match="--workspace-mb is TensorRT's; leave it out with --backend openvino"
     ):
         build_engine(tmp_path / "tiny", "openvino", workspace_mb=64)
+    with pytest.raises(ConfigError, match="--portable is TensorRT's; leave it out with --backend openvino"):
+        build_engine(tmp_path / "tiny", "openvino", portable=True)
 
 
 def test_tensorrt_says_what_is_missing(tmp_path: Path) -> None:

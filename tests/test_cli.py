@@ -877,6 +877,11 @@ def test_arguments_that_can_not_be(plant: Path, words: tuple[str, ...], said: st
     assert contents(plant) == before
 
 
+def test_a_portable_engine_is_tensorrts(plant: Path) -> None:
+    sentence = refusal(plant, 2, *BUILD, "--portable")
+    assert sentence == "inspector: --portable is TensorRT's; leave it out with --backend onnxruntime"
+
+
 def test_a_rate_of_false_alarms_that_can_not_be(plant: Path) -> None:
     sentence = refusal(plant, 2, *CALIBRATE, "--false-alarms-per-100m", "1e6")
     assert sentence.endswith(

@@ -126,6 +126,34 @@ def test_too_small_a_workspace_is_told_in_tensorrts_words(recipe: Recipe) -> Non
     assert made.config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 64 * 2**20
 
 
+def test_a_portable_plan_is_for_later_versions_and_all_gpus_from_ampere_on() -> None:
+    """TensorRT for RTX has both names and does neither, so what is set is looked at on a stand-in for its config."""
+    flags: list[object] = []
+    config = SimpleNamespace(set_flag=flags.append)
+    library = SimpleNamespace(
+        __name__="tensorrt",
+        BuilderFlag=trt.BuilderFlag,
+        HardwareCompatibilityLevel=trt.HardwareCompatibilityLevel,
+    )
+    tensorrt._make_portable(library, config)
+    assert flags == [trt.BuilderFlag.VERSION_COMPATIBLE]
+    assert config.hardware_compatibility_level == trt.HardwareCompatibilityLevel.AMPERE_PLUS
+
+
+def test_only_a_portable_plan_is_portable(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(tensorrt, "_make_portable", lambda _, config: made.append(config))
+    tensorrt.blueprint(recipe, tiny_graph(), "fp32", MEANS)
+    assert made == []
+    assert made == [tensorrt.blueprint(recipe, tiny_graph(), "fp32", Means(portable=True)).config]
+
+
+@pytest.mark.skipif(trt.__name__ != "tensorrt_rtx", reason="TensorRT has portable plans")
+def test_tensorrt_for_rtx_has_no_portable_plans(recipe: Recipe) -> None:
+    with pytest.raises(ArtefactError, match=r"TensorRT for RTX has no plans .*; leave out --portable"):
+        tensorrt.build_plan(recipe, tiny_graph(), "fp32", Means(portable=True))
+
+
 @pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
 def test_timings_are_kept_beside_the_plans(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

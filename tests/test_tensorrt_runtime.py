@@ -34,9 +34,20 @@ class Machine:
         self.driver = Driver()
         self.fails_at = ""
         self.engine: Any = None
+        self.code_allowed: Callable[[], bool]
         self.side_px, self.cells, self.activation_bytes = SIDE_PX, CELLS, 4096
 
+    def runtime(self, log: Any) -> Any:
+        runtime = SimpleNamespace(
+            engine_host_code_allowed=False, deserialize_cuda_engine=lambda plan: self.deserialize(log, plan)
+        )
+        self.code_allowed = lambda: runtime.engine_host_code_allowed
+        return runtime
+
     def deserialize(self, log: Any, plan: bytes) -> Any:
+        if plan == b"with code" and not self.code_allowed():
+            log.log("ERROR", "the plan holds host code")
+            return None
         if self.fails_at == "plan":
             log.log("ERROR", "the plan is of another version")
             return None
@@ -56,9 +67,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     library: Any = ModuleType(name)
     library.ILogger = type("ILogger", (), {"ERROR": "ERROR", "INTERNAL_ERROR": "INTERNAL_ERROR"})
     library.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
-    library.Runtime = lambda log: SimpleNamespace(
-        deserialize_cuda_engine=lambda plan: machine.deserialize(log, plan)
-    )
+    library.Runtime = machine.runtime
     monkeypatch.setitem(sys.modules, "tensorrt", library if name == "tensorrt" else None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", library)
     bindings: Any = ModuleType(binding)
@@ -197,6 +206,13 @@ def test_a_plan_that_cannot_be_loaded(
     spoil(machine)
     with pytest.raises(RuntimeError, match=complaint):
         opened(recipe)
+    assert machine.driver.left_over() == {}
+
+
+def test_code_in_a_plan_runs_only_if_the_manifest_says_portable(machine: Machine, recipe: Recipe) -> None:
+    with pytest.raises(RuntimeError, match="TensorRT refuses the plan: the plan holds host code"):
+        tensorrt.open_runtime(recipe, b"", b"with code", "fp16", 0)
+    tensorrt.open_runtime(recipe, b"", b"with code", "fp16", 0, portable=True).close()
     assert machine.driver.left_over() == {}
 
 

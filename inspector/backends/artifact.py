@@ -123,6 +123,9 @@ class BuiltEngine(Document, frozen=True, kw_only=True):
     profile: tuple[
         int, ...
     ] = ()  # tiles at a time that the plan takes: least, tuned for, most; empty: any number
+    portable: bool = (
+        False  # TensorRT: other GPUs and later versions may load it, as far as ``portable.py`` goes
+    )
     driver: str = ""  # version of the GPU's driver at the build, to be told: no plan is bound to it
     golden_sha256: Sha256  # golden.png
     golden_reference: tuple[float, ...]  # tile scores of ONNX Runtime in fp32, sigma

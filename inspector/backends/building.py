@@ -47,6 +47,7 @@ def build_engine(
     progress: Callable[[str], None] = lambda sentence: None,
     at_limit: AtLimit | None = None,
     workspace_mb: int | None = None,
+    portable: bool = False,
 ) -> Manifest:
     """Build one backend's engine and enter it in the manifest; other backends' entries stay.
 
@@ -59,22 +60,24 @@ def build_engine(
         progress: told what is being done, a sentence at a time.
         at_limit: good web of a line on which the engine must decide as the reference does; None: not compared.
         workspace_mb: most GPU memory that one operator may take, TensorRT alone; None: all there is.
+        portable: for other GPUs and later versions, too; TensorRT alone.
 
     Returns the manifest as written.
 
     Raises:
-        ConfigError: the backend has no workspace.
+        ConfigError: the backend has no workspace, or no portable plans.
         ArtefactError: recipe or graph are missing or damaged, the library isn't installed, there is no such precision
             (TensorRT: not on this device), the engine doesn't score the golden tiles as the reference does, scores an
             extreme tile NaN or infinity, or decides more of the good web otherwise than false alarms were asked for.
             What ``at_limit`` raises.
     """
-    if workspace_mb is not None and backend != "tensorrt":
-        raise ConfigError(f"--workspace-mb is TensorRT's; leave it out with --backend {backend}")
+    for option, given in (("--workspace-mb", workspace_mb is not None), ("--portable", portable)):
+        if given and backend != "tensorrt":
+            raise ConfigError(f"{option} is TensorRT's; leave it out with --backend {backend}")
     recipe = load_recipe(engine_dir)
     graph = load_graph(engine_dir, recipe)
     tools = toolchain(backend)
-    means = Means(workspace_mb, engine_dir / f"plans/{backend}.timing")
+    means = Means(workspace_mb, portable, engine_dir / f"plans/{backend}.timing")
     version, device = tools.library_version(), tools.device_name()
     wanted = _wanted(tools, recipe, backend, device, precision, progress)
 
@@ -85,7 +88,7 @@ def build_engine(
         try:
             plan = tools.build_plan(recipe, graph, precision, means)
             progress("holding the engine against the reference")
-            with _loaded(backend, recipe, graph, plan, precision) as engine:
+            with _loaded(backend, recipe, graph, plan, precision, portable) as engine:
                 scores = _prove(engine, recipe, yardstick, progress)
             break
         except Unsuited as error:
@@ -109,6 +112,7 @@ def build_engine(
         plan=plan_name,
         plan_sha256=sha256_of(plan) if plan else "",
         profile=facts.profile,
+        portable=portable,
         driver=facts.driver,
         golden_sha256=sha256_of((engine_dir / golden.FILE).read_bytes()),
         golden_reference=tuple(map(float, yardstick.scores)),
@@ -183,11 +187,13 @@ class _Yardstick:
 
 
 @contextmanager
-def _loaded(backend: str, recipe: Recipe, graph: bytes, plan: bytes, precision: str) -> Iterator[Engine]:
+def _loaded(
+    backend: str, recipe: Recipe, graph: bytes, plan: bytes, precision: str, portable: bool = False
+) -> Iterator[Engine]:
     """An engine that nobody vouches for yet."""
     tools = toolchain(backend)
     try:
-        runtime = tools.open_runtime(recipe, graph, plan, precision, 0)
+        runtime = tools.open_runtime(recipe, graph, plan, precision, 0, portable)
     except RuntimeError as error:
         raise ArtefactError(f"recipe {recipe.name}: the new engine can't be loaded ({error})") from None
     version, device = tools.library_version(), tools.device_name()

@@ -45,7 +45,9 @@ def plan_facts() -> PlanFacts:
     return PlanFacts()
 
 
-def open_runtime(recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int) -> OrtRuntime:
+def open_runtime(
+    recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int, portable: bool = False
+) -> OrtRuntime:
     """Load the graph. Raises ArtefactError when it isn't the graph that the recipe describes."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

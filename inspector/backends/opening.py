@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
 
-from inspector.backends import golden
+from inspector.backends import golden, portable
 from inspector.backends.artifact import BuiltEngine, Recipe, load_manifest, load_recipe, read_bytes, sha256_of
 from inspector.backends.building import load_graph, os_name, rebuild_command
 from inspector.backends.engine import Engine, info_of, score_loose
@@ -57,13 +58,14 @@ def open_untested(engine_dir: Path, backend: str, threads: int = 0) -> Opened:
     plan = _vouched_bytes(engine_dir / built.plan, built.plan_sha256, remedy) if built.plan else b""
     _vouched_bytes(engine_dir / golden.FILE, built.golden_sha256, remedy)
     try:
-        runtime = tools.open_runtime(recipe, graph, plan, built.precision, threads)
+        runtime = tools.open_runtime(recipe, graph, plan, built.precision, threads, built.portable)
     except RuntimeError as error:
         raise ArtefactError(
             f"{engine_dir / (built.plan or 'model.onnx')}: {backend} can't load it ({error}); {remedy}"
         ) from None
     sha256 = built.plan_sha256 or built.onnx_sha256
-    info = info_of(recipe, backend, built.version, built.device, built.precision, sha256)
+    version, device = tools.library_version(), tools.device_name()  # a portable plan was built with others
+    info = info_of(recipe, backend, version, device, built.precision, sha256)
     return Opened(Engine(recipe, info, runtime), recipe, built)
 
 
@@ -84,14 +86,15 @@ def _entry(engine_dir: Path, recipe: Recipe, backend: str) -> BuiltEngine:
 def _check_vouched(
     engine_dir: Path, recipe: Recipe, tools: Toolchain, built: BuiltEngine, remedy: str
 ) -> None:
-    for what, then, now in (
-        ("graph (onnx_sha256)", built.onnx_sha256, recipe.onnx_sha256),
-        ("kind of tiles", built.tiles, recipe.tiles),
-        ("library version", built.version, tools.library_version()),
-        ("device", built.device, tools.device_name()),
-        ("operating system", built.os, os_name()),
+    version_fits, device_fits = (portable.version_fits, portable.device_fits) if built.portable else (eq, eq)
+    for what, then, now, fits in (
+        ("graph (onnx_sha256)", built.onnx_sha256, recipe.onnx_sha256, eq),
+        ("kind of tiles", built.tiles, recipe.tiles, eq),
+        ("library version", built.version, tools.library_version(), version_fits),
+        ("device", built.device, tools.device_name(), device_fits),
+        ("operating system", built.os, os_name(), eq),
     ):
-        if then != now:
+        if not fits(then, now):
             raise ArtefactError(
                 f"{engine_dir / 'manifest.toml'}: the engine was built for another {what}: {then}, here it is {now}; "
                 f"{remedy}"

@@ -97,7 +97,9 @@ def count_work(name: str, graph: bytes, tile_shape: Sequence[int]) -> Work:
     )
 
 
-def open_runtime(recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int) -> OpenVinoRuntime:
+def open_runtime(
+    recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int, portable: bool = False
+) -> OpenVinoRuntime:
     """Load an exported plan. Raises RuntimeError when OpenVINO refuses it."""
     try:
         return OpenVinoRuntime(ov.Core().import_model(plan, DEVICE, _settings(precision, threads)))

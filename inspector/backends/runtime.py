@@ -29,6 +29,7 @@ class Means:
     """What a build may use, where its library asks for such."""
 
     workspace_mb: int | None = None  # most GPU memory that a running operator may take; None: all there is
+    portable: bool = False  # other GPUs and later versions of the library shall load the plan, too
     timing_cache: Path | None = None  # file of what was timed before; None: everything is timed anew
 
 
@@ -80,9 +81,11 @@ class Toolchain(Protocol):
         """What the manifest is to keep of plans that are built here and now."""
 
     def open_runtime(
-        self, recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int
+        self, recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int, portable: bool = False
     ) -> Runtime:
         """Load a plan (or the graph, when there is no plan) for running; 0 threads: the library's choice.
+
+        A ``portable`` plan may bring code of its own for the CPU.
 
         Raises ArtefactError or RuntimeError.
         """

@@ -79,6 +79,8 @@ def blueprint(recipe: Recipe, graph: bytes, precision: str, means: Means) -> Blu
         config.clear_flag(trt.BuilderFlag.TF32)
     if hasattr(trt.BuilderFlag, "STRICT_NANS"):
         config.set_flag(trt.BuilderFlag.STRICT_NANS)  # a NaN must reach judging
+    if means.portable:
+        _make_portable(trt, config)
     if means.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, means.workspace_mb * 2**20)
     return Blueprint(builder, network, parser, config, profile, log)
@@ -105,10 +107,12 @@ def plan_facts() -> PlanFacts:
     return PlanFacts(driver_version(), (LEAST, BEST, MOST))
 
 
-def open_runtime(recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int) -> TensorRtRuntime:
+def open_runtime(
+    recipe: Recipe, graph: bytes, plan: bytes, precision: str, threads: int, portable: bool = False
+) -> TensorRtRuntime:
     """Load a plan onto the GPU. Raises RuntimeError when TensorRT or CUDA refuse."""
     trt = _tensorrt()
-    return TensorRtRuntime(trt, _log(trt), recipe, plan, MOST)
+    return TensorRtRuntime(trt, _log(trt), recipe, plan, MOST, portable)
 
 
 def _tensorrt() -> Any:
@@ -120,6 +124,16 @@ def _tensorrt() -> Any:
         except (ImportError, OSError):
             raise ArtefactError(f"neither tensorrt nor tensorrt_rtx can be imported; {INSTALL}") from None
     return trt
+
+
+def _make_portable(trt: Any, config: Any) -> None:
+    """For other GPUs from Ampere on and later versions of TensorRT: see ``portable``, which loading is held to."""
+    if trt.__name__ != "tensorrt":
+        raise ArtefactError(
+            "TensorRT for RTX has no plans that another of its versions loads; leave out --portable"
+        )
+    config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
 
 
 def _recall_timings(config: Any, file: Path) -> None:

@@ -29,11 +29,12 @@ class TensorRtRuntime:
         recipe: whose plan it is.
         plan: as it was built.
         most: tiles at a time.
+        portable: whether the plan may bring the runtime that it was built for, which is code for the CPU.
 
     Raises RuntimeError when TensorRT or CUDA refuse.
     """
 
-    def __init__(self, trt: Any, log: Any, recipe: Recipe, plan: bytes, most: int) -> None:
+    def __init__(self, trt: Any, log: Any, recipe: Recipe, plan: bytes, most: int, portable: bool) -> None:
         self._trt, self._log, self._most = trt, log, most
         self._tile_shape = recipe.tile_shape
         self._cells = recipe.cells
@@ -48,7 +49,7 @@ class TensorRtRuntime:
         self._gpu = open_gpu()
         try:
             with self._gpu.held():
-                self._load(plan)
+                self._load(plan, portable)
         except RuntimeError:
             self.close()
             raise
@@ -73,9 +74,10 @@ class TensorRtRuntime:
         self._host = {}
         self._gpu.close()
 
-    def _load(self, plan: bytes) -> None:
+    def _load(self, plan: bytes, portable: bool) -> None:
         gpu = self._gpu
         self._runtime = self._trt.Runtime(self._log)
+        self._runtime.engine_host_code_allowed = portable
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise RuntimeError(f"TensorRT refuses the plan: {self._log.last_error}")

@@ -316,6 +316,12 @@ def _calibrate_from_run(
     type=click.IntRange(min=1),
     help="TensorRT: most GPU memory that one operator may take, where others need the GPU too. Default: all there is.",
 )
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="TensorRT: a plan that other GPUs from Ampere on, and later TensorRTs of the same major version, load too; "
+    "it may be slower. Not for Jetsons. Not run on hardware.",
+)
 def build_engine(
     config_file: Path,
     recipe: str,
@@ -324,6 +330,7 @@ def build_engine(
     line_id: str | None,
     good: Path | None,
     workspace_mb: int | None,
+    portable: bool,
 ) -> None:
     """Compile a recipe's ONNX graph for this machine and prove that it scores like the graph.
 
@@ -341,7 +348,7 @@ def build_engine(
     if (line_id is None) != (good is None):
         raise ConfigError("--line and --good go together: a line's limit, and the images it came from")
     if line_id is None or good is None:
-        _build(config_file, recipe, backend, precision, workspace_mb=workspace_mb)
+        _build(config_file, recipe, backend, precision, workspace_mb=workspace_mb, portable=portable)
         click.echo("decisions at a line's limit were not compared; --line and --good do that")
         return
     from inspector.calibrating.good_at_limit import GoodAtLimit
@@ -349,7 +356,7 @@ def build_engine(
 
     with progress_bar("good images") as progress:
         at_limit = GoodAtLimit(load_site(config_file), line_id, recipe, good, progress)
-        _build(config_file, recipe, backend, precision, at_limit, workspace_mb)
+        _build(config_file, recipe, backend, precision, at_limit, workspace_mb, portable)
 
 
 def _build(
@@ -359,11 +366,14 @@ def _build(
     precision: str,
     at_limit: AtLimit | None = None,
     workspace_mb: int | None = None,
+    portable: bool = False,
 ) -> None:
     from inspector import backends
 
     engine_dir = load_site(config_file).engines / recipe
-    manifest = backends.build_engine(engine_dir, backend, precision, click.echo, at_limit, workspace_mb)
+    manifest = backends.build_engine(
+        engine_dir, backend, precision, click.echo, at_limit, workspace_mb, portable
+    )
     built = manifest.engines[backend]
     click.echo(f"{recipe}: {backend} {built.version} {built.precision} on {built.device}; golden tiles agree")
 
