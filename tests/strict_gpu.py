@@ -241,15 +241,17 @@ class Context:
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.changes("shape")
-        self.shape = shape
-        return name == "tiles" and self.profile is not None and 1 <= shape[0] <= self.engine.most
+        fits = name == "tiles" and self.profile is not None and 1 <= shape[0] <= self.engine.most
+        self.shape = shape if fits else None
+        return fits
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         if self.engine.fails_at == "run":
             return self.refuse("an illegal address")
         missing = {"tiles", "map", "score"} - self.addresses.keys()
-        if missing or self.shape is None or self.memory is None or stream_handle not in self.driver.streams:
-            self.driver.faults.append(f"a run before all is set: {missing or 'shape, memory or stream'}")
+        missing |= {what for what in ("profile", "memory", "shape") if getattr(self, what) is None}
+        if missing or stream_handle not in self.driver.streams:
+            self.driver.faults.append(f"a run before all is set: {', '.join(sorted(missing)) or 'stream'}")
             return self.refuse("not all is set")
         if self.driver.recording is not None:
             if self.engine.fails_at == "recording":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from inspector.backends import gpu_cuda, tensorrt
+from inspector.backends import gpu_cuda, gpu_pycuda, tensorrt
 from inspector.backends.artifact import Recipe
 from inspector.records import F32, U8
 from tests.graphs import SIDE_PX, write_tiny_recipe
@@ -273,6 +274,126 @@ def test_the_stand_in_catches_what_it_is_there_for() -> None:
     assert driver.left_over() == {"pinned": 1, "streams": 1, "contexts": 1}
 
 
+class Bench:
+    """A context of the stand-in, and all that it wants to be set."""
+
+    def __init__(self) -> None:
+        self.driver = Driver()
+        self.driver.cuDevicePrimaryCtxRetain(0)
+        self.driver.cuCtxSetCurrent("primary")
+        self.stream = self.driver.cuStreamCreate(0)[1]
+        log = SimpleNamespace(log=lambda severity, message: None)
+        self.engine = Engine(self.driver, log, "", tensorrt.MOST, SIDE_PX, CELLS)
+        self.memory = self.buffer(self.engine.device_memory_size_v2)
+        self.buffers = {name: self.buffer(2 * size) for name, size in self.engine.sizes.items()}
+        self.context: Any = self.engine.create_execution_context("user managed")
+
+    def buffer(self, size: int) -> int:
+        return int(self.driver.cuMemAlloc(size)[1])
+
+    def set(self, *, but: str = "", count: int = 2) -> None:
+        if but != "profile":
+            assert self.context.set_optimization_profile_async(0, self.stream)
+        if but != "memory":
+            self.context.set_device_memory(self.memory, self.engine.device_memory_size_v2)
+        for name in self.buffers.keys() - {but}:
+            assert self.context.set_tensor_address(name, self.buffers[name])
+        if but != "shape":
+            fits = self.context.set_input_shape("tiles", (count, SIDE_PX, SIDE_PX))
+            assert fits is (but != "profile")
+
+    def runs(self) -> bool:
+        return bool(self.context.execute_async_v3(self.stream))
+
+
+def test_the_stand_in_context_runs_when_all_is_set() -> None:
+    bench = Bench()
+    bench.set()
+    assert bench.runs()
+    assert bench.driver.faults == []
+
+
+@pytest.mark.parametrize("unset", ["tiles", "map", "score", "profile", "memory", "shape"])
+def test_the_stand_in_context_refuses_to_run_before_all_is_set(unset: str) -> None:
+    bench = Bench()
+    bench.set(but=unset)
+    assert not bench.runs()
+    assert bench.driver.faults[-1].startswith("a run before all is set: ")
+    assert unset in bench.driver.faults[-1]
+    bench.driver.cuStreamSynchronize(bench.stream)
+    assert bench.engine.ran == []
+
+
+def test_the_stand_in_context_refuses_another_stream_and_tensor_and_count() -> None:
+    bench = Bench()
+    bench.set()
+    assert not bench.context.execute_async_v3(bench.stream + 1)
+    assert bench.driver.faults == ["a run before all is set: stream"]
+    assert not bench.context.set_tensor_address("tyles", bench.memory)
+    for count in (0, tensorrt.MOST + 1):
+        assert not bench.context.set_input_shape("tiles", (count, SIDE_PX, SIDE_PX))
+        assert not bench.runs()
+
+
+def _memory_first(bench: Bench) -> None:
+    bench.context.set_device_memory(bench.memory, bench.engine.device_memory_size_v2)
+
+
+def _too_little_memory(bench: Bench) -> None:
+    bench.context.set_optimization_profile_async(0, bench.stream)
+    bench.context.set_device_memory(bench.memory, bench.engine.device_memory_size_v2 - 1)
+
+
+def _memory_of_nobody(bench: Bench) -> None:
+    bench.context.set_optimization_profile_async(0, bench.stream)
+    bench.driver.cuMemFree(bench.memory)
+    bench.context.set_device_memory(bench.memory, bench.engine.device_memory_size_v2)
+
+
+def _more_tiles_than_buffers_hold(bench: Bench) -> None:
+    bench.set(count=3)
+    bench.runs()
+    bench.driver.queue.clear()
+
+
+def _recorded_unseen(bench: Bench) -> None:
+    bench.set()
+    bench.driver.cuStreamBeginCapture(bench.stream, "thread local")
+    bench.runs()
+
+
+def _changed_after_recording(bench: Bench) -> None:
+    bench.set()
+    bench.runs()
+    bench.driver.cuStreamSynchronize(bench.stream)
+    bench.driver.cuStreamBeginCapture(bench.stream, "thread local")
+    bench.runs()
+    assert bench.driver.faults == []
+    bench.context.set_input_shape("tiles", (1, SIDE_PX, SIDE_PX))
+
+
+def _own_memory(bench: Bench) -> None:
+    bench.engine.create_execution_context("static")
+
+
+@pytest.mark.parametrize(
+    ("misuse", "fault"),
+    [
+        (_memory_first, "memory before the profile, or too little"),
+        (_too_little_memory, "memory before the profile, or too little"),
+        (_memory_of_nobody, "a context's memory that isn't there"),
+        (_more_tiles_than_buffers_hold, "tiles has too little memory"),
+        (_recorded_unseen, "recording before the shape was run once"),
+        (_changed_after_recording, "shape changes after a graph was recorded"),
+        (_own_memory, "a context with memory of its own"),
+    ],
+)
+def test_the_stand_in_context_catches(misuse: Callable[[Bench], None], fault: str) -> None:
+    bench = Bench()
+    misuse(bench)
+    assert fault in bench.driver.faults
+
+
 def calls_of_the_driver() -> set[str]:
     tree = ast.parse(inspect.getsource(gpu_cuda))
     return {
@@ -293,3 +414,73 @@ def test_the_driver_is_called_as_cuda_bindings_has_it() -> None:
     assert hasattr(real.CUstreamCaptureMode, "CU_STREAM_CAPTURE_MODE_THREAD_LOCAL")
     for part in ("MAJOR", "MINOR"):
         assert hasattr(real.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_{part}")
+
+
+PYCUDA = dict(
+    line.split("\t") for line in (Path(__file__).parent / "pycuda_names.tsv").read_text().splitlines()[1:]
+)
+# What gpu_pycuda calls an object, and whose names it has.
+PYCUDAS = {
+    "cuda": "",
+    "_cuda": "",
+    "device": "Device.",
+    "Device": "Device.",  # Device(0).retain_primary_context
+    "_stream": "Stream.",
+    "_context": "Context.",
+    "memory": "DeviceAllocation.",
+}
+
+
+def uses_of_pycuda() -> dict[str, set[int | None]]:
+    """Each name of pycuda.driver in gpu_pycuda, with how many arguments it is called; None: it isn't called."""
+    tree = ast.parse(inspect.getsource(gpu_pycuda))
+    called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    used: dict[str, set[int | None]] = {}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute):
+            continue
+        owner = node.value.func if isinstance(node.value, ast.Call) else node.value
+        word = (
+            owner.id
+            if isinstance(owner, ast.Name)
+            else owner.attr
+            if isinstance(owner, ast.Attribute)
+            else ""
+        )
+        if word in PYCUDAS:
+            call = called.get(id(node))
+            used.setdefault(PYCUDAS[word] + node.attr, set()).add(None if call is None else len(call.args))
+    return used
+
+
+def arguments_of_pycuda(driver: Any, name: str) -> str:
+    """ "(shape, dtype, order=)" by the binding's own word, self left out; "there" for what isn't a function."""
+    owner, member = driver, name
+    while "." in member:
+        first, _, member = member.partition(".")
+        owner = getattr(owner, first)
+    there = getattr(owner, member)
+    function, member = (there.__init__, "__init__") if isinstance(there, type) else (there, member)
+    said = re.search(rf"^{member}\((.*)\) ->", function.__doc__ or "", re.M)
+    if said is None:
+        return "there"
+    arguments = re.findall(r"\(\w+\)(\w+)(=)?", said[1])
+    bound = function is not there or "." in name
+    return f"({', '.join(argument + default for argument, default in arguments[bound:])})"
+
+
+def test_pycuda_is_called_as_it_is() -> None:
+    """Names and numbers of arguments of pycuda 2026.1, which was built against CUDA's headers and an empty libcuda."""
+    uses = uses_of_pycuda()
+    assert uses.keys() == PYCUDA.keys()
+    for name, counts in uses.items():
+        arguments = PYCUDA[name].strip("()").split(", ") if PYCUDA[name] not in ("there", "()") else []
+        needed = [argument for argument in arguments if not argument.endswith("=")]
+        for count in counts - {None}:
+            assert PYCUDA[name] != "there", name
+            assert len(needed) <= count <= len(arguments), (name, count)
+
+
+def test_the_table_is_what_pycuda_says() -> None:
+    driver = pytest.importorskip("pycuda.driver", exc_type=ImportError)
+    assert {name: arguments_of_pycuda(driver, name) for name in PYCUDA} == PYCUDA

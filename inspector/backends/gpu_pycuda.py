@@ -1,7 +1,7 @@
 """The first GPU, its memory and one stream, through pycuda: where there is no cuda-bindings, as on some Jetsons.
 
 pycuda has no CUDA graphs, so work is queued anew for every batch. Its errors become RuntimeErrors. Not run on hardware:
-held against the names of the real binding, and against a stand-in of the driver that is stricter than it.
+held against the names of the real binding (2026.1), and against a stand-in of the driver that is stricter than it.
 """
 
 from __future__ import annotations
