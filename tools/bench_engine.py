@@ -4,10 +4,10 @@
 
 Graphs have random weights: this is about time alone (see engine_graphs.py). All ways to run them with one batch size
 take turns, round after round, so that what disturbs the machine disturbs them alike; then those with the next, for all
-at once don't fit into memory. Ratios are taken round by round; where a contender's best batch is not the reference's,
-those two rounds lie minutes apart. In the same run the
-machine's peaks are measured, for the share of its roof (Williams, Waterman & Patterson 2009) that each comes to. --page
-puts the tables between the marks of that page, and the plot beside it.
+at once don't fit into memory. Ratios are taken round by round at batch 1, which is how a line runs its tiles: those
+rounds lie seconds apart. The best batch was measured in other rounds, so it stands beside them without a ratio. In the
+same run the machine's peaks are measured (peaks.py), for the share of its roof (Williams, Waterman & Patterson 2009)
+that each comes to. --page puts the tables between the marks of that page, and the plot beside it.
 """
 
 from __future__ import annotations
@@ -16,24 +16,21 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import openvino
-import torch
 from engine_graphs import CONTENDERS, REFERENCE, TILE_PX, Built, Contender, build
 from engine_runners import Call, precisions, rate, runners
 from marked import put_between
+from peaks import CHANNELS, SIDE, roof_of
 from plant import ROOT
 from roofline import Point, Roof, drawn
 
 BATCHES = [1, 4, 8]
-PRODUCT = 2048  # side of the matrices whose product tells the peak
-COPIED = 1 << 28  # bytes
+AS_RUN = 1  # batch of a request on a line
 LAYERS = 8
 BEGIN, END = "<!-- figures: make bench-engine -->", "<!-- end of figures -->"
 
@@ -75,11 +72,12 @@ def main() -> int:
     text = "\n".join(
         [
             f"{device()}, {cores} threads, {given.rounds} interleaved rounds, medians (10 % to 90 %). "
-            f"Peak of products of {PRODUCT}x{PRODUCT} in torch: "
+            f"Peaks of products of {SIDE}x{SIDE} in torch (int8: of such or of 3x3 convolutions of {CHANNELS} "
+            "channels in OpenVINO): "
             + ", ".join(f"{name} {flops / 1e9:.0f} GFLOP/s" for name, flops in roof.flops.items())
             + f"; copying: {roof.bytes_s / 1e9:.1f} GB/s.",
             "",
-            *best_table(built, rates, roof, cores),
+            *as_run_table(built, rates, roof, cores),
             "",
             *all_table(built, rates),
             *(line for one in asked[1:] if one.tile_px == TILE_PX for line in layer_table(one, built[one])),
@@ -122,61 +120,46 @@ def batches_of(contender: Contender) -> list[int]:
     return BATCHES if contender.tile_px == TILE_PX else [1]
 
 
-def roof_of(threads: int) -> Roof:
-    """The machine's peaks: products of large matrices, and copying."""
-    torch.set_num_threads(threads)
-    flops = {}
-    for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        if name in precisions():
-            one = torch.ones(PRODUCT, PRODUCT, dtype=kind)
-            flops[name] = 2 * PRODUCT**3 / _least_s(partial(torch.mm, one, one))
-    source, target = np.ones(COPIED, np.uint8), np.empty(COPIED, np.uint8)
-    return Roof(flops, 2 * COPIED / _least_s(partial(np.copyto, target, source)))
-
-
-def _least_s(work: Callable[[], object], times: int = 7) -> float:
-    seconds = []
-    for _ in range(times):
-        began = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+def way_of(contender: str, precision: str, threads: int, batch: int) -> Way:
+    """On OpenVINO."""
+    return Way(contender, f"OpenVINO {precision}, batch {batch}", threads, batch)
 
 
 def best_of(rates: Rates, contender: str, precision: str, threads: int) -> Way:
     """The batch that is fastest on OpenVINO."""
-    ways = [
-        way
-        for way in rates
-        if way.contender == contender
-        and way.threads == threads
-        and way.runtime.startswith(f"OpenVINO {precision},")
-    ]
-    return max(ways, key=lambda way: float(np.median(rates[way])))
+    ways = [way_of(contender, precision, threads, batch) for batch in BATCHES]
+    return max((way for way in ways if way in rates), key=lambda way: float(np.median(rates[way])))
 
 
-def best_table(built: dict[Contender, Built], rates: Rates, roof: Roof, threads: int) -> list[str]:
-    """Each contender and precision at its best batch, against the reference at the first precision."""
+def as_run_table(built: dict[Contender, Built], rates: Rates, roof: Roof, threads: int) -> list[str]:
+    """Each contender and precision one tile at a time, against the reference at the first precision, turn by turn."""
     against = precisions()[0]
-    reference = rates[best_of(rates, REFERENCE.name, against, threads)]
-    times = f"times {REFERENCE.name} in {against}"
-    lines = [
-        f"| OpenVINO, best batch | GFLOP a tile | tiles/s | {times} | GFLOP/s | share of its roof |",
-        "|---|---|---|---|---|---|",
+    reference = rates[way_of(REFERENCE.name, against, threads, AS_RUN)]
+    head = [
+        "OpenVINO, a tile at a time as on a line",
+        "GFLOP a tile",
+        "tiles/s",
+        f"times {REFERENCE.name} in {against}",
+        "GFLOP/s",
+        "share of its roof",
+        "best batch, tiles/s",
     ]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for contender, graph in built.items():
         for precision in precisions():
-            way = best_of(rates, contender.name, precision, threads)
-            low, middle, high = np.percentile(rates[way], [10, 50, 90])
+            seen = rates[way_of(contender.name, precision, threads, AS_RUN)]
+            low, middle, high = np.percentile(seen, [10, 50, 90])
             flops = graph.gflop * 1e9 * middle
-            roofed = roof.attainable(precision, graph.intensity)
+            roofed = roof.attainable(precision, graph.intensity(precision))
+            best = best_of(rates, contender.name, precision, threads)
             cells = [
                 f"{contender.name}, {precision} ({contender.note})",
                 f"{graph.gflop:.2f}",
                 f"{middle:.1f} ({low:.1f} to {high:.1f})",
-                f"**{np.median(np.divide(rates[way], reference)):.2f}**",
+                f"**{np.median(np.divide(seen, reference)):.2f}**",
                 f"{flops / 1e9:.0f}",
                 "-" if roofed is None else f"{flops / roofed:.0%}",
+                f"{best.batch}: {np.median(rates[best]):.1f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -227,16 +210,15 @@ def layer_table(contender: Contender, built: Built) -> list[str]:
 
 
 def points(built: dict[Contender, Built], rates: Rates, threads: int) -> list[Point]:
-    """Contenders as they lie under the roof; int8 has none here."""
+    """Contenders as they lie under their roofs, a tile at a time."""
     return [
         Point(
             f"{contender.name} {precision}",
-            graph.intensity,
-            graph.gflop * 1e9 * float(np.median(rates[best_of(rates, contender.name, precision, threads)])),
+            graph.intensity(precision),
+            graph.gflop * 1e9 * float(np.median(rates[way_of(contender.name, precision, threads, AS_RUN)])),
         )
         for contender, graph in built.items()
         for precision in precisions()
-        if precision != "int8"
     ]
 
 

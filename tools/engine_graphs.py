@@ -17,6 +17,7 @@ from inspector.learning.export import InspectionGraph, to_onnx
 from inspector.records import U8
 
 TILE_PX = 256
+BYTES = {"fp32": 4, "bf16": 2, "int8": 1}  # of a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,9 @@ class Built:
         """Of a tile of TILE_PX."""
         return self.work.flop / 1e9 / self.tiles_each
 
-    @property
-    def intensity(self) -> float:
-        """FLOP a byte of the operands of all convolutions and products, in float32."""
-        return self.work.flop / (4 * self.work.values_fused)
+    def intensity(self, precision: str) -> float:
+        """FLOP a byte of the operands of all convolutions and products, as if all were of that precision."""
+        return self.work.flop / (BYTES[precision] * self.work.values_fused)
 
 
 def build(contender: Contender) -> Built:

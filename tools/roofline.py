@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 420, 64, 48, 24, 24
-KEY_PX, LINE_PX, DOT_PX = (470, 200), 20, 8  # where the points' names are listed
-INTENSITIES = (1.0, 1000.0)  # FLOP a byte
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 1000, 440, 64, 48, 24, 264
+KEY_PX, LINE_PX, DOT_PX = (WIDTH - RIGHT + 24, 10), 19, 7  # where the points' names are listed
+NAME_PX = 76  # of a peak: two may be as high as each other
+INTENSITIES = (2.0, 200.0)  # FLOP a byte
 COLOURS = ("#2b7a9b", "#e07b2a", "#5b4b8a", "#3c8d5a")
 ROOF_COLOUR, GRID_COLOUR, TEXT_COLOUR = "#1a1a1a", "#dcdfe3", "#3a4048"
 
@@ -39,7 +40,7 @@ class Point:
 def drawn(roof: Roof, points: Sequence[Point]) -> str:
     """The plot as SVG."""
     highest = 2 * max([*roof.flops.values(), *(one.flops for one in points)])
-    lowest = min(one.flops for one in points) / 3
+    lowest = min(one.flops for one in points) / 1.5
     x0, x1 = map(math.log10, INTENSITIES)
     y0, y1 = math.log10(lowest), math.log10(highest)
 
@@ -49,29 +50,30 @@ def drawn(roof: Roof, points: Sequence[Point]) -> str:
         return x, y
 
     parts = [
-        text(WIDTH / 2, HEIGHT - 10, "FLOP a byte of operands", "middle"),
+        text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "FLOP a byte of operands", "middle"),
         text(4, 14, "GFLOP/s", "start"),
     ]
-    for power in range(math.ceil(x0), math.floor(x1) + 1):
-        x, _ = at(10.0**power, highest)
-        parts += [
-            line((x, TOP), (x, HEIGHT - BOTTOM), GRID_COLOUR),
-            text(x, HEIGHT - BOTTOM + 16, f"{10**power}", "middle"),
-        ]
-    for step in (value * 10.0**power for power in range(9, 14) for value in (1, 2, 5)):
+    for step in _steps(0, 3):
+        if INTENSITIES[0] <= step <= INTENSITIES[1]:
+            x, _ = at(step, highest)
+            parts += [
+                line((x, TOP), (x, HEIGHT - BOTTOM), GRID_COLOUR),
+                text(x, HEIGHT - BOTTOM + 16, f"{step:g}", "middle"),
+            ]
+    for step in _steps(9, 14):
         if lowest < step < highest:
-            _, y = at(1.0, step)
+            _, y = at(INTENSITIES[0], step)
             parts += [
                 line((LEFT, y), (WIDTH - RIGHT, y), GRID_COLOUR),
                 text(LEFT - 6, y + 4, f"{step / 1e9:g}", "end"),
             ]
-    for name, peak in roof.flops.items():
+    for place, (name, peak) in enumerate(roof.flops.items()):
         knee = peak / roof.bytes_s
         start = max(INTENSITIES[0], lowest / roof.bytes_s)
         parts += [
             line(at(start, start * roof.bytes_s), at(knee, peak), ROOF_COLOUR),
             line(at(knee, peak), at(INTENSITIES[1], peak), ROOF_COLOUR),
-            text(WIDTH - RIGHT, at(1.0, peak)[1] - 6, f"peak, {name}", "end"),
+            text(WIDTH - RIGHT - place * NAME_PX, at(INTENSITIES[1], peak)[1] - 6, f"peak, {name}", "end"),
         ]
     for number, one in enumerate(sorted(points, key=lambda point: -point.flops), start=1):
         left, top = KEY_PX
@@ -85,11 +87,16 @@ def drawn(roof: Roof, points: Sequence[Point]) -> str:
     )
 
 
+def _steps(first: int, last: int) -> list[float]:
+    """1, 2, 5 times the powers of ten from one to before another."""
+    return [value * 10.0**power for power in range(first, last) for value in (1, 2, 5)]
+
+
 def _numbered(x: float, y: float, number: int) -> list[str]:
     colour = COLOURS[number % len(COLOURS)]
     return [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT_PX}" fill="{colour}" stroke="#ffffff"/>',
-        f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" fill="#ffffff">{number}</text>',
+        f'<text x="{x:.1f}" y="{y + 3.5:.1f}" text-anchor="middle" font-size="10" fill="#ffffff">{number}</text>',
     ]
 
 
