@@ -88,3 +88,50 @@ def test_a_roof_on_both_sides_of_its_knee(tool: Any) -> None:
     assert roof.attainable("fp32", 5.0) == 100.0
     assert roof.attainable("fp32", 50.0) == 100.0  # bound by arithmetic
     assert roof.attainable("int8", 50.0) is None
+
+
+# -- bench_line.py and wanted.py ----------------------------------------------------------------------------
+
+
+class FakeRig:
+    """Runs nothing; remembers at what rate it should have."""
+
+    recipe, tiles_per_frame = "demo", 20.0
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[float, float]] = []
+
+    def run(self, frames_per_s: float, seconds: float, sample_memory: bool = False) -> dict[str, Any]:
+        self.asked.append((frames_per_s, seconds))
+        return {"triggers": 7, "lost": {}, "memory_mb": [100.0] * 20, "p99_ms": 1.0}
+
+
+def test_a_soak_is_paced_by_what_the_engine_does_right_before_it(
+    tool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, rig, rows = tool("bench_line"), FakeRig(), {"bare engine, tiles/s": [35.0]}
+    monkeypatch.setattr(line, "bare_engine", lambda *_: [40.0, 30.0][len(rig.asked)])
+    loaded = line.soak(rig, None, 1.0, 10.0, rows)
+    assert rig.asked == [(0.9 * 40 / 20, 600.0)]
+    assert loaded.bare == 40.0
+    assert rows["before the soak: bare engine, tiles/s"] == [40.0]
+    assert rows["after the soak: bare engine, tiles/s"] == [30.0]
+    assert "| after the soak: bare engine, tiles/s | 30.00 | 30.00 | 30.00 |" in line.figures(rows)
+
+
+def test_two_copies_are_not_the_one_that_was_wanted(tool: Any) -> None:
+    moved, wanted = tool("moved"), tool("wanted")
+
+    def row(copied: float) -> tuple[str, str, str]:
+        ours = {"numpy": moved.Bytes(copied, copied), "simcam.cti": moved.Bytes(100.0, 0.0)}
+        found: tuple[str, str, str] = wanted._copies(
+            moved.Moved((10, 10), 100.0, 2.0, 200.0, "simcam.cti", ours)
+        )
+        return found
+
+    two, three = row(300.0), row(400.0)
+    assert two[1:] == (
+        "100 bytes a frame out of it, 200 into the engine's input; 0 bytes beyond these two",
+        "wanted one, has two: tiles overlap and bear margins: NOT kept",
+    )
+    assert three[2] == "wanted one, has more than two: NOT kept"

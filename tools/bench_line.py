@@ -10,7 +10,8 @@ GenICam camera, Harvesters, tiling, engine, judging, ZeroMQ) in turn, medians ov
 * whole line, saturated: the camera gives half as many frames again as the engine can take; what the line
   inspects is its throughput.
 * whole line at 90 % of the bare engine: frame-to-verdict p50 and p99, drops, CPU by thread.
-* memory: resident size of the line's process, at the start and over the soak, at 90 % as well.
+* memory: resident size of the line's process, at the start and over the soak.
+* the soak: at 90 % of what the bare engine does right before it; what it does right after stands beside it.
 * bytes that a frame moves: `moved.py`, without an engine.
 
 At the end stands what is wanted of the line, and whether this run kept it.
@@ -53,6 +54,7 @@ class Rig:
     """A copy of the demo plant's line 3 in front of a camera that plays stacked frames."""
 
     folder: Path
+    recipe: str
     frames: np.ndarray  # [n, H, W] uint8
     tiles_per_frame: float
 
@@ -66,6 +68,7 @@ class Rig:
             "SIMCAM_HEIGHT": str(height),
         }
         plant = demo_plant()
+        plant["line"][LINE]["recipe"] = self.recipe
         plant["line"][LINE]["camera"]["features"]["AcquisitionLineRate"] = round(frames_per_s * height, 1)
         config_file = write_plant(self.folder, plant)
         command = [sys.executable, "-m", "inspector", "run", "--config", str(config_file)]
@@ -118,7 +121,7 @@ def make_rig(folder: Path, recipe: str) -> tuple[Rig, TileBatch]:
         stamp = Stamp(LINE, "bench", n, n, n * counts, (n + 1) * counts, 0, 0)
         batches += [strip.batch for strip in tiler.push(Frame(stamp, pixels)) if strip.batch is not None]
     per_m = plan_for(grid, line, width).tiles_per_m
-    return Rig(folder, frames, per_m * height * line.web.mm_per_px / 1000), batches[-1]
+    return Rig(folder, recipe, frames, per_m * height * line.web.mm_per_px / 1000), batches[-1]
 
 
 def bare_engine(recipe: str, batch: TileBatch, seconds: float) -> float:
@@ -153,40 +156,39 @@ def main() -> None:
     given = parser.parse_args()
     if given.recipe == "demo" and ensure_engine():
         raise SystemExit(1)
+    if not (ROOT / "calibration" / f"line-{LINE}.{given.recipe}.toml").is_file():
+        raise SystemExit(
+            f"recipe {given.recipe} has no limits for line {LINE}: inspector calibrate sets them"
+        )
     rows: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
         rig, batch = make_rig(Path(folder), given.recipe)
         loaded = []
         for n in range(given.rounds):
             print(f"round {n + 1} of {given.rounds} ...", flush=True)
-            loaded.append(measure_round(rig, batch, given.recipe, given.seconds, rows))
-        report = {name: statistics.median(values) for name, values in rows.items()}
+            loaded.append(measure_round(rig, batch, given.seconds, rows))
         print(f"\n{figures(rows)}\n", flush=True)
         if given.soak_minutes:
-            loaded.append(soak(rig, report["bare engine, tiles/s"], given.soak_minutes, report))
-            report["bare engine after the soak, tiles/s"] = bare_engine(given.recipe, batch, given.seconds)
-            print(
-                f"the bare engine after the soak: {report['bare engine after the soak, tiles/s']:.1f} tiles/s\n"
-            )
+            loaded.append(soak(rig, batch, given.seconds, given.soak_minutes, rows))
+            print(f"\n{figures(rows)}\n")
     kept = wanted(loaded, measure())
     print(kept)
     if given.json:
-        given.json.write_text(json.dumps(report, indent=2) + "\n")
+        medians = {name: statistics.median(values) for name, values in rows.items()}
+        given.json.write_text(json.dumps(medians, indent=2) + "\n")
     if given.page:
         put_between(given.page, BEGIN, END, f"{figures(rows)}\n\n{kept}")
 
 
-def measure_round(
-    rig: Rig, batch: TileBatch, recipe: str, seconds: float, rows: dict[str, list[float]]
-) -> Loaded:
+def measure_round(rig: Rig, batch: TileBatch, seconds: float, rows: dict[str, list[float]]) -> Loaded:
     """One round: bare engine, saturated line, bare engine again, line at 90 %."""
 
     def note(name: str, value: float) -> None:
         rows.setdefault(name, []).append(value)
 
-    bare = bare_engine(recipe, batch, seconds / 2)
+    bare = bare_engine(rig.recipe, batch, seconds / 2)
     full = rig.run(1.5 * bare / rig.tiles_per_frame, seconds)
-    bare = statistics.mean([bare, bare_engine(recipe, batch, seconds / 2)])
+    bare = statistics.mean([bare, bare_engine(rig.recipe, batch, seconds / 2)])
     inspected = full["tiles"] / full["seconds"]
     calm = rig.run(LOAD * bare / rig.tiles_per_frame, seconds, sample_memory=True)
     loaded = Loaded(calm, bare, rig.tiles_per_frame)
@@ -216,9 +218,15 @@ def figures(rows: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def soak(rig: Rig, bare: float, minutes: float, noted: dict[str, float]) -> Loaded:
-    """Run at 90 % of the engine for long and watch the memory."""
+def soak(rig: Rig, batch: TileBatch, seconds: float, minutes: float, rows: dict[str, list[float]]) -> Loaded:
+    """Run for long at 90 % of what the bare engine does right before, and watch the memory.
+
+    What the engine does right after tells whether the machine still was the same.
+    """
+    bare = bare_engine(rig.recipe, batch, seconds)
     report = rig.run(LOAD * bare / rig.tiles_per_frame, minutes * 60, sample_memory=True)
+    rows["before the soak: bare engine, tiles/s"] = [bare]
+    rows["after the soak: bare engine, tiles/s"] = [bare_engine(rig.recipe, batch, seconds)]
     settled = report["memory_mb"][10:] or report["memory_mb"]
     quarters = [statistics.median(part) for part in np.array_split(settled, 4) if len(part)]
     print(
@@ -227,7 +235,7 @@ def soak(rig: Rig, bare: float, minutes: float, noted: dict[str, float]) -> Load
     shown = ", ".join(f"{megabytes:.1f}" for megabytes in quarters)
     print(f"resident MB, median of each quarter: {shown}; at most {max(settled):.1f}")
     print("(it rises until replay holds its 10,000 verdicts, and stands still then)")
-    noted |= {f"soak quarter {n}, MB": megabytes for n, megabytes in enumerate(quarters, start=1)}
+    rows |= {f"soak quarter {n}: resident memory, MB": [each] for n, each in enumerate(quarters, start=1)}
     return Loaded(report, bare, rig.tiles_per_frame)
 
 

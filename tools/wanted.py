@@ -76,8 +76,9 @@ def _cpu(loaded: list[Loaded]) -> Row:
 
 
 def _copies(moved: Moved) -> Row:
+    beyond = f"{moved.beyond:,.0f} bytes beyond these two"
     return (
-        "pixels are copied out of the camera's buffer and into the engine's input, and no third time",
-        f"{moved.beyond:,.0f} bytes a frame beyond {moved.frame_bytes:,.0f} and {moved.tile_bytes:,.0f}",
-        "kept" if moved.is_kept else "NOT kept",
+        "no copy of pixels beyond the one out of the camera's buffer",
+        f"{moved.frame_bytes:,.0f} bytes a frame out of it, {moved.tile_bytes:,.0f} into the engine's input; {beyond}",
+        f"wanted one, has {'two: tiles overlap and bear margins' if moved.is_kept else 'more than two'}: NOT kept",
     )
