@@ -6,6 +6,7 @@ import importlib
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
@@ -135,3 +136,174 @@ def test_two_copies_are_not_the_one_that_was_wanted(tool: Any) -> None:
         "wanted one, has two: tiles overlap and bear margins: NOT kept",
     )
     assert three[2] == "wanted one, has more than two: NOT kept"
+
+
+# -- pareto.py and packs.py ---------------------------------------------------------------------------------
+
+
+def test_presets_are_those_that_both_files_know_float_and_int8_apart(tool: Any) -> None:
+    pareto = tool("pareto")
+    rates = {
+        "fast, OpenVINO fp32, batch 1, 1 threads": 50.0,
+        "fast, OpenVINO fp32, batch 1, 2 threads": 90.0,
+        "fast, OpenVINO bf16, batch 1, 2 threads": 95.0,
+        "fast, OpenVINO bf16, batch 4, 2 threads": 300.0,  # a line runs a tile at a time
+        "fast, OpenVINO int8, batch 1, 2 threads": 120.0,
+        "fast, ONNX Runtime fp32, batch 1, 2 threads": 999.0,
+        "fast in tiles of 512 px, OpenVINO fp32, batch 1, 2 threads": 999.0,
+        "fastest, OpenVINO fp32, batch 1, 2 threads": 200.0,
+        "balanced, OpenVINO int8, batch 1, 2 threads": 40.0,
+    }
+    grid, tilda, tiles = "mvtec_grid", "tilda_fabric_a", "aitex_fabric02"
+    figures = {
+        "preset fast: L4 L8 L16": {
+            grid: [90.0, 0.0, 80.0],
+            tilda: [100.0, 0.0, 10.0],
+            tiles: [1.0, 1.0, 1.0],
+        },
+        "preset fast, int8": {grid: [88.0, 0.0, 78.0], tilda: [98.0, 0.0, 10.0]},
+        "preset fastest, int8": {grid: [1.0, 1.0, 1.0]},  # not in the bench
+    }
+    found, packs = pareto.presets(rates, figures)
+    assert packs == [grid, tilda]
+    assert [(one.name, one.precision, one.tiles_per_s) for one in found] == [
+        ("fast", "bf16", 95.0),
+        ("fast", "int8", 120.0),
+    ]
+    assert [(one.auroc, one.aupro) for one in found] == [
+        (95.0, 80.0),
+        (93.0, 78.0),
+    ]  # TILDA's masks are coarse
+
+
+def test_names_in_the_plot_lie_over_nothing(tool: Any) -> None:
+    pareto = tool("pareto")
+    names = ["paper's graph", "balanced", "fast"]
+    found = [pareto.Preset(name, kind, 1.0, 0.0, 0.0) for name in names for kind in ("fp32", "int8")]
+    places = [(100.0, 100.0), (104.0, 100.0), (110.0, 96.0), (112.0, 80.0), (130.0, 90.0), (131.0, 60.0)]
+    boxes = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    for name, (x, y) in zip(names, pareto.labelled(names, found, places), strict=True):
+        half = pareto.CHAR_PX * len(name) / 2
+        box = (x - half, y - pareto.LINE_PX, x + half, y)
+        for other in boxes:
+            assert box[0] >= other[2] or box[2] <= other[0] or box[1] >= other[3] or box[3] <= other[1]
+        boxes.append(box)
+
+
+def test_a_packs_row_beside_its_marks(tool: Any) -> None:
+    packs = tool("packs")
+    found = {
+        name: value
+        for key, (middle, low, high) in {
+            "image_auroc": (0.9, 0.8, 1.0),
+            "tile_auroc": (0.881, 0.8, 0.95),
+            "pixel_auroc": (0.97, 0.95, 0.99),
+            "aupro": (0.95, 0.9, 1.0),
+        }.items()
+        for name, value in ((key, middle), (f"{key}_ci95", (low, high)))
+    }
+    squeezed = found | {"resize": 256, "tiles_per_second": 34.6}
+    assert cells(packs.row("mvtec_grid", 61.4, squeezed)) == [
+        "mvtec_grid",
+        "90.0 (80 to 100); 98.8",
+        "97.0 (95 to 99); 97.6",
+        "**95.0** (90 to 100); 93.5",
+        "-",
+        "61",
+        "35",
+    ]
+    assert cells(packs.row("tilda_fabric_a", 1.0, squeezed))[1:5] == ["90.0 (80 to 100); 99", "-", "-", "-"]
+    native = found | {"resize": None, "tiles_per_second": 1.0}
+    assert cells(packs.row("aitex_fabric02", 1.0, native))[:5] == [
+        "aitex_fabric02 (tiles)",
+        "**88.1** (80 to 95); 88",
+        "97.0 (95 to 99); 98.5",
+        "**95.0** (90 to 100); 94",
+        "90.0 (80 to 100); 95.5",
+    ]
+
+
+# -- loom_runs.py -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [
+        (
+            0,
+            0.0,
+            5.991 / 2,
+        ),  # chi-square of 2 (count + 1) degrees of freedom at 95 %, of 2 count at 5 %, halved
+        (1, 0.1026 / 2, 9.488 / 2),
+        (8, 7.962 / 2, 28.869 / 2),
+    ],
+)
+def test_garwoods_bounds_are_half_of_chi_squares(tool: Any, count: int, low: float, high: float) -> None:
+    assert tool("loom_runs").bounds(count) == pytest.approx((low, high), abs=6e-4)
+
+
+def test_escapes_and_false_alarms_per_100_m(tool: Any) -> None:
+    runs = [
+        {"truth": {"inspected_m": 300.0, "false_alarms": 0, "faults": 60, "found": 55}},
+        {"truth": {"inspected_m": 100.0, "false_alarms": 0, "faults": 20, "found": 17}},
+    ]
+    assert tool("loom_runs").told(runs, 1.0) == [
+        "2 runs, 400 m inspected: 0 false alarms, 0.00 per 100 m (90% sure between 0.00 and 0.75).",
+        "Asked for: 1.",
+        "8 of 80 faults escaped (recall 90.0%): 2.00 per 100 m (90% sure between 1.00 and 3.61).",
+        "The web has 20.0 faults per 100 m.",
+    ]
+
+
+# -- ablation.py --------------------------------------------------------------------------------------------
+
+
+def tiny_maps(ablation: Any) -> Any:
+    """Six good tiles and two to test, of noise, with a noisier rim; L16's maps get twice as far on good tiles."""
+    rng = np.random.default_rng(0)
+    names = [f"{layer} {kind}" for layer in ablation.JUDGED for kind in ablation.KINDS]
+    names.remove("L32 size")
+    cells, tiles = ablation.CELLS, 8
+    maps = rng.normal(0, 1, (tiles, len(names), cells, cells)).astype(np.float32)
+    maps[:, :, :2] *= 5
+    maps[:6, names.index("L16 direction"), 30, 30:36] = 20
+    tone = rng.normal(0, 0.01, (tiles, 7, cells, cells)).astype(np.float32)
+    sides = np.zeros((tiles, 4), np.float32)
+    masks = np.zeros((2, ablation.TILE_PX, ablation.TILE_PX), np.uint8)
+    return ablation.Maps(
+        names, maps[:6], sides[:6], maps[6:], sides[6:], tone[:6], sides[:6], tone[6:], masks,
+        np.arange(2), np.array([False, True]),
+    )  # fmt: skip
+
+
+def test_every_training_is_a_row_and_every_row_has_its_training(tool: Any) -> None:
+    ablation = tool("ablation")
+    assert {row.training for row in ablation.rows()} == set(ablation.TRAININGS)
+    names = [row.name for row in ablation.rows()]
+    assert len(names) == len(set(names))
+    assert {row for _, _, row in tool("pareto").ROWS} <= set(names)
+
+
+def test_constants_of_the_middle_raise_a_rim_that_is_noisier(tool: Any) -> None:
+    ablation = tool("ablation")
+    maps, default = tiny_maps(ablation), ablation.rows()[0]
+    by_name = {row.name: row for row in ablation.rows()}
+    _, usual = ablation.fused(default, maps)
+    _, middles = ablation.fused(by_name["constants of the middle everywhere"], maps)
+    assert np.isfinite(middles).all()
+    assert middles[:, :2].max() > 1.5 * usual[:, :2].max()
+
+
+def test_a_map_that_gets_far_on_good_tiles_weighs_less(tool: Any) -> None:
+    ablation = tool("ablation")
+    good = ablation.torch.zeros(2, 2, 4, 4)
+    good[:, 0, 0, 0], good[0, 1, 3, 3], good[1, 1, 0, 3] = 2.0, 6.0, 2.0
+    weights = ablation.quiet_first(ablation.torch.tensor([0.5, 0.5]), good)
+    assert weights.tolist() == pytest.approx([2 / 3, 1 / 3])
+    maps, rows = tiny_maps(ablation), {row.name: row for row in ablation.rows()}
+    maps.test[:, maps.names.index("L16 direction"), 40, 40:44] = 20
+    usual, weighed = (
+        ablation.fused(row, maps)[1][:, 40, 40:44].mean()
+        for row in (ablation.rows()[0], rows["maps weigh less, the noisier on good web"])
+    )
+    assert 0 < weighed < 0.9 * usual

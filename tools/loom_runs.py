@@ -1,5 +1,5 @@
 """Is the promise kept? Line 2's loom for many metres, with faults it knows: false alarms against the rate the limits
-were asked for, recall by kind and by size.
+were asked for, escapes per 100 m of web with so many faults, recall by kind and by size.
 
     python tools/loom_runs.py --work DIR [--runs 10] [--metres 500] [--faults-per-m 0.2] [--speed-m-min 30]
         [--recipe demo] [--table runs.md]
@@ -119,6 +119,27 @@ def _mean_where(below: Callable[[float], bool]) -> float:
     return low
 
 
+def per_100m(count: int, metres: float) -> str:
+    """A rate with its bounds, in words."""
+    low, high = (100 * bound / metres for bound in bounds(count))
+    return f"{100 * count / metres:.2f} per 100 m ({CONFIDENCE:.0%} sure between {low:.2f} and {high:.2f})"
+
+
+def told(runs: list[dict[str, Any]], asked_per_100m: float) -> list[str]:
+    """Of all runs' truth together: false alarms against the rate asked for, and escapes against the web's faults."""
+    metres = sum(one["truth"]["inspected_m"] for one in runs)
+    alarms = sum(one["truth"]["false_alarms"] for one in runs)
+    faults, found = (sum(one["truth"][key] for one in runs) for key in ("faults", "found"))
+    recall = f"{found / faults:.1%}" if faults else "-"
+    escapes = per_100m(faults - found, metres)
+    return [
+        f"{len(runs)} runs, {metres:.0f} m inspected: {alarms} false alarms, {per_100m(alarms, metres)}.",
+        f"Asked for: {asked_per_100m:g}.",
+        f"{faults - found} of {faults} faults escaped (recall {recall}): {escapes}.",
+        f"The web has {100 * faults / metres:.1f} faults per 100 m.",
+    ]
+
+
 def added(runs: list[dict[str, Any]], key: str) -> dict[str, Counter[str]]:
     """Faults and found of all runs, by the classes of ``key``."""
     total: dict[str, Counter[str]] = {}
@@ -166,17 +187,12 @@ def main() -> int:
             f"{truth['false_alarms']} false alarms, {truth['not_inspected']} faults not inspected",
             flush=True,
         )
-    metres = sum(one["truth"]["inspected_m"] for one in runs)
-    alarms = sum(one["truth"]["false_alarms"] for one in runs)
     limits = tomllib.loads(limits_of(given.recipe).read_text())
-    wanted = limits["provenance"]["false_alarms_per_100m"]
-    low, high = (100 * bound / metres for bound in bounds(alarms))
     by_size = dict(
         sorted(added(runs, "recall_by_size_mm").items(), key=lambda one: float(one[0].split()[-1]))
     )
     lines = [
-        f"{len(runs)} runs, {metres:.0f} m inspected: {alarms} false alarms, {100 * alarms / metres:.2f} per 100 m",
-        f"({CONFIDENCE:.0%} sure between {low:.2f} and {high:.2f}); asked for: {wanted:g}.",
+        *told(runs, limits["provenance"]["false_alarms_per_100m"]),
         "",
         *table(added(runs, "recall_by_kind"), "kind"),
         "",
