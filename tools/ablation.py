@@ -47,7 +47,7 @@ from inspector.learning.fusion import (
     weighed_alike,
     weights_of,
 )
-from inspector.learning.normal import Normal, measure
+from inspector.learning.normal import Constants, Normal, measure
 from inspector.learning.quantised import quantise
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers, pair_specs
@@ -80,6 +80,7 @@ class Training:
 
 TRAININGS = {
     "default": Training(),
+    "balanced, int8": Training(int8=True),
     "not relit": Training(relit=False, astray=False),
     "on the grid": Training(astray=False),
     "not turned": Training(turned=False),
@@ -108,6 +109,10 @@ class Row:
     wide_kinds: Sequence[str] = KINDS[: WIDE.kinds]  # of stride 32
     wide_share: float = WIDE.evened_share
     strides_weigh_alike: bool = True  # else all layers do
+    by_noise: bool = False  # and less, the higher a map's sigma gets on good tiles
+    by_place: bool = (
+        True  # constants near a tile's sides are those of that place; else the middle's everywhere
+    )
     power: float = POWER  # of the mean over maps; 1: their product
     fusion: str = ""  # as the graph does it; "sum" or "max" of the sigmas
     blur_px: float = 0.0  # sigma, besides the graph's own
@@ -140,6 +145,8 @@ def rows() -> list[Row]:
         *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 0.75, 0.9)),
         *(replace(default, name=f"L32 evened {share:g}", wide_share=share) for share in (0.0, 1.0)),
         replace(default, name="L32 weighs as any other layer", strides_weigh_alike=False),
+        replace(default, name="maps weigh less, the noisier on good web", by_noise=True),
+        replace(default, name="constants of the middle everywhere", by_place=False),
         *(replace(default, name=f"{one} alone", layers=[one]) for one in JUDGED),
         replace(default, name="Lite0 alone", layers=["L4", "L8", "L16", "L32"]),
         replace(default, name="MobileNetV2 alone", layers=["M4", "M8", "M16"]),
@@ -167,6 +174,7 @@ def rows() -> list[Row]:
             for width in (8, 16, 24)
         ),
         replace(default, name="learnt from the worst tenth of cells alone", training="mined"),
+        replace(default, name="preset balanced, int8", training="balanced, int8"),
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
         replace(default, name="preset fast, int8", training="fast, int8", layers=["L4", "L8", "L16"]),
         replace(default, name="preset fastest: L8 L16 L32", training="fastest", layers=["L8", "L16", "L32"]),
@@ -346,9 +354,12 @@ def fused(row: Row, maps: Maps) -> tuple[F32, F32]:
     )
     sides = [torch.from_numpy(part) for part in (maps.validation_sides, maps.test_sides)]
     for is_first in (True, False):  # each map, then all in one
-        normal = Normal(measure(good, sides[0], SHAPE.zone), SHAPE)
+        constants = measure(good, sides[0], SHAPE.zone)
+        normal = Normal(constants if row.by_place else middle_of(constants), SHAPE)
         good, test = normal(good, sides[0]), normal(test, sides[1])
         if is_first:
+            if row.by_noise:
+                weighed = quiet_first(weighed, good)
             good, test = (_joined(part, weighed, row)[:, None] for part in (good, test))
     sigmas = [good[:, 0], test[:, 0]]
     if row.tones:
@@ -363,6 +374,21 @@ def fused(row: Row, maps: Maps) -> tuple[F32, F32]:
         ]
     of_good, of_test = (np.asarray(sigma.numpy(), np.float32) for sigma in sigmas)
     return of_good, of_test
+
+
+def middle_of(constants: Constants) -> Constants:
+    """The middle's mean and deviation everywhere."""
+    return replace(
+        constants,
+        zone_mean=constants.mean.view(-1, 1, 1).expand_as(constants.zone_mean),
+        zone_deviation=constants.deviation.view(-1, 1, 1).expand_as(constants.zone_deviation),
+    )
+
+
+def quiet_first(weights: Tensor, good: Tensor) -> Tensor:
+    """Weights [L] divided by how high each map gets on good tiles [V, L, c, c], in sigma on average; 1 in all."""
+    divided = weights / good.amax((2, 3)).mean(0)
+    return divided / divided.sum()
 
 
 def _joined(sigmas: Tensor, weights: Tensor, row: Row) -> Tensor:
