@@ -13,13 +13,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from inspector import config
 from inspector.backends import build_engine
+from inspector.backends.artifact import load_recipe
+from inspector.backends.building import load_graph
 from inspector.backends.openvino import count_work
 from inspector.backends.work import Work
 from inspector.bus import wire
 from inspector.capacity import Asked, Rate, figure, table
 from inspector.capacity.figures import BYTES_PER_VALUE, HEADER_BYTES, PEAK_SHARE, VERDICT_BYTES
 from inspector.capacity.hardware import LINKS, Gpu
-from inspector.capacity.words import FITS, NOT, WIDTH, rows
+from inspector.capacity.presets import PRESETS
+from inspector.capacity.words import FITS, NOT, UNKNOWN, WIDTH, rows
 from inspector.cli import main
 from inspector.errors import ArtefactError, ConfigError
 from inspector.records import Frame, Grid, Stamp
@@ -229,6 +232,48 @@ def test_messages_are_as_large_as_they_are_reckoned() -> None:
     assert kept.grey_gb_day == pytest.approx(1728)
 
 
+def test_without_a_recipe_presets_are_told_and_nothing_is_said_of_this_machine() -> None:
+    web = asked(smallest_fault_mm=0.6, ejector_m=5.0)
+    told = rows(web, figure(web))
+    cores = [one.sentence for one in told if one.what == "cores"]
+    assert cores == [  # 401.8 * 1.1 / (35, 98, 210 / 2)
+        "26 with preset balanced: 402 tiles/s x 1.1, at 35 tiles/s on 2, measured there",
+        "10 with preset fast: 402 tiles/s x 1.1, at 98 tiles/s on 2, measured there",
+        "5 with preset fastest: 402 tiles/s x 1.1, at 210 tiles/s on 2, measured there",
+    ]
+    gpus = [one.sentence for one in told if one.what == "GPUs"]
+    assert [one.split("preset ")[1] for one in gpus] == [
+        f"{name}; computed, not run on hardware" for name in ("balanced", "fast", "fastest")
+    ]
+    assert gpus[2].startswith("1 x NVIDIA T4 (5936 to 19943 tiles/s each) or ")  # 320e9 / (2 * 26_955_282)
+    assert {one.what for one in told if one.mark == UNKNOWN} == {"own cores"}
+    faster = asked(speed_m_min=2000.0)
+    (t4, _), *_ = [one.gpus for one in figure(faster).presets]
+    assert t4.needed == math.ceil(1.1 * figure(faster).tiles_per_s / t4.least_tiles_per_s) > 30
+
+
+def test_presets_are_of_their_own_tiles_only() -> None:
+    web = asked(grid=Grid(tile_px=512, margin_px=32, overlap_px=64, px_per_cell=4))
+    assert figure(web).presets == ()
+    assert [row(web, what)[0] for what in ("cores", "GPUs")] == [UNKNOWN, UNKNOWN]
+
+
+def test_what_is_known_takes_the_presets_place() -> None:
+    work = Work(10**9, 10**7, 10**8)
+    assert figure(asked(rate=Rate(40.0, 2, "made up"), work=work)).presets == ()
+    rated = asked(rate=Rate(40.0, 2, "made up"))
+    assert row(rated, "cores")[0] == NOT
+    assert len([one for one in rows(rated, figure(rated)) if one.what == "GPUs"]) == 3
+
+
+def test_presets_work_is_that_of_their_graphs() -> None:
+    folder = ROOT / "engines" / "demo"
+    recipe = load_recipe(folder)
+    (balanced,) = [one for one in PRESETS if one.name == "balanced"]
+    counted = count_work("demo", load_graph(folder, recipe), recipe.tile_shape)
+    assert balanced.work.flop == counted.flop
+
+
 # -- verdicts ---------------------------------------------------------------------------------------------
 
 
@@ -277,7 +322,7 @@ def test_the_lines_own_deadline_against_the_ejectors() -> None:
 def test_the_last_line_names_what_does_not_fit_and_what_was_not_told() -> None:
     web = asked(smallest_fault_mm=0.3, ejector_m=5.0)
     assert table(web, figure(web))[-1] == (
-        "does NOT fit: fault; what to change stands above; not told: cores, GPUs"
+        "does NOT fit: fault; what to change stands above; not told: own cores"
     )
     whole = asked(
         smallest_fault_mm=0.6, ejector_m=5.0, rate=Rate(999.0, 2, "made up"), work=Work(10**9, 10**7, 10**8)
@@ -434,11 +479,17 @@ def test_a_line_tells_what_options_do_not(plant: Path) -> None:
     assert "which this line's do not (web.seamless)" in " ".join(invoke("--line", "1").stdout.split())
 
 
-def test_the_docs_show_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("example", [0, 1])
+def test_the_docs_show_what_the_command_prints(example: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    _, command, _, printed, *_ = (ROOT / "docs/capacity.md").read_text().split("```\n")
+    blocks = (ROOT / "docs/capacity.md").read_text().split("```\n")[1::2]
+    command, printed = blocks[2 * example : 2 * example + 2]
     assert command.startswith("inspector capacity ")
-    assert without_gpus(invoke(*command.split()[2:]).stdout) == without_gpus(printed)
+    assert ("--recipe" in command) == (example == 1)
+    shown = invoke(*command.split()[2:]).stdout
+    if example:
+        shown, printed = without_gpus(shown), without_gpus(printed)
+    assert shown == printed
 
 
 def without_gpus(printed: str) -> str:

@@ -15,12 +15,12 @@ from inspector.backends.work import Work
 from inspector.capacity.asked import Asked, Options, Rate
 from inspector.capacity.figures import finest_mm_per_px
 from inspector.capacity.hardware import GPUS, Gpu
+from inspector.capacity.presets import MARGIN_PX, TILE_PX
 from inspector.config import GenicamCamera, Line, LoomCamera, Site
 from inspector.errors import ConfigError
 from inspector.records import Grid
 
-# As `inspector train` makes them unless it is told otherwise.
-TILE_PX, MARGIN_PX, PX_PER_CELL = 256, 32, 4
+PX_PER_CELL = 4
 OVERLAP_SHARE = 1 / 8  # of a tile
 FRAME_ROWS = 1024
 MOST_TILE_PX = 4096

@@ -9,6 +9,7 @@ from inspector.backends.rate import HEADROOM, keeps_up
 from inspector.backends.work import Work
 from inspector.capacity.asked import Asked, Rate
 from inspector.capacity.hardware import LINKS, SENSORS_PX, Gpu
+from inspector.capacity.presets import CORES, MACHINE, MARGIN_PX, PRESETS, TILE_PX, Preset
 from inspector.errors import ConfigError
 from inspector.records import Grid
 from inspector.tiling import least_rows, tiles_per_s
@@ -64,6 +65,15 @@ class GpuNeed:
 
 
 @dataclass(frozen=True, slots=True)
+class PresetNeed:
+    """What the tiles would take with a preset."""
+
+    preset: Preset
+    cores: Cores  # of the machine that it was measured on
+    gpus: tuple[GpuNeed, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """What a subscriber that keeps things would write; the line itself keeps nothing. GB are 1e9 bytes."""
 
@@ -103,6 +113,7 @@ class Figures:
     cameras: tuple[Camera, ...]
     cores: Cores | None
     gpus: tuple[GpuNeed, ...]
+    presets: tuple[PresetNeed, ...]  # where rate or work is not known, and tiles are as presets have them
     storage: Storage
     reach: Reach
 
@@ -126,6 +137,7 @@ def figure(asked: Asked) -> Figures:
         cameras=tuple(_camera(sensor, width_px, asked.grid.overlap_px, lines_per_s) for sensor in SENSORS_PX),
         cores=None if asked.rate is None else _cores(asked.rate, tiles, asked.speed_m_min),
         gpus=() if asked.work is None else tuple(_gpu(gpu, asked.work, tiles) for gpu in asked.gpus),
+        presets=_presets(asked, tiles),
         storage=_storage(asked, width_px, lines_per_s),
         reach=_reach(asked, tiles, lines_per_s),
     )
@@ -188,6 +200,20 @@ def _cores(rate: Rate, tiles: float, speed_m_min: float) -> Cores:
         here=rate.cores,
         fits=keeps_up(rate.tiles_per_s, tiles),
         most_speed_m_min=speed_m_min * rate.tiles_per_s / wanted,
+    )
+
+
+def _presets(asked: Asked, tiles: float) -> tuple[PresetNeed, ...]:
+    is_known = asked.rate is not None and asked.work is not None
+    if is_known or (asked.grid.tile_px, asked.grid.margin_px) != (TILE_PX, MARGIN_PX):
+        return ()
+    return tuple(
+        PresetNeed(
+            one,
+            _cores(Rate(one.tiles_per_s, CORES, MACHINE), tiles, asked.speed_m_min),
+            tuple(_gpu(gpu, one.work, tiles) for gpu in asked.gpus),
+        )
+        for one in PRESETS
     )
 
 

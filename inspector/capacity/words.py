@@ -18,6 +18,7 @@ from inspector.capacity.figures import (
     GpuNeed,
     finest_mm_per_px,
 )
+from inspector.capacity.presets import CORES, MACHINE
 
 WIDTH = 100
 ALONE = 0.9  # an engine that got less of its cores shared them with other work
@@ -39,7 +40,7 @@ def rows(asked: Asked, needs: Figures) -> list[Row]:
         *_optics(asked, needs),
         *_tiles(asked, needs),
         *_cameras(asked, needs),
-        _cores(asked, needs),
+        *_cores(asked, needs),
         *_gpus(asked, needs),
         *_storage(asked, needs),
         *_ejector(asked, needs),
@@ -158,15 +159,10 @@ def _link(name: str) -> str:
     return name or "no link known here"
 
 
-def _cores(asked: Asked, needs: Figures) -> Row:
+def _cores(asked: Asked, needs: Figures) -> list[Row]:
     rate, cores = asked.rate, needs.cores
     if rate is None or cores is None:
-        return Row(
-            UNKNOWN,
-            "cores",
-            "how many: give --recipe NAME, and its engine's rate is measured here, or --tiles-per-s with the rate that "
-            "`inspector check` tells",
-        )
+        return _cores_by_preset(needs)
     wanted = (
         f"{cores.needed} for {_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}, at {_number(rate.tiles_per_s)} "
         f"tiles/s on {rate.cores} ({rate.source}), if rate grows with cores (not measured)"
@@ -176,27 +172,67 @@ def _cores(asked: Asked, needs: Figures) -> Row:
         got = f"{rate.got_cores:.1f} of these {rate.cores}"
         busy = f"; other work left the engine {got}, so the rate is too low: stop that and measure again"
     if cores.fits:
-        return Row(FITS, "cores", f"{wanted}; those {rate.cores} are enough{busy}")
+        return [Row(FITS, "cores", f"{wanted}; those {rate.cores} are enough{busy}")]
     slow = f"{cores.most_speed_m_min:.2g} m/min"
     advice = (
         f"those {rate.cores} carry {slow}; take more cores, a GPU, a recipe of --preset fast or fastest, less overlap, "
         "or more mm per px"
     )
-    return Row(NOT, "cores", f"does NOT fit: {wanted}; {advice}{busy}")
+    return [Row(NOT, "cores", f"does NOT fit: {wanted}; {advice}{busy}")]
+
+
+def _cores_by_preset(needs: Figures) -> list[Row]:
+    """What presets would take, and that nothing is known of this machine."""
+    advice = (
+        "give --recipe NAME, and its engine's rate is measured here, or --tiles-per-s with the rate that "
+        "`inspector check` tells"
+    )
+    if not needs.presets:
+        return [Row(UNKNOWN, "cores", f"how many: {advice}")]
+    wanted = f"{_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}"
+    told = []
+    for one in needs.presets:
+        rate = f"{_number(one.preset.tiles_per_s)} tiles/s on {CORES}, measured there"
+        told.append(
+            Row(TOLD, "cores", f"{one.cores.needed} with preset {one.preset.name}: {wanted}, at {rate}")
+        )
+    there = f"there: on {MACHINE}, OpenVINO fp32, a tile at a time; if rate grows with cores (not measured)"
+    return [*told, Row(TOLD, "", there), Row(UNKNOWN, "own cores", f"whether they are enough: {advice}")]
 
 
 def _gpus(asked: Asked, needs: Figures) -> list[Row]:
     work = asked.work
     if work is None:
-        return [
-            Row(UNKNOWN, "GPUs", "how many: give --recipe NAME, whose graph is counted; it needs no GPU here")
-        ]
+        return _gpus_by_preset(needs)
     fused, unfused = (_bytes(values * BYTES_PER_VALUE) for values in (work.values_fused, work.values_unfused))
     note = (
         f"{_number(work.flop / 1e9)} GFLOP a tile at {PEAK_SHARE:.0%} of the peak (assumed); memory moves {unfused} "
         f"a tile in fp16 if nothing is fused, which the number of GPUs is for, and {fused} if all is"
     )
     return [*map(_gpu, needs.gpus), Row(TOLD, "", note)]
+
+
+def _gpus_by_preset(needs: Figures) -> list[Row]:
+    if not needs.presets:
+        return [
+            Row(UNKNOWN, "GPUs", "how many: give --recipe NAME, whose graph is counted; it needs no GPU here")
+        ]
+    told = []
+    for one in needs.presets:
+        choice = " or ".join(
+            f"{need.needed} x {need.gpu.name} ({_number(need.least_tiles_per_s)} to "
+            f"{_number(need.most_tiles_per_s)} tiles/s each)"
+            for need in one.gpus
+        )
+        told.append(
+            Row(TOLD, "GPUs", f"{choice} with preset {one.preset.name}; computed, not run on hardware")
+        )
+    work = ", ".join(f"{one.preset.name} {_number(one.preset.work.flop / 1e9)}" for one in needs.presets)
+    note = (
+        f"GFLOP a tile: {work}; at {PEAK_SHARE:.0%} of the peak (assumed), memory traffic in fp16 from nothing fused, "
+        "which the number of GPUs is for, to all fused; --recipe NAME has its own graph counted"
+    )
+    return [*told, Row(TOLD, "", note)]
 
 
 def _gpu(need: GpuNeed) -> Row:
