@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,9 @@ from inspector.backends.artifact import load_recipe, write_recipe
 from inspector.cli import main
 from inspector.config import Site
 from inspector.errors import ConfigError, DataError
+from inspector.evaluating.escapes import Confusion, KindEscapes
 from inspector.evaluating.evaluate import evaluate
-from inspector.evaluating.operating import Confusion, KindEscapes, line_under_test
+from inspector.evaluating.operating import line_under_test
 from inspector.evaluating.report import Evaluation
 from inspector.limits import limits_file, to_toml
 from inspector.records import WideLimit, Zone
@@ -50,12 +52,16 @@ def test_everything_at_the_limit_of_a_line(site: Site) -> None:
     at = result.at_limit
     assert at is not None
     assert (result.limit_sigma, result.limit_source) == (10.0, f"line 1, set by hand: {BY_HAND}")
-    assert at.image == Confusion(3, 1, 1, 1, 0.75, 0.75, 0.75)
-    assert at.tile == Confusion(2, 2, 4, 40, 0.5, 1 / 3, 0.4)
+    assert at.tile is not None
+    assert replace(at.image, f1_ci95=None) == Confusion(3, 1, 1, 1, 0.75, 0.75, 0.75)
+    assert replace(at.tile, f1_ci95=None) == Confusion(2, 2, 4, 40, 0.5, 1 / 3, 0.4)
     assert (at.good_tiles, at.good_tiles_above) == (16, 1)
     assert at.good_web_m == pytest.approx(0.0512)
     assert at.false_alarms_per_100m == at.one_alarm_per_100m == pytest.approx(31250 / 16)
-    assert at.escapes.by_kind == {"hole": KindEscapes(2, 1, 0, 3, 2), "stain": KindEscapes(2, 0, 1, 2, 1)}
+    assert at.escapes.by_kind == {
+        "hole": KindEscapes(2, 1, 0, 3, 2, (0.0, 1.0), (0.5, 1.0)),
+        "stain": KindEscapes(2, 0, 1, 2, 1, None, (0.0, 1.0)),
+    }
     sizes = [(one.from_px, one.faults, one.faults_escaped) for one in at.escapes.by_size]
     assert sizes == [(0, 1, 1), (4, 0, 0), (8, 1, 0), (16, 1, 0), (32, 1, 1), (64, 1, 1)]
     assert [one.to_mm for one in at.escapes.by_size] == pytest.approx([0.8, 1.6, 3.2, 6.4, 12.8, None])
@@ -292,6 +298,7 @@ def test_from_the_command_line(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_
         "to_mm": None,
         "faults": 1,
         "faults_escaped": 1,
+        "faults_escaped_share_ci95": None,
     }
     for said in (
         f"at the limit, 10.00 sigma (line 1, set by hand: {BY_HAND}):",

@@ -18,8 +18,9 @@ import pytest
 from inspector.config import Site
 from inspector.evaluating.evaluate import evaluate
 from inspector.evaluating.gallery import figure, sections
-from inspector.evaluating.operating import Peaks, line_under_test
+from inspector.evaluating.operating import line_under_test
 from inspector.evaluating.panels import Shown, picture_name
+from inspector.evaluating.peaks import Peaks
 from inspector.evaluating.report import Evaluation
 from inspector.images import plots
 from inspector.images.plots import Group, Series

@@ -44,7 +44,7 @@ def auroc_ci95(
         single good or one single faulty image, of which nothing can be drawn but itself.
     """
     drawn_with = np.asarray(image_faulty, np.bool_)
-    if not _can_be_drawn(drawn_with):
+    if not can_be_drawn(drawn_with):
         return None
     labels = np.concatenate([np.asarray(one, np.bool_) for one in faulty])
     of_image = np.repeat(np.arange(len(scores)), [len(np.asarray(one)) for one in scores])
@@ -60,7 +60,7 @@ def auroc_ci95(
         )
 
     drawn = [figure(weights) for block in draws(drawn_with) for weights in block]
-    return _interval(figure(np.ones(len(scores))), drawn)
+    return interval(figure(np.ones(len(scores))), drawn)
 
 
 def pixel_ci95(
@@ -81,7 +81,7 @@ def pixel_ci95(
         (low, high) of each, which hold the figure itself, or None as in ``auroc_ci95``.
     """
     drawn_with = np.asarray(image_faulty, np.bool_)
-    if not _can_be_drawn(drawn_with):
+    if not can_be_drawn(drawn_with):
         return None, None
     good = np.stack([one.good for one in images]).astype(np.float64)
     faulty = np.stack([one.faulty for one in images]).astype(np.float64)
@@ -93,10 +93,11 @@ def pixel_ci95(
         good_sum, overlap_sum, faults_sum = block @ good, block @ overlap, block @ faults
         aurocs += [auroc_of_counts(*both) for both in zip(good_sum, block @ faulty, strict=True)]
         aupros += [aupro_of_counts(*all_) for all_ in zip(good_sum, overlap_sum, faults_sum, strict=True)]
-    return _interval(pixel_auroc, aurocs), _interval(aupro, aupros)
+    return interval(pixel_auroc, aurocs), interval(aupro, aupros)
 
 
-def _can_be_drawn(image_faulty: Mask) -> bool:
+def can_be_drawn(image_faulty: Mask) -> bool:
+    """Whether drawing these images again can give others: bool [images], neither kind a single one."""
     counts = int(image_faulty.sum()), int((~image_faulty).sum())
     return 1 not in counts and any(counts)
 
@@ -113,7 +114,7 @@ def draws(image_faulty: Mask) -> Iterator[F64]:
         yield weights
 
 
-def _interval(figure: float | None, drawn: Sequence[float | None]) -> Interval | None:
+def interval(figure: float | None, drawn: Sequence[float | None]) -> Interval | None:
     """Percentiles of the resamples in which the figure is defined, widened to hold the figure itself."""
     defined = [one for one in drawn if one is not None]
     if figure is None or not defined:

@@ -11,7 +11,7 @@ import numpy as np
 from inspector.evaluating.bootstrap import Interval, auroc_ci95, pixel_ci95
 from inspector.evaluating.faults import faults_of
 from inspector.evaluating.metrics import Curve, PixelFigures, auroc, roc
-from inspector.evaluating.operating import Peaks
+from inspector.evaluating.peaks import Peaks
 from inspector.evaluating.report import ImageScore
 from inspector.evaluating.seeing import Seen, inside, on_canvas
 from inspector.images.reading import GOOD, Mask

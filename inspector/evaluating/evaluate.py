@@ -21,9 +21,10 @@ from inspector.backends.artifact import Recipe, load_recipe
 from inspector.errors import ConfigError, DataError
 from inspector.evaluating import bootstrap
 from inspector.evaluating.collect import Collected
-from inspector.evaluating.operating import LineUnderTest, Peaks, Web, at_limit, operating_points, web_of
+from inspector.evaluating.operating import LineUnderTest, Web, at_limit, operating_points, web_of
 from inspector.evaluating.page import Report, write_page
 from inspector.evaluating.panels import Shown, draw, picture_name
+from inspector.evaluating.peaks import Peaks
 from inspector.evaluating.report import Evaluation, FaultScore
 from inspector.evaluating.seeing import Look, Seen, above_on_canvas, on_canvas
 from inspector.images.pictures import write_picture

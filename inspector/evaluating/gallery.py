@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from inspector.evaluating.operating import Peaks
 from inspector.evaluating.panels import Shown
+from inspector.evaluating.peaks import Peaks
 from inspector.images.reading import GOOD
 from inspector.judging.unlike import FAR_SIGMA
 

@@ -13,8 +13,8 @@ from inspector.backends.artifact import write_atomically
 from inspector.evaluating import gallery
 from inspector.evaluating.collect import Curves
 from inspector.evaluating.metrics import AUPRO_FPR
-from inspector.evaluating.operating import Peaks
 from inspector.evaluating.panels import Shown
+from inspector.evaluating.peaks import Peaks
 from inspector.evaluating.report import Evaluation
 from inspector.evaluating.tables import by_kind, by_size, points, provenance, summary
 from inspector.images import plots

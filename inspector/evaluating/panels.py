@@ -9,7 +9,7 @@ from itertools import chain, count
 import cv2
 import numpy as np
 
-from inspector.evaluating.operating import Peaks
+from inspector.evaluating.peaks import Peaks
 from inspector.images.pictures import FOUND_RGB, captioned, heat, in_colour, joined
 from inspector.images.reading import Mask
 from inspector.records import F32, U8

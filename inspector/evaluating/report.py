@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from inspector.evaluating.bootstrap import Interval
-from inspector.evaluating.operating import AtLimit, Confusion, OperatingPoint
+from inspector.evaluating.escapes import Confusion
+from inspector.evaluating.operating import AtLimit, OperatingPoint
 from inspector.judging.unlike import FAR_SIGMA
 
 FIGURES = ("image_auroc", "tile_auroc", "pixel_auroc", "aupro")

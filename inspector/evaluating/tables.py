@@ -6,7 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 
 from inspector.evaluating.bootstrap import Interval
-from inspector.evaluating.operating import AtLimit, Confusion, SizeEscapes
+from inspector.evaluating.escapes import Confusion, SizeEscapes
+from inspector.evaluating.operating import AtLimit
 from inspector.evaluating.report import Evaluation
 from inspector.images.plots import bar
 
