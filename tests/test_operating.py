@@ -107,6 +107,12 @@ def test_without_masks_there_are_no_figures_of_tiles() -> None:
     assert by_kind(at.escapes) == {"stain": KindEscapes(1, 0, 0, 0, 0)}
 
 
+def test_an_alarm_where_the_mask_lies_outside_the_region_is_off_the_fault() -> None:
+    """The mask has faults, none of which anybody looked at: what is above the limit is something else."""
+    outside = Peaks("hole/2", "hole", tiles(20, 1), np.zeros(2, bool), ())
+    assert by_kind(at_limit([*IMAGES, outside], 10.0, WEB).escapes)["hole"] == KindEscapes(3, 1, 1, 3, 2)
+
+
 def test_without_good_images_nobody_knows_the_alarms() -> None:
     at = at_limit([one for one in IMAGES if one.kind != "good"], 10.0, WEB)
     assert (at.good_tiles, at.good_web_m, at.false_alarms_per_100m) == (0, 0.0, None)

@@ -245,6 +245,18 @@ def test_a_picture_that_is_unlike_as_a_whole_says_so(median: float, is_told: boo
     assert (f"as a whole unlike what was learnt (median {median})" in caption) == is_told
 
 
+@pytest.mark.parametrize(
+    ("faulty", "said"), [(None, "above the limit, no mask"), (False, "above the limit, but off the fault")]
+)
+def test_a_mask_outside_the_region_is_not_found(faulty: bool | None, said: str) -> None:
+    tiles_faulty = None if faulty is None else np.array([faulty])
+    one = Shown("h", Peaks("hole/h", "hole", np.array([30.0]), tiles_faulty, ()), None, 0.0)
+    assert said in figure(one, 20.0)
+    assert [part.title for part in sections([one], 20.0)] == [
+        "Best found" if faulty is None else "Worst escapes"
+    ]
+
+
 def test_long_galleries_show_each_picture_once() -> None:
     many = [shown("good", f"g{n}", n) for n in range(30)] + [shown("hole", f"h{n}", n) for n in range(60)]
     for limit in (None, 20.5):

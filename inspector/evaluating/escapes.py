@@ -138,7 +138,7 @@ def _of_kind(images: Sequence[Peaks], kind: str, threshold: Threshold) -> KindEs
 
 def _off_fault(one: Peaks, threshold_sigma: float) -> bool:
     on_fault = any(fault.peak_sigma > threshold_sigma for fault in one.faults)
-    return bool(one.faults) and one.highest > threshold_sigma and not on_fault
+    return one.faulty is not None and one.highest > threshold_sigma and not on_fault
 
 
 def _of_size(

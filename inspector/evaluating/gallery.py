@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -100,9 +101,11 @@ def _loss(peaks: Peaks, limit_sigma: float) -> tuple[int, float]:
     """How bad the outcome of a faulty image is, worst first: 3 is found; then the score, lowest first."""
     if peaks.highest <= limit_sigma:
         return 0, peaks.highest
+    if peaks.faulty is None:
+        return 3, peaks.highest
     on_faults = [fault.peak_sigma > limit_sigma for fault in peaks.faults]
-    if on_faults and not any(on_faults):
-        return 1, max(fault.peak_sigma for fault in peaks.faults)
+    if not any(on_faults):
+        return 1, max((fault.peak_sigma for fault in peaks.faults), default=-math.inf)
     return (3 if all(on_faults) else 2), peaks.highest
 
 
@@ -112,7 +115,7 @@ def _outcome(peaks: Peaks, limit_sigma: float | None) -> tuple[str, str]:
         return ("good", "plain") if peaks.kind == GOOD else ("faulty", "plain")
     if peaks.kind == GOOD:
         return ("false alarm", "bad") if peaks.highest > limit_sigma else ("good, passed", "fine")
-    if not peaks.faults and peaks.highest > limit_sigma:
+    if peaks.faulty is None and peaks.highest > limit_sigma:
         return "above the limit, no mask", "plain"
     return (
         ("escaped", "bad"),
