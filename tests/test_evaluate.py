@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import cv2
@@ -81,6 +82,35 @@ def test_figures_and_counts(tree: Path, recipe: Path) -> None:
     for figure in (result.tile_auroc, result.pixel_auroc, result.aupro):
         assert figure is not None
         assert 0.5 < figure <= 1.0
+
+
+@pytest.mark.parametrize("kind", ["hole", "stain"])
+def test_figures_of_a_type_are_those_of_a_tree_without_the_others(
+    kind: str, tree: Path, recipe: Path
+) -> None:
+    of_kind = look(tree, recipe).figures_by_kind[kind]
+    other = "stain" if kind == "hole" else "hole"
+    for folder in ("test", "ground_truth"):
+        shutil.rmtree(tree / folder / other)
+    alone = look(tree, recipe)
+    for name in ("image_auroc", "pixel_auroc", "aupro"):
+        for figure in (name, f"{name}_ci95"):
+            assert getattr(of_kind, figure) == getattr(alone, figure) is not None
+
+
+def test_a_type_without_masks_or_with_one_image_has_what_it_can(tree: Path, recipe: Path) -> None:
+    shutil.rmtree(tree / "ground_truth/stain")
+    for number in (1, 2):
+        (tree / f"test/hole/00{number}.png").unlink()
+        (tree / f"ground_truth/hole/00{number}_mask.png").unlink()
+    result = look(tree, recipe)
+    hole, stain = result.figures_by_kind["hole"], result.figures_by_kind["stain"]
+    assert (stain.pixel_auroc, stain.aupro, stain.pixel_auroc_ci95, stain.aupro_ci95) == (None,) * 4
+    assert stain.image_auroc_ci95 is not None
+    assert (hole.image_auroc, hole.image_auroc_ci95) == (1.0, None)
+    assert hole.pixel_auroc == result.pixel_auroc is not None
+    assert (hole.pixel_auroc_ci95, hole.aupro_ci95) == (None, None)
+    assert "  hole                     1.0000                     " in result.summary()
 
 
 def test_an_image_scores_as_its_highest_tile(tree: Path, recipe: Path) -> None:

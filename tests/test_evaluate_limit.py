@@ -102,7 +102,8 @@ def test_good_tiles_enough_for_a_rate(site: Site, tmp_path: Path) -> None:
     assert all(one.evaluation_threshold_sigma is None for one in others)
     told = result.summary()
     assert (
-        "at 1000 false alarms per 100 m: escaped 0 of 4 faulty images, 1 of 5 faults (evaluation oper" in told
+        "at 1000 false alarms per 100 m: escaped 0 of 4 faulty images, 1 of 5 faults (95 %: 0.00 to 0.75) (evaluation "
+        "operating point above" in told
     )
     assert "at 100, 10, 1 false alarms per 100 m: the good test tiles are too few to show it" in told
     assert result.limit_sigma == 10.0
@@ -302,10 +303,13 @@ def test_from_the_command_line(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_
     }
     for said in (
         f"at the limit, 10.00 sigma (line 1, set by hand: {BY_HAND}):",
-        "images   F1 0.7500  precision 0.7500  recall 0.7500  (1 of 4 faulty escaped, 1 of 2 good rejected)",
+        "images   F1 0.7500 (95 %: 0.3333 to 1.0000)  precision 0.7500  recall 0.7500  (1 of 4 faulty escaped, 1 of 2 ",
         "false alarms  1 of 16 good tiles (0.05 m): 1.95e+03 per 100 m, one would be 1.95e+03",
-        "escaped  hole                     1 of 2 images, 2 of 3 faults\n",
-        "escaped  stain                    0 of 2 images, 1 of 2 faults; 1 above, but off the fault",
+        "escaped  all                      1 of 4 images (95 %: 0.00 to 0.75), 3 of 5 faults (95 %: 0.",
+        "escaped  hole                     1 of 2 images (95 %: 0.00 to 1.00), 2 of 3 faults (95 %: 0.50 to 1.00)\n",
+        "escaped  stain                    0 of 2 images, 1 of 2 faults (95 %: 0.00 to 1.00); 1 above, but off",
+        "escaped  below 4 px               1 of 1 faults; below 0.8 mm\n",
+        "escaped  from 64 px               1 of 1 faults; from 12.8 mm\n",
         "at 1000, 100, 10, 1 false alarms per 100 m: the good test tiles are too few to show it",
     ):
         assert said in done.stdout

@@ -28,7 +28,7 @@ from tests.flat_tree import make_flat_tree, set_limit, write
 from tests.small_recipe import make_recipe, make_site, weave
 
 VOID = {"meta", "img", "br", "line", "rect", "circle", "polyline"}
-IDS = ("summary", "by-kind", "by-size", "points", "provenance")
+IDS = ("summary", "figures-by-kind", "by-kind", "by-size", "points")  # whose numbers are the evaluation's
 
 
 class Page(HTMLParser):
@@ -127,8 +127,20 @@ def test_the_page_is_whole_and_needs_nothing_else(reported: tuple[Evaluation, Pa
     }  # a name, never fetched
 
 
-def test_every_number_of_the_tables_is_in_the_json(reported: tuple[Evaluation, Path]) -> None:
-    result, folder = reported
+@pytest.fixture(scope="module")
+def at_rate(site: Site) -> tuple[Evaluation, Path]:
+    """The same with good tiles enough to show a rate of 1000 false alarms per 100 m."""
+    tree = make_flat_tree(site.root / "more good")
+    for number in range(14):
+        write(tree / f"test/good/w{number}.png", weave(number, 128, 256))
+    folder = site.root / "at rate"
+    line = line_under_test(site, "1", "stripes")
+    return evaluate(tree, site.engines / "stripes", line=line, pictures=folder), folder
+
+
+@pytest.mark.parametrize("pack", ["reported", "at_rate"])
+def test_every_number_of_the_tables_is_in_the_json(pack: str, request: pytest.FixtureRequest) -> None:
+    result, folder = request.getfixturevalue(pack)
     page = Page((folder / "index.html").read_text(encoding="utf-8"))
     known = list(numbers(result.to_json()))
     # Counts of "n of N": N is the sum of a confusion's halves.
@@ -142,13 +154,31 @@ def test_every_number_of_the_tables_is_in_the_json(reported: tuple[Evaluation, P
         "95",
         "100",
     }  # of the words: an interval of 95 %, per 100 m, 0 to 0.3
-    for section in IDS[:4]:
+    for section in IDS:
         words = " ".join(page.words[section])
         words = words.replace(result.limit_source, "")
         found = re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]\d+)?", words)
         assert len(found) > 5, section
         for said in found:
             assert said in explained or is_one_of(said, known), (section, said)
+
+
+def test_escapes_at_a_rate_by_type_and_by_size(at_rate: tuple[Evaluation, Path]) -> None:
+    result, folder = at_rate
+    page = Page((folder / "index.html").read_text(encoding="utf-8"))
+    words = page.words["points"]
+    assert result.evaluation_operating_points is not None
+    escapes = result.evaluation_operating_points[0].escapes
+    assert escapes is not None
+    stain = escapes.by_kind["stain"]
+    assert (stain.images_escaped, stain.faults_escaped, stain.images_escaped_share_ci95) == (0, 1, None)
+    at = words.index("stain")
+    assert words[at : at + 4] == ["stain", "0 of 2", "1 of 2", "0.00 to 1.00"]
+    at = words.index("from 64")
+    assert words[at : at + 3] == ["from 64", "from 12.8", "1 of 1"]
+    assert page.headings.count("By type") == page.headings.count("By size") == 1
+    assert "images escaped at 1000" in words
+    assert "images escaped at 100" not in words  # which these tiles can't show
 
 
 def test_the_page_says_what_was_measured_with_what(reported: tuple[Evaluation, Path]) -> None:
@@ -171,6 +201,7 @@ def test_the_page_says_what_was_measured_with_what(reported: tuple[Evaluation, P
     assert page.headings == [
         "Figures",
         "At the limit",
+        "Figures, by type",
         "Escapes at the limit, by type",
         "Escapes at the limit, by size",
         "Escapes at fixed rates of false alarms",

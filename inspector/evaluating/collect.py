@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +13,7 @@ from inspector.evaluating.bootstrap import Interval, auroc_ci95, pixel_ci95
 from inspector.evaluating.faults import faults_of
 from inspector.evaluating.metrics import Curve, PixelFigures, auroc, roc
 from inspector.evaluating.peaks import Peaks
-from inspector.evaluating.report import ImageScore
+from inspector.evaluating.report import ImageScore, KindFigures
 from inspector.evaluating.seeing import Seen, inside, on_canvas
 from inspector.images.reading import GOOD, Mask
 from inspector.images.scoring import Scored
@@ -31,7 +32,7 @@ class Figures:
     pixel_auroc_ci95: Interval | None
     aupro: float | None
     aupro_ci95: Interval | None
-    image_auroc_by_kind: dict[str, float | None]
+    by_kind: dict[str, KindFigures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,6 @@ class Collected:
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
-        self.pixels = PixelFigures()
         self.scores: list[ImageScore] = []
         self.peaks: list[Peaks] = []  # of the same images
         self.seconds = 0.0
@@ -64,6 +64,7 @@ class Collected:
         self._tile_scores: list[F32] = []  # of images with a truth
         self._tile_faulty: list[Mask] = []
         self._with_truth: list[bool] = []  # their labels: faulty or not
+        self._pixels: defaultdict[str, PixelFigures] = defaultdict(PixelFigures)  # of each kind
 
     def add(self, seen: Seen) -> Peaks | None:
         """Count an image. Returns what a limit sees of it, or None where there is no web."""
@@ -84,7 +85,7 @@ class Collected:
             return peaks
         judged, scores = on_canvas(seen, scored, self.grid.px_per_cell)
         self.masks += kind != GOOD
-        self.pixels.add(scores, seen.truth, judged)
+        self._pixels[kind].add(scores, seen.truth, judged)
         self.faults_outside += _faults_outside(seen.truth, judged)
         self._tile_scores.append(scored.tile_scores)
         self._tile_faulty.append(peaks.faulty)
@@ -109,41 +110,66 @@ class Collected:
         """Tiles with a pixel of a mask."""
         return sum(int(one.sum()) for one in self._tile_faulty)
 
+    @property
+    def faults(self) -> int:
+        """8-connected pieces of the masks, inside the region."""
+        return sum(one.faults for one in self._pixels.values())
+
     def figures(self) -> Figures:
         """Work out the figures of merit."""
-        scores, faulty = self._image_scores()
-        singly = [[one] for one in scores], [[one] for one in faulty]
-        tile_auroc = pixel_auroc = aupro = None
-        tile_ci = pixel_ci = aupro_ci = None
+        tile_auroc = tile_ci = None
         if self.masks:
             tile_auroc = auroc(np.concatenate(self._tile_scores), np.concatenate(self._tile_faulty))
             tile_ci = auroc_ci95(self._tile_scores, self._tile_faulty, self._with_truth)
-            pixel_auroc, aupro = self.pixels.auroc(), self.pixels.aupro()
-            pixel_ci, aupro_ci = pixel_ci95(self.pixels.images, self._with_truth, pixel_auroc, aupro)
+        of_all = self._of(self.kinds)
         return Figures(
-            image_auroc=auroc(scores, faulty),
-            image_auroc_ci95=auroc_ci95(*singly, faulty),
+            image_auroc=of_all.image_auroc,
+            image_auroc_ci95=of_all.image_auroc_ci95,
             tile_auroc=tile_auroc,
             tile_auroc_ci95=tile_ci,
-            pixel_auroc=pixel_auroc,
-            pixel_auroc_ci95=pixel_ci,
-            aupro=aupro,
-            aupro_ci95=aupro_ci,
-            image_auroc_by_kind={kind: self._auroc_of(kind) for kind in self.kinds if kind != GOOD},
+            pixel_auroc=of_all.pixel_auroc,
+            pixel_auroc_ci95=of_all.pixel_auroc_ci95,
+            aupro=of_all.aupro,
+            aupro_ci95=of_all.aupro_ci95,
+            by_kind={kind: self._of((GOOD, kind)) for kind in self.kinds if kind != GOOD},
         )
 
     def curves(self) -> Curves:
         """ROC over images and pixels, and PRO."""
+        image_roc = roc(*self._image_scores(self.kinds))
         if not self.masks:
-            return Curves(roc(*self._image_scores()), None, None)
-        return Curves(roc(*self._image_scores()), self.pixels.roc(), self.pixels.pro())
+            return Curves(image_roc, None, None)
+        pixels = PixelFigures.of_all(self._pixels.values())
+        return Curves(image_roc, pixels.roc(), pixels.pro())
 
-    def _image_scores(self) -> tuple[list[float], list[bool]]:
-        return [one.score for one in self.scores], [one.kind != GOOD for one in self.scores]
+    def _image_scores(self, kinds: Collection[str]) -> tuple[list[float], list[bool]]:
+        of_kinds = [one for one in self.scores if one.kind in kinds]
+        return [one.score for one in of_kinds], [one.kind != GOOD for one in of_kinds]
 
-    def _auroc_of(self, kind: str) -> float | None:
-        of_both = [one for one in self.scores if one.kind in (GOOD, kind)]
-        return auroc([one.score for one in of_both], [one.kind != GOOD for one in of_both])
+    def _of(self, kinds: Collection[str]) -> KindFigures:
+        """Work out the figures of images of these kinds alone."""
+        scores, faulty = self._image_scores(kinds)
+        pixel_auroc, aupro, pixel_ci, aupro_ci = self._pixel_figures(kinds)
+        return KindFigures(
+            image_auroc=auroc(scores, faulty),
+            image_auroc_ci95=auroc_ci95([[one] for one in scores], [[one] for one in faulty], faulty),
+            pixel_auroc=pixel_auroc,
+            pixel_auroc_ci95=pixel_ci,
+            aupro=aupro,
+            aupro_ci95=aupro_ci,
+        )
+
+    def _pixel_figures(
+        self, kinds: Collection[str]
+    ) -> tuple[float | None, float | None, Interval | None, Interval | None]:
+        """Pixel AUROC and AUPRO of images of these kinds, then their intervals; None without masks."""
+        parts = {kind: one for kind, one in self._pixels.items() if kind in kinds}
+        if not parts.keys() - {GOOD}:
+            return None, None, None, None
+        pixels = PixelFigures.of_all(parts.values())
+        faulty = np.repeat([kind != GOOD for kind in parts], [len(one.images) for one in parts.values()])
+        pixel_auroc, aupro = pixels.auroc(), pixels.aupro()
+        return pixel_auroc, aupro, *pixel_ci95(pixels.images, faulty, pixel_auroc, aupro)
 
 
 def _faulty_tiles(truth: Mask, scored: Scored, tile_px: int) -> Mask:

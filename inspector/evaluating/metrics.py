@@ -8,6 +8,7 @@ figures are exact for scores so rounded: equal bins count as ties. Each image's 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -157,6 +158,18 @@ class PixelFigures:
         self.faults += len(sizes)
         wide = _wide(good).astype(np.int32), _wide(faulty).astype(np.int32), _wide(overlap).astype(np.float32)
         self.images.append(ImageCounts(*wide, len(sizes)))
+
+    @classmethod
+    def of_all(cls, parts: Iterable[PixelFigures]) -> PixelFigures:
+        """Return the figures of the images of several, one part after the other."""
+        whole = cls()
+        for part in parts:
+            whole._good += part._good
+            whole._faulty += part._faulty
+            whole._overlap += part._overlap
+            whole.faults += part.faults
+            whole.images += part.images
+        return whole
 
     def auroc(self) -> float | None:
         """Pixel AUROC, or None without both good and faulty pixels."""

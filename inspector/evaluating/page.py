@@ -12,11 +12,12 @@ import numpy as np
 from inspector.backends.artifact import write_atomically
 from inspector.evaluating import gallery
 from inspector.evaluating.collect import Curves
+from inspector.evaluating.escape_tables import by_kind, by_size, points
 from inspector.evaluating.metrics import AUPRO_FPR
 from inspector.evaluating.panels import Shown
 from inspector.evaluating.peaks import Peaks
 from inspector.evaluating.report import Evaluation
-from inspector.evaluating.tables import by_kind, by_size, points, provenance, summary
+from inspector.evaluating.tables import figures_by_kind, provenance, summary
 from inspector.images import plots
 from inspector.images.plots import BESIDE_COLOUR, FAULTY_COLOUR, GOOD_COLOUR, OTHER_COLOUR, Group, Series
 from inspector.images.reading import GOOD
@@ -39,6 +40,7 @@ thead th { border-bottom: 1.5px solid #8a929c; vertical-align: bottom }
 thead th { max-width: 11em }
 td.n, th.n { text-align: right } td.n { white-space: nowrap }
 td svg { vertical-align: -1px }
+td i { display: block; font-style: normal; font-size: .87rem; color: #5c6570 }
 .wide { overflow-x: auto }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: .8rem; margin: 1.1rem 0 }
 .card { border: 1px solid #d5dae0; border-radius: 6px; padding: .7rem .9rem }
@@ -103,7 +105,8 @@ def page(report: Report) -> str:
     e = report.evaluation
     kinds = ", ".join(f"{count} {kind}" for kind, count in e.images_by_kind.items())
     limit = e.at_limit.limit_sigma if e.at_limit else None
-    body = [_warnings([*e.warnings, *e.remarks()]), summary(e), by_kind(e), by_size(e), points(e)]
+    body = [_warnings([*e.warnings, *e.remarks()]), summary(e), figures_by_kind(e)]
+    body += [by_kind(e), by_size(e), points(e)]
     body += [_scores(report.peaks, limit), _curves(report)]
     if report.shown:
         body.append(gallery.lead(e.limit_sigma, e.limit_source))

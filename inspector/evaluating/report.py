@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inspector.evaluating.bootstrap import Interval
-from inspector.evaluating.escapes import Confusion
+from inspector.evaluating.escapes import Confusion, Escapes, KindEscapes, SizeEscapes
 from inspector.evaluating.operating import AtLimit, OperatingPoint
 from inspector.judging.unlike import FAR_SIGMA
 
@@ -34,6 +34,18 @@ class FaultScore:
     extent_px: int  # longer side of the upright box around it
     area_px: int
     peak_sigma: float  # highest cell on it, or within tolerance_px of it
+
+
+@dataclass(frozen=True, slots=True)
+class KindFigures:
+    """One type of fault against all good images, as if the others were not in the tree."""
+
+    image_auroc: float | None
+    image_auroc_ci95: Interval | None
+    pixel_auroc: float | None  # None without a mask of this type
+    pixel_auroc_ci95: Interval | None
+    aupro: float | None  # likewise
+    aupro_ci95: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +80,8 @@ class Evaluation:
     aupro_ci95: Interval | None
     bootstrap_resamples: int
     bootstrap_seed: int
-    image_auroc_by_kind: dict[str, float | None]  # one kind of fault against all good images
+    image_auroc_by_kind: dict[str, float | None]  # those of figures_by_kind
+    figures_by_kind: dict[str, KindFigures]
     images: int
     images_by_kind: dict[str, int]
     images_learnt: int  # that the students learnt from: these flatter every figure
@@ -120,8 +133,9 @@ class Evaluation:
             f"{self.images} images ({kinds}), {self.tiles} tiles, {self.tiles_per_second:.1f} tiles/s",
             *(self._figure(name) for name in FIGURES),
         ]
-        if len(self.image_auroc_by_kind) > 1:
-            lines += [f"  {kind:24} {_shown(value)}" for kind, value in self.image_auroc_by_kind.items()]
+        if len(self.figures_by_kind) > 1:
+            lines.append(f"  {'type':24} {'image_auroc':26} {'pixel_auroc':26} aupro")
+            lines += [_of_kind(kind, one) for kind, one in self.figures_by_kind.items()]
         if self.at_limit is None:
             lines.append("no limit: no alarms and escapes; name a calibrated line with --line")
         else:
@@ -136,7 +150,7 @@ class Evaluation:
 
     def _figure(self, name: str) -> str:
         interval: Interval | None = getattr(self, f"{name}_ci95")
-        sure = "" if interval is None else f"  95 %: {interval[0]:.4f} to {interval[1]:.4f}"
+        sure = "" if interval is None else f"  95 %: {_between(interval, 4)}"
         return f"{name:12} {_shown(getattr(self, name))}{sure}"
 
     def _at_limit(self, at: AtLimit) -> list[str]:
@@ -153,15 +167,59 @@ class Evaluation:
                 f"one would be {at.one_alarm_per_100m:.3g}"
             )
         lines.append(alarms)
+        if len(at.escapes.by_kind) > 1:
+            lines.append(f"  escaped  {'all':24} {_escaped(at.escapes, 'images')}")
         for kind, one in at.escapes.by_kind.items():
-            faults = f", {one.faults_escaped} of {one.faults} faults" if one.faults else ""
             off = f"; {one.images_off_fault} above, but off the fault" if one.images_off_fault else ""
-            lines.append(f"  escaped  {kind:24} {one.images_escaped} of {one.images} images{faults}{off}")
+            lines.append(f"  escaped  {kind:24} {_escaped(one, 'images')}{off}")
+        for size in at.escapes.by_size:
+            if size.faults:
+                mm = f"; {span(size.from_mm, size.to_mm)} mm" if size.from_mm is not None else ""
+                extent = f"{span(size.from_px, size.to_px)} px"
+                lines.append(f"  escaped  {extent:24} {_faults(size)}{mm}")
         return lines
 
 
+def span(low: float, high: float | None) -> str:
+    """An extent in [low, high), in words; ``high`` None: no upper edge."""
+    if high is None:
+        return f"from {low:.4g}"
+    return f"{low:.4g} to below {high:.4g}" if low else f"below {high:.4g}"
+
+
+def _of_kind(kind: str, one: KindFigures) -> str:
+    figures = (
+        (one.image_auroc, one.image_auroc_ci95),
+        (one.pixel_auroc, one.pixel_auroc_ci95),
+        (one.aupro, one.aupro_ci95),
+    )
+    told = (
+        _shown(value) + ("" if interval is None else f" ({_between(interval, 4)})")
+        for value, interval in figures
+    )
+    return f"  {kind:24} {' '.join(f'{one:26}' for one in told)}".rstrip()
+
+
+def _escaped(one: Escapes | KindEscapes, images: str) -> str:
+    told = f"{one.images_escaped} of {one.images} {images}{_sure(one.images_escaped_share_ci95, 2)}"
+    return f"{told}, {_faults(one)}" if one.faults else told
+
+
+def _faults(one: Escapes | KindEscapes | SizeEscapes) -> str:
+    return f"{one.faults_escaped} of {one.faults} faults{_sure(one.faults_escaped_share_ci95, 2)}"
+
+
+def _between(interval: Interval, digits: int) -> str:
+    return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
+
+
+def _sure(interval: Interval | None, digits: int) -> str:
+    return "" if interval is None else f" (95 %: {_between(interval, digits)})"
+
+
 def _told(items: str, one: Confusion) -> str:
-    ratios = f"F1 {_shown(one.f1)}  precision {_shown(one.precision)}  recall {_shown(one.recall)}"
+    f1 = f"F1 {_shown(one.f1)}{_sure(one.f1_ci95, 4)}"
+    ratios = f"{f1}  precision {_shown(one.precision)}  recall {_shown(one.recall)}"
     faulty, good = one.true_positives + one.false_negatives, one.false_positives + one.true_negatives
     return (
         f"  {items:8} {ratios}  ({one.false_negatives} of {faulty} faulty escaped, "
@@ -170,13 +228,10 @@ def _told(items: str, one: Confusion) -> str:
 
 
 def _point(point: OperatingPoint) -> str:
-    assert point.image is not None
     assert point.escapes is not None
-    missed, faults = point.image.false_negatives, point.escapes.faults
-    of_faults = f", {point.escapes.faults_escaped} of {faults} faults" if faults else ""
     return (
-        f"at {point.false_alarms_per_100m:g} false alarms per 100 m: escaped {missed} of "
-        f"{missed + point.image.true_positives} faulty images{of_faults} "
+        f"at {point.false_alarms_per_100m:g} false alarms per 100 m: escaped "
+        f"{_escaped(point.escapes, 'faulty images')} "
         f"(evaluation operating point above {point.evaluation_threshold_sigma:.2f} sigma, not a limit)"
     )
 
