@@ -19,17 +19,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from inspector import backends, cameras, config, limits
-from inspector.backends.rate import TOO_SLOW, glance_rate, keeps_up
-from inspector.bus.publisher import HeartbeatData, Identity, Publisher
+from inspector import config
+from inspector.backends.rate import TOO_SLOW
+from inspector.bus.publisher import HeartbeatData, Publisher
 from inspector.bus.wire import State
 from inspector.cameras.loom import LoomCamera
 from inspector.cameras.truth import Unseen, score
 from inspector.channel import Channel, FrameChannel
-from inspector.config import Line, Site
+from inspector.config import Site
 from inspector.errors import ConfigError, InspectorError, LineFault
-from inspector.interfaces import Backend, Camera
-from inspector.judging import Judge, Unlike
+from inspector.interfaces import Camera
+from inspector.judging import Unlike
+from inspector.parts import Parts, describe, identity, is_patient, open_parts, slowness
 from inspector.records import (
     Acquired,
     EndOfWeb,
@@ -43,7 +44,6 @@ from inspector.records import (
     Verdict,
 )
 from inspector.tally import Snapshot, Tally
-from inspector.tiling import Tiler, check_channels, grid_for, plan_between
 
 READ_TIMEOUT_S = 0.2
 HEARTBEAT_S = 0.1
@@ -125,47 +125,6 @@ class _Judged:
     scores: ScoreMap | None
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """A line's devices, open and checked against each other."""
-
-    line_id: str
-    config: Line
-    camera: Camera
-    backend: Backend
-    tiler: Tiler
-    judge: Judge
-    limit: limits.Limits
-
-    def close(self, *, engine: bool = True) -> None:
-        """Let go of everything, or of all but an ``engine`` that is still at work; never raises."""
-        self.camera.close()
-        if engine:
-            self.backend.close()
-
-
-def open_parts(site: Site, line_id: str) -> Parts:
-    """Open a line's limits, engine and camera, cheapest first. Raises InspectorError."""
-    line = site.line(line_id)
-    limit = limits.load_limits(site, line_id, line.recipe)
-    backend = backends.open_backend(site.engines / line.recipe, line.engine.backend, line.engine.threads)
-    try:
-        grid = grid_for(line, backend.info)
-        camera = cameras.open_camera(line_id, line, site.root)
-    except BaseException:
-        backend.close()
-        raise
-    try:
-        check_channels(camera.info, backend.info)
-        tiler = Tiler.for_line(grid, line, camera.info, limit.region_mm)
-        judge = Judge(limit.levels, line.judging.min_defect_mm, line.lanes, line.web, grid)
-        return Parts(line_id, line, camera, backend, tiler, judge, limit)
-    except BaseException:
-        camera.close()
-        backend.close()
-        raise
-
-
 def run_line(
     site: Site, line_id: str, onlooker: Onlooker, ending: Ending | None = None, *, with_truth: bool = False
 ) -> Report:
@@ -188,8 +147,8 @@ def run_line(
             publisher.publish_alarm(800, type(error).__name__, str(error), "mend it and start the line again")
             publisher.close(State.ERROR)
             raise
-        publisher.identify(_identity(parts))
-        slow = _slowness(parts)
+        publisher.identify(identity(parts))
+        slow = slowness(parts)
         if slow:
             publisher.publish_alarm(SLOW_SEVERITY, "slow", slow, TOO_SLOW)
             onlooker.say(f"{slow}; {TOO_SLOW}")
@@ -206,45 +165,6 @@ def run_line(
         inspected_m = sum(snapshot.metres_by_outcome.values()) - snapshot.metres_by_outcome["NOT_INSPECTED"]
         truth = _score_truth(parts.camera, corridor.kept, inspected_m, line.web.encoder_counts_per_m)
     return Report(line_id, snapshot, start_up_s, fault, truth)
-
-
-def describe(parts: Parts) -> str:
-    """Who looks and who judges, on one line."""
-    camera, engine = parts.camera.info, parts.backend.info
-    return (
-        f"{camera.vendor} {camera.model} {camera.serial} {camera.width_px}x{camera.height_px} {camera.pixel_format}, "
-        f"recipe {engine.recipe} on {engine.backend} {engine.precision}, limit {parts.limit.limit_sigma:.1f} sigma"
-    )
-
-
-def _slowness(parts: Parts) -> str:
-    """A sentence where the engine, at a glance, won't keep up with the web; empty where it will, or the web waits."""
-    line, engine = parts.config, parts.backend
-    if _is_patient(line):
-        return ""
-    grid = grid_for(line, engine.info)
-    plan = plan_between(grid, line, *parts.limit.region_mm)
-    rows = max(1, parts.camera.info.height_px // grid.stride_px)
-    try:
-        rate = glance_rate(engine, rows * plan.tiles_across)
-    except RuntimeError:  # what fails at noise will fail at web: then it is a fault with its verdicts
-        return ""
-    if keeps_up(rate, plan.tiles_per_s):
-        return ""
-    return (
-        f"line {parts.line_id}: {line.web.speed_m_min:g} m/min needs {plan.tiles_per_s:.0f} tiles/s; the engine did "
-        f"{rate:.0f} before the start"
-    )
-
-
-def _identity(parts: Parts) -> Identity:
-    return Identity(
-        recipe_id=parts.config.recipe,
-        recipe_rev=parts.limit.onnx_sha256[:12],
-        engine_sha256=parts.backend.info.engine_sha256,
-        calibration_sha256=limits.digest(parts.limit),
-        is_simulated=parts.camera.info.is_simulated,
-    )
 
 
 @contextmanager
@@ -279,7 +199,7 @@ class Corridor:
     def __post_init__(self) -> None:
         overload = self.parts.config.overload
         self.frames = FrameChannel(
-            overload.frames, patient=_is_patient(self.parts.config), stopping=self.stop.is_set
+            overload.frames, patient=is_patient(self.parts.config), stopping=self.stop.is_set
         )
         self.verdicts: Channel[_Judged] = Channel(overload.verdicts)
         self.maps: Channel[_Judged] = Channel(overload.maps)
@@ -601,12 +521,6 @@ def _too_late(verdict: Verdict, now_us: int) -> Verdict:
     over_ms = (now_us - verdict.stamp.deadline_us) / 1000
     detail = f"the verdict came {over_ms:.0f} ms after its deadline"
     return dataclasses.replace(verdict, outcome=Outcome.NOT_INSPECTED, reason=Reason.LATE, detail=detail)
-
-
-def _is_patient(line: Line) -> bool:
-    """A replay as fast as possible waits for the engine; a camera waits for nobody."""
-    camera = line.camera
-    return getattr(camera, "frames_per_s", None) == 0.0 or getattr(camera, "as_fast_as_possible", False)
 
 
 def _now_us() -> int:

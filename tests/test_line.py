@@ -28,7 +28,8 @@ from inspector.calibrating.calibrate import calibrate
 from inspector.config import Site
 from inspector.errors import CameraError, InspectorError, LineFault
 from inspector.interfaces import Backend, EngineInfo
-from inspector.line import Corridor, Ending, open_parts
+from inspector.line import Corridor, Ending
+from inspector.parts import open_parts
 from inspector.records import ScoreMap, TileBatch
 from inspector.tally import Snapshot
 from tests.small_recipe import make_recipe, weave

@@ -10,7 +10,8 @@ import pytest
 
 from inspector.bus.publisher import Publisher
 from inspector.calibrating.calibrate import calibrate
-from inspector.line import Corridor, Ending, open_parts
+from inspector.line import Corridor, Ending
+from inspector.parts import open_parts
 from inspector.records import Frame
 from tests.small_recipe import make_recipe, make_site, weave
 
