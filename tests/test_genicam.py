@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector import config
-from inspector.cameras import open_camera
+from inspector.cameras import genicam, open_camera
 from inspector.cameras.genicam import CameraClock, GenicamCamera, list_cameras
 from inspector.cameras.pixel_formats import FORMATS, decode
 from inspector.errors import CameraError
@@ -238,6 +238,17 @@ def test_incomplete_frames_before_the_first_encoder_count_lie_before_it(
     assert [item.stamp.encoder_start for item in items] == [16 * 3 * n for n in range(6)]
 
 
+def test_a_camera_whose_images_all_come_incomplete_is_an_error_not_silence(
+    opened: Open, web: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(genicam, "HEADLESS_S", 0.05)
+    settings = {"Height": 16, "EncoderDivider": 3, "SimIncompleteEvery": 1, "AcquisitionLineRate": 16_000.0}
+    camera = opened(encoder="chunk", features=settings)
+    camera.start()
+    with pytest.raises(CameraError, match=r"SIM0001: all of its first \d+ images came incomplete.*MTU"):
+        take(camera, 1)
+
+
 def test_a_slow_reader_loses_frames_but_not_their_count(opened: Open, web: Any, control: Any) -> None:
     camera = opened(buffers=4, features={"Height": 16})
     camera.start()
@@ -331,6 +342,17 @@ def test_the_clock_follows_a_drift() -> None:
     for n in range(5_000):
         late = slow.captured_us(n * 9_990, n * 10_000) - n * 10_000
     assert abs(late) < 3_000
+
+
+def test_a_clock_that_starts_again_makes_no_frame_old() -> None:
+    clock = CameraClock()
+    for n in range(300):
+        clock.captured_us(10**9 + n * 300_000, 5 * 10**9 + n * 300_000)
+    began_us = 5 * 10**9 + 300 * 300_000
+    assert clock.captured_us(0, began_us) == began_us
+    assert clock.captured_us(300_000, began_us + 307_000) == began_us + 300_000, (
+        "it waits 7 ms, and that is told"
+    )
 
 
 def test_capture_times_are_those_of_the_camera(opened: Open, web: Any) -> None:

@@ -36,6 +36,7 @@ from inspector.records import Acquired, Frame, LostFrame, Reason
 
 GENICAM_ERRORS = (gentl.GenericException, genapi.GenericException)
 POLL_S = 0.003  # every question costs up to 0.1 ms of a core, every wait lateness; buffers bridge it
+HEADLESS_S = 5.0  # of images that all came incomplete before any told its place: the link is bad, not young
 CLOCK_WINDOW = 256  # frames over which the camera's clock is compared with ours
 STAND_STILL_S = 1.0  # how long close waits for a read in another thread
 SIMULATED_VENDORS = ("SimCam", "Machine Vision Games Ltd.", "EMVA_D")
@@ -153,7 +154,7 @@ class GenicamCamera:
 
         ``captured_us`` is when the whole image was there: the camera's own time where it has one, else the
         time it was taken over. Raises CameraError when the camera is gone, its encoder ran back, its block
-        ids jumped by thousands, or it delivers what it was not set to.
+        ids jumped by thousands, it delivers what it was not set to, or no image at all that tells its place.
         """
         until_s = time.monotonic() + timeout_s
         while not self._ready:
@@ -270,6 +271,11 @@ class GenicamCamera:
     def _incomplete(self, block_id: int, captured_us: int, detail: str) -> list[Acquired]:
         if not self._knows_place:
             self._headless.append((block_id, captured_us))
+            if captured_us - self._headless[0][1] > HEADLESS_S * 1e6:
+                raise CameraError(
+                    f"{self._name}: all of its first {len(self._headless)} images came incomplete, so none told its "
+                    "place on the web; GigE: check the MTU (9000) on every port of the way, then start the line again"
+                )
             return []
         lost, stamp = self._stamper.stamp(block_id, captured_us)
         return [*lost, LostFrame(stamp, Reason.FRAME_INCOMPLETE, detail)]
@@ -333,16 +339,21 @@ class CameraClock:
 
     An image that waited in a buffer while this process was held up is older than the moment it is taken
     over, and its deadline nearer. The smallest difference of the two clocks over the last frames is that
-    of a frame that did not wait; it follows the drift of the camera's clock.
+    of a frame that did not wait; it follows the drift of the camera's clock. A clock that goes back was set
+    anew: what was learnt of it before is worth nothing.
     """
 
     def __init__(self) -> None:
         self._offsets_us: deque[int] = deque(maxlen=CLOCK_WINDOW)
+        self._last_us = 0  # what the camera's clock said before
 
     def captured_us(self, camera_us: int | None, arrived_us: int) -> int:
         """Return monotonic microseconds; ``camera_us`` None: the camera has no clock."""
         if camera_us is None:
             return arrived_us
+        if camera_us < self._last_us:
+            self._offsets_us.clear()
+        self._last_us = camera_us
         self._offsets_us.append(arrived_us - camera_us)
         return camera_us + min(self._offsets_us)
 
