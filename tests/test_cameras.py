@@ -127,6 +127,20 @@ def test_an_encoder_that_runs_back_is_an_error() -> None:
         stamper.stamp(2, 0, encoder=(0, 80))
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(-209, 300), min_size=1, max_size=40))
+def test_a_frame_is_where_the_encoder_says_also_when_the_web_ran_back(holes: list[int]) -> None:
+    stamper = Stamper("1", "S", 100, WEB, 100)
+    end = 5000
+    stamper.stamp(1, 0, encoder=(end - 210, end))
+    for block_id, hole in enumerate(holes, start=2):
+        lost, stamp = stamper.stamp(block_id, 0, encoder=(end + hole, end + hole + 210))
+        assert bool(lost) == (hole > 2 * PER_ROW)
+        assert abs(stamp.encoder_start - (end + hole)) <= 2 * PER_ROW, "no frame is squeezed or stretched"
+        end += hole + 210
+        assert stamp.encoder_end == end
+
+
 def test_a_shorter_frame_and_its_deadline() -> None:
     stamper = Stamper("1", "S", 100, WEB, 12.5)
     _, stamp = stamper.stamp(5, 1_000, rows=10)

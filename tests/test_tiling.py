@@ -199,6 +199,24 @@ def test_an_encoder_that_runs_back_is_not_inspected_until_new_web_comes():
     assert (again.encoder_start, again.encoder_end) == (first.encoder_end, 190)
 
 
+@pytest.mark.parametrize("back", range(1, 41))
+def test_a_web_that_ran_back_by_less_than_a_frame_is_never_joined(back):
+    """Nothing of the frame after it is taken for the web below the frame before."""
+    web = web_of(120, 32)
+    tiler = Tiler(GRID, whole_frame, seamless=True)
+    (first,) = tiler.push(Frame(stamp(0, 0, 40), web[:40]))
+    strips = tiler.push(Frame(stamp(1, 40 - back, 80 - back), web[40 - back : 80 - back]))
+    assert strips[0].encoder_start == first.encoder_end
+    assert all(before.encoder_end == after.encoder_start for before, after in pairwise(strips))
+    for strip in strips:
+        if strip.batch is None:
+            assert strip.reason is Reason.FRAME_LOST
+        else:
+            assert (strip.piece, strip.first_row) == (first.piece + 1, 0)
+            assert strip.encoder_start == 40 - back >= first.encoder_end
+            assert (strip.batch.pixels[0, 4:, 4:] == web[40 - back :][:20, :20]).all()
+
+
 @pytest.mark.parametrize("shape", [(19, 32), (40, 15), (40, 33), (40, 32, 3)])
 def test_a_frame_of_another_size_is_incomplete(shape):
     tiler = Tiler(GRID, whole_frame, seamless=True)

@@ -13,14 +13,15 @@ from inspector.records import LostFrame, Reason, Stamp
 
 GEV_LAST_BLOCK_ID = 0xFFFF  # GigE Vision 1.x counts 1 ... 65535, 1 ...; 0 is reserved
 MAX_GAP = 4000  # triggers; beyond it the camera was gone, not busy
-JOINT_ROWS = 2.0  # an encoder that latches a row early or late is no hole
+JOINT_ROWS = 2.0  # an encoder that latches a row early or late makes neither a hole nor an overlap
 
 
 class Stamper:
     """Numbers the triggers of one camera from its start to its close.
 
-    The encoder interval of a frame begins where the one before ended. Its length comes from the
-    camera's encoder when the camera tells it, else from the rows: counts = rows * mm_per_px / 1000 *
+    The encoder interval of a frame begins where the one before ended; only where the web ran back, by the
+    camera's encoder, does it begin before that, so that the tiler joins nothing there. Its length comes from
+    the camera's encoder when the camera tells it, else from the rows: counts = rows * mm_per_px / 1000 *
     counts_per_m, always computed from totals, so rounding does not add up.
 
     Args:
@@ -79,6 +80,8 @@ class Stamper:
         if encoder is None:
             self._rows_since += self._rows if rows is None else rows
         else:
+            if encoder[0] - start < -JOINT_ROWS * self._counts_per_row:
+                start = encoder[0]
             self._move_to(max(start, encoder[1]))
         return lost, self._make(block_id, start, self.encoder_end, captured_us)
 

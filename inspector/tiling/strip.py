@@ -115,7 +115,10 @@ class Tiler:
             self._decided = stamp.encoder_start
             return []
         missing = stamp.encoder_start - self._last.encoder_end
-        if missing == 0 or stamp.encoder_start <= self._decided:
+        if missing == 0:
+            return []
+        self._piece = None  # whatever comes is no neighbour of what was
+        if stamp.encoder_start <= self._decided:
             return []
         detail = f"the encoder jumped by {missing} counts between two frames"
         return [self._skip(stamp, Reason.FRAME_LOST, detail, until=stamp.encoder_start)]
