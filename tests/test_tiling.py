@@ -217,6 +217,18 @@ def test_a_web_that_ran_back_by_less_than_a_frame_is_never_joined(back):
             assert (strip.batch.pixels[0, 4:, 4:] == web[40 - back :][:20, :20]).all()
 
 
+@pytest.mark.parametrize("heights", [[32, 32, 32], [48, 32, 16, 64]])
+def test_a_web_whose_frames_are_whole_tiles_without_margin_or_overlap(heights):
+    grid = Grid(tile_px=16, margin_px=0, overlap_px=0, px_per_cell=4)
+    web = web_of(sum(heights), 32)
+    strips = strips_of(Tiler(grid, whole_frame, seamless=True), items_of(web, heights, set()))
+    assert [s.decided_px for s in strips] == heights
+    for strip in strips:
+        for tile, (row, column) in zip(strip.batch.pixels, strip.batch.origins_px, strict=True):
+            top = strip.first_row + row
+            assert (tile == web[top : top + 16, column : column + 16]).all()
+
+
 @pytest.mark.parametrize("shape", [(19, 32), (40, 15), (40, 33), (40, 32, 3)])
 def test_a_frame_of_another_size_is_incomplete(shape):
     tiler = Tiler(GRID, whole_frame, seamless=True)

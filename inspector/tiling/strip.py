@@ -228,7 +228,7 @@ class Tiler:
         )
         piece.rows, piece.encoder = seen, stamp.encoder_end
         piece.next_tile_row += tile_rows
-        while piece.kept_from + len(piece.kept[0]) <= first_row + decided_px - grid.margin_px:
+        while piece.kept and piece.kept_from + len(piece.kept[0]) <= first_row + decided_px - grid.margin_px:
             piece.kept_from += len(piece.kept.pop(0))
         self._piece, self._decided = piece, end
         return [strip]
