@@ -391,6 +391,35 @@ def test_a_small_defect_on_the_last_row_counts_since_it_may_grow():
     assert [v.outcome for v in verdicts] == [Outcome.FAIL, Outcome.FAIL]
 
 
+@pytest.mark.parametrize(("warm_rows", "outcome"), [(5, Outcome.FAIL), (0, Outcome.PASS)])
+@pytest.mark.parametrize("column", [2, 3, 4])
+def test_a_defect_whose_warm_part_lies_in_the_strip_before_is_not_small(warm_rows, outcome, column):
+    """14 mm of defect, of which the strip that is above the limit shows 4 mm."""
+    strips = strips_for([40, 40])
+    edge = strips[0].decided_px // 4
+    web = np.ones((40, WIDTH // 4), np.float32)
+    web[edge - warm_rows : edge, 3] = 5.0  # above GROW x limit, below the limit
+    web[edge : edge + 2, column] = 9.0
+    above, below = verdicts_of(judge_for(min_defect_mm=9.0), strips, web)
+    assert above.outcome is Outcome.PASS
+    assert below.outcome is outcome
+    assert len(below.defects) == (outcome is Outcome.FAIL)
+
+
+def test_what_was_warm_in_another_piece_of_web_says_nothing_of_size():
+    lost = strips_for([40, 40, 40], lost=frozenset({1}))
+    web = np.ones((40, WIDTH // 4), np.float32)
+    web[lost[0].decided_px // 4 - 2 : lost[0].decided_px // 4, 3] = 5.0
+    judge = judge_for(min_defect_mm=9.0)
+    judge.judge(lost[0], scores_of(lost[0], web))
+    judge.judge(lost[1], None)
+    web[:] = 1.0
+    web[0, 3] = 9.0
+    (verdict,) = judge.judge(lost[2], scores_of(lost[2], web))
+    assert verdict.outcome is Outcome.PASS
+    assert "smaller than 9 mm" in verdict.detail
+
+
 def test_a_web_in_shreds_fails_with_a_list_of_bounded_length():
     (strip,) = strips_for([1000])
     web = np.zeros((260, 10), np.float32)

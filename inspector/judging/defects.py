@@ -8,6 +8,9 @@ A defect is first seen as phase "new". If it touches the last row decided so far
 it is open: what touches it in the next strip is the same defect and comes as "update" while it stays
 open, as "end" when it is whole. Two open defects that grow together go on under the id of the one that
 began first; the other gets its "end".
+
+Size is that of one strip's cells, or of an open defect's so far. So what touches the strip's last row, or goes
+on from warm cells above its first, is never too small to count: the rest of it may lie beyond.
 """
 
 from __future__ import annotations
@@ -62,6 +65,13 @@ class _Part:
         """Whether it touches the last decided row."""
         return bool(self.rows.max() == self.shape[0] - 1)
 
+    def goes_on_from(self, above: Mask | None) -> bool:
+        """Whether it touches one of these cells in the row above the strip's first."""
+        if above is None:
+            return False
+        near = np.convolve(above, np.ones(3), "same") > 0
+        return bool(near[self.columns[self.rows == 0]].any())
+
     @property
     def diagonal(self) -> float:
         """Of the upright box around it, cells: no side of any box around it is longer."""
@@ -99,7 +109,7 @@ class DefectTracker:
 
     Args:
         limit_sigma: cells above it are faulty; positive.
-        min_defect_mm: defects whose longer side is below it don't count once they are whole.
+        min_defect_mm: defects whose longer side is below it don't count where they are known whole.
         web: geometry of the web.
         px_per_cell: side of a cell.
     """
@@ -112,6 +122,7 @@ class DefectTracker:
         self._cell_px = px_per_cell
         self._open: list[_Open] = []  # by first row
         self._joins: tuple[int, int] | None = None  # piece and row at which the open ones go on
+        self._warm_above: Mask | None = None  # the last decided row, open defects or not; None: nothing joins
 
     def track(self, strip: Strip, decided: F32) -> list[Sighting]:
         """Return what lies in these cells, and the ends of defects that don't go on.
@@ -135,14 +146,15 @@ class DefectTracker:
             if not before and not is_hot:
                 continue
             is_open = strip.joins_next and part.reaches_end
-            if not before and not is_open and part.diagonal * cell_mm < self._min_mm:
+            is_whole = not (before or is_open or part.goes_on_from(self._warm_above))
+            if is_whole and part.diagonal * cell_mm < self._min_mm:
                 sightings.append(Sighting(part.lies_in, fails=False))
                 continue
             if not before and n_new == MOST_DEFECTS:
                 sightings.append(Sighting(part.lies_in, fails=True))
                 continue
             body = self._body(strip, part, decided)
-            if not before and not is_open and self._sides_mm(body)[0] < self._min_mm:
+            if is_whole and self._sides_mm(body)[0] < self._min_mm:
                 sightings.append(Sighting(part.lies_in, fails=False))
                 continue
             if before:
@@ -160,12 +172,13 @@ class DefectTracker:
         sightings += [self._ended(gone) for earlier in known.values() for gone in earlier]
         self._open = sorted(still_open, key=lambda o: o.body.first_row)
         self._joins = (strip.piece, strip.first_row + strip.decided_px)
+        self._warm_above = warm[-1] if strip.joins_next else None
         return sightings
 
     def close(self) -> list[Sighting]:
         """Return the ends of all open defects: what comes next is not their web."""
         ended = [self._ended(gone) for gone in self._open]
-        self._open, self._joins = [], None
+        self._open, self._joins, self._warm_above = [], None, None
         return ended
 
     def _components(self, warm: Mask) -> tuple[I32, dict[int, list[_Open]]]:

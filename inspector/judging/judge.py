@@ -98,8 +98,8 @@ class Judge:
         PASS means that every cell of the lane's decided area was covered by an inspected tile with finite
         scores, that all of the lane's tiles came back, and that no cell of it is above the limit but in
         defects smaller than ``min_defect_mm``. It may carry the "update" or "end" of a defect that was above
-        the limit before. A defect on a lane's edge fails both lanes. One that touches the strip's last row
-        counts whatever its size, since nobody knows yet how large it gets.
+        the limit before. A defect on a lane's edge fails both lanes. One that touches the strip's last row, or
+        goes on from cells near the limit above its first, counts whatever its size: the strip doesn't show it whole.
 
         Raises:
             ValueError: ``scores`` belong to another trigger or have another size of cells.
