@@ -496,9 +496,8 @@ class Corridor:
         judged = self.maps.take(0.0)
         if judged is None:
             return False
-        self.publisher.publish_evidence(
-            judged.strip, judged.scores, judged.verdicts, self.parts.judge.limit_sigma
-        )
+        limits = self.parts.judge.column_limits(judged.strip)
+        self.publisher.publish_evidence(judged.strip, judged.scores, judged.verdicts, limits)
         return True
 
     def _beat(self) -> HeartbeatData:

@@ -17,6 +17,7 @@ import zmq
 
 from inspector.bus import publisher as publishing
 from inspector.bus import wire
+from inspector.bus.evidence import tiles
 from inspector.bus.publisher import Publisher
 from inspector.bus.wire import State
 from inspector.config import Site
@@ -301,6 +302,17 @@ def test_all_tiles_come_on_request_and_for_as_long_as_asked(site: Site) -> None:
 def drain(socket: zmq.Socket[bytes]) -> None:
     while socket.poll(50):
         socket.recv_multipart()
+
+
+def test_a_tile_is_shown_by_the_limit_where_it_lies(site: Site) -> None:
+    strip, scores = evidence(hot=2)
+    scores.scores[:] = 5.0
+    limits = np.full(32, 7.0, np.float32)
+    limits[8:10] = 4.0  # columns of the second tile, in a zone where good web scores little
+    limits[24:] = 4.0
+    scores.scores[3] = 3.9
+    told = [fields["col"] for fields, _ in tiles(strip, scores, limits, 0.2, 10_000)]
+    assert told == [1]
 
 
 def test_a_tile_without_a_number_is_shown_as_well(site: Site) -> None:

@@ -120,6 +120,20 @@ def test_the_median_is_of_the_cells_as_the_engine_sees_them() -> None:
     assert math.isnan(lost.median)
 
 
+def test_the_limit_of_a_column_is_what_fails_there() -> None:
+    zones = (Zone(from_mm=0.0, to_mm=8.0, factor=0.5), Zone(from_mm=8.0, to_mm=20.0, factor=2.0))
+    judge = Judge(Levels(LIMIT, zones), 0.0, Lanes(), WEB, GRID)
+    (strip,) = strips_for([40])
+    limits = judge.column_limits(strip)
+    assert limits.tolist() == [3.0] * 4 + [12.0] * 6  # cells of 2 mm
+    for column, limit in enumerate(limits):
+        for score, outcome in ((limit + 0.1, Outcome.FAIL), (limit - 0.1, Outcome.PASS)):
+            web = np.zeros((30, WIDTH // 4), np.float32)
+            web[1, column] = score
+            (verdict,) = judge.judge(strip, scores_of(strip, web))
+            assert verdict.outcome is outcome
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.integers(0, 27),

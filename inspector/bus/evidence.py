@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from inspector.bus import wire
-from inspector.records import U8, Defect, ScoreMap, Strip, TileBatch, Verdict
+from inspector.records import F32, U8, Defect, ScoreMap, Strip, TileBatch, Verdict
 
 Message: TypeAlias = tuple[dict[str, Any], list[bytes]]  # fields of the header, payload
 
@@ -16,16 +16,27 @@ MOST_IMAGES = 8  # of one strip; a web in shreds must not drown the socket
 
 
 def tiles(
-    strip: Strip, scores: ScoreMap, limit: float, mm_per_px: float, counts_per_m: float
+    strip: Strip, scores: ScoreMap, limit: float | F32, mm_per_px: float, counts_per_m: float
 ) -> Iterator[Message]:
-    """Messages of the tiles above ``limit``, or not finite, in the order of the batch."""
+    """Messages of the tiles with a cell above its ``limit``, or not finite, in the order of the batch.
+
+    Args:
+        strip: where the tiles lie.
+        scores: what the engine saw in them.
+        limit: sigma; one for all cells, or [columns] of the strip's canvas.
+        mm_per_px: of the camera's picture.
+        counts_per_m: of the encoder.
+    """
     if strip.region is None:
         return
-    side_px = scores.scores.shape[-1] * scores.px_per_cell
+    side = scores.scores.shape[-1]
+    side_px = side * scores.px_per_cell
+    limits = np.broadcast_to(np.asarray(limit, np.float32), strip.canvas_cells[1])
     lefts = np.unique(scores.origins_px[:, 1])
     tops = np.unique(scores.origins_px[:, 0])
     for cells, score, (top, left) in zip(scores.scores, scores.tile_scores, scores.origins_px, strict=True):
-        if np.isfinite(cells).all() and cells.max() <= limit:
+        column = left // scores.px_per_cell
+        if np.isfinite(cells).all() and (cells <= limits[column : column + side]).all():
             continue
         shape, payload = wire.pack_map(cells)
         yield (

@@ -26,7 +26,7 @@ from inspector.bus.lock import hold_line
 from inspector.bus.wire import Clock, State, StateHeader
 from inspector.config import Site
 from inspector.errors import BusError
-from inspector.records import ScoreMap, Strip, Verdict
+from inspector.records import F32, ScoreMap, Strip, Verdict
 
 ZMTP_HEARTBEAT_MS = 500
 ZMTP_TIMEOUT_MS = 1500
@@ -130,9 +130,12 @@ class Publisher:
         self._last_verdict[verdict.lane] = frames
 
     def publish_evidence(
-        self, strip: Strip, scores: ScoreMap | None, verdicts: list[Verdict], limit: float
+        self, strip: Strip, scores: ScoreMap | None, verdicts: list[Verdict], limit: float | F32
     ) -> None:
-        """Maps of the tiles above the limit (of all, while somebody asks for them), defects with images."""
+        """Maps of the tiles above the limit (of all, while somebody asks for them), defects with images.
+
+        ``limit``: sigma; one for all cells, or [columns] of the strip's canvas.
+        """
         acquired_us = strip.stamp.captured_us
         if time.monotonic() < self._all_tiles_until_s:
             limit = -math.inf

@@ -17,7 +17,7 @@ import numpy as np
 from inspector.config import Lanes, Web
 from inspector.errors import ArtefactError
 from inspector.judging.defects import DefectTracker, Mask, Sighting
-from inspector.judging.levelled import Scratch, levelled, rows_kept
+from inspector.judging.levelled import Scratch, levelled, rows_kept, zone_factors
 from inspector.records import F32, I32, Grid, Levels, Outcome, Reason, ScoreMap, Strip, Verdict
 
 
@@ -126,6 +126,15 @@ class Judge:
             )
             for lane in self._lanes_of(strip)
         ]
+
+    def column_limits(self, strip: Strip) -> F32:
+        """Its zone's limit for each column of the strip's canvas: float32 [columns], sigma as the engine has it."""
+        left_px = 0 if strip.region is None else strip.region.left_px
+        columns = strip.canvas_cells[1]
+        factors = zone_factors(
+            self._levels.zones, columns, self._grid.px_per_cell, left_px, self._web.mm_per_px
+        )
+        return factors * np.float32(self.limit_sigma)
 
     def not_inspected(self, strip: Strip, reason: Reason, detail: str) -> list[Verdict]:
         """Return NOT_INSPECTED for every lane of a strip nobody looked at; open defects end with it."""
