@@ -2,7 +2,7 @@
 
 Two kinds, because the line has two kinds of goods:
 
-* ``Channel``: items of equal worth. Full is the caller's to answer: ``put`` says what happened.
+* ``Channel``: items of equal worth. Full is the caller's to answer: ``offer`` says what happened.
 * ``FrameChannel``: frames, whose pixels may be dropped but whose identity may not. When too many
   frames wait, the oldest one's pixels go and its LostFrame (reason overload) stays *in its place*, so
   that verdicts still leave in the order of the web (docs/decisions/0002).
@@ -33,9 +33,10 @@ class Channel(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def offer(self, item: T) -> bool:
-        """Add ``item`` if there is room; return whether there was."""
+    def offer(self, item: T, patience_s: float = 0.0) -> bool:
+        """Add ``item`` if there is room, or comes to be within ``patience_s``; return whether there was."""
         with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity, patience_s)
             if self._closed or len(self._items) >= self._capacity:
                 return False
             self._append(item)
@@ -81,8 +82,9 @@ class FrameChannel(Channel[Acquired]):
 
     Args:
         capacity: frames that may wait with their pixels.
-        identities: triggers that may wait at all; beyond it the inspect thread is taken for dead and
-            ``put`` returns False, which is a fault of the line.
+        identities: triggers that may wait at all: the longest burst of lost frames that a camera may tell
+            of (``stamper.MAX_GAP``) and what comes while it is answered. Beyond it the inspect thread is taken
+            for dead and ``put`` returns False, which is a fault of the line.
         patient: for replays as fast as possible, where dropping would be absurd: ``put`` waits for
             room instead of evicting, until ``stopping`` says that the line ends.
     """
@@ -90,7 +92,7 @@ class FrameChannel(Channel[Acquired]):
     def __init__(
         self,
         capacity: int,
-        identities: int = 4096,
+        identities: int = 8192,
         *,
         patient: bool = False,
         stopping: Callable[[], bool] = lambda: False,

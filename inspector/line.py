@@ -3,8 +3,9 @@
     acquire thread ──triggers──▶ inspect thread ──verdicts──▶ publish thread
                                         └────────maps────────▶
 
-Every trigger gets exactly one verdict per lane, in order. An exception in any thread is a fault: the
-state Error goes out, heartbeats end, the exit code says which room it came from.
+Every trigger gets exactly one verdict per lane, in order. An exception in any thread is a fault: what was
+triggered before gets its verdicts, the state Error goes out, heartbeats end, the exit code says which room
+it came from.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ SHOW_S = 0.25
 JOIN_S = 1.2  # SIGTERM to the last state on the bus must stay under 2 s
 SLOW_SEVERITY = 500  # what comes of it, dropped frames, is counted anyway
 UNLIKE_SEVERITY = 700  # between a client turned away and a line that stops
+HAND_OVER_S = (
+    2.0  # no room for a verdict for so long: who publishes hangs. A burst of lost frames has room sooner
+)
 STUCK_S = 30.0  # an engine that chews on one frame for this long is dead
 
 
@@ -227,9 +231,9 @@ class Corridor:
     def run(self, onlooker: Onlooker) -> InspectorError | None:
         """Start the threads, watch them, end them; return the fault if there was one."""
         threads = [
-            self._thread("publish", self._publish),
-            self._thread("inspect", self._inspect),
-            self._thread("acquire", self._acquire),
+            self._thread("publish", self._publish, self.verdicts),
+            self._thread("inspect", self._inspect, self.verdicts),
+            self._thread("acquire", self._acquire, self.frames),
         ]
         process_s, main_s = time.process_time(), time.thread_time()
         for thread in threads:
@@ -251,8 +255,7 @@ class Corridor:
         acquire.join(JOIN_S)
         self.frames.close()  # from a camera that hangs no more is to come
         inspect.join(JOIN_S)
-        if inspect.is_alive():
-            self._answer_for_the_engine()
+        self._answer_for_the_engine()
         publish.join(JOIN_S)
         self._count_cpu(time.process_time() - process_s, time.thread_time() - main_s)
         onlooker.show(self.snapshot(), math.inf)
@@ -268,15 +271,13 @@ class Corridor:
             if self.is_finished:  # it came back in the meantime
                 return
             try:
-                for strip in self.strips:
-                    detail = "the line was stopped while the engine was at this frame"
-                    verdicts = self.parts.judge.not_inspected(strip, Reason.STATE, detail)
-                    self._hand_over(_Judged(verdicts, strip, None))
+                self._give_up("the line was stopped while the engine was at this frame")
                 while (item := self.frames.take(0.0)) is not None:
                     self._answer(item)
+                self._finish()
             except Exception as error:
                 self._fault(error)
-            self._finish()
+                self._end()
 
     def _count_cpu(self, process_s: float, main_s: float) -> None:
         """What no thread of ours took, the libraries' own did: the engine's, but for a little of ZeroMQ."""
@@ -286,23 +287,25 @@ class Corridor:
         cpu_s["inspect"] = cpu_s.get("inspect", self.tiling_s) - self.tiling_s
         cpu_s["engine"] = max(0.0, process_s - sum(cpu_s.values()))
 
-    def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
+    def _thread(self, name: str, body: Callable[[], None], channel: Channel[Any]) -> threading.Thread:
+        """Runs ``body``; then nothing more goes into ``channel``, whose other side finds a fault told already."""
+
         def guarded() -> None:
             try:
                 body()
             except BaseException as error:
                 self._fault(error)
             finally:
+                channel.close()
                 self.tally.cpu_s[name] = time.thread_time()
 
         # daemon: a driver that hangs in a system call must not keep the process from ending
         return threading.Thread(target=guarded, name=name, daemon=True)
 
     def _fault(self, error: BaseException) -> None:
+        """Stop the line; the channels stay open for what is in them."""
         self.faults.append(error)
         self.stop.set()
-        self.frames.close()
-        self.verdicts.close()
 
     def _first_fault(self) -> InspectorError | None:
         if not self.faults:
@@ -336,7 +339,6 @@ class Corridor:
             triggers += 1
             if triggers == self.ending.frames:
                 break
-        self.frames.close()
 
     # -- the inspect thread ----------------------------------------------------------------------
 
@@ -355,18 +357,33 @@ class Corridor:
                     self.busy_since_s = math.inf
 
     def _answer(self, item: Acquired) -> None:
-        """Give a trigger its verdicts."""
+        """Give a trigger its verdicts, also where that is a fault."""
         if self.stop.is_set() and isinstance(item, Frame):
             item = LostFrame(item.stamp, Reason.STATE, "the line was stopped before this frame's turn")
-        for judged in self._judge(item):
-            self._hand_over(judged)
+        try:
+            for judged in self._judge(item):
+                self._hand_over(judged)
+        except Exception as error:
+            self._fault(error)
+            self._give_up("the line broke down at this frame")
+
+    def _give_up(self, detail: str) -> None:
+        """Answer for the rest of the present frame, at which nobody will look any more."""
+        while self.strips:
+            strip = self.strips.pop(0)
+            verdicts = self.parts.judge.not_inspected(strip, Reason.STATE, detail)
+            self._hand_over(_Judged(verdicts, strip, None))
 
     def _finish(self) -> None:
-        self.is_finished = True
+        """The last verdicts."""
         if self.web_ended:
             for strip in self.parts.tiler.finish():
                 verdicts = self.parts.judge.not_inspected(strip, strip.reason, strip.detail)
                 self._hand_over(_Judged(verdicts, strip, None))
+        self._end()
+
+    def _end(self) -> None:
+        self.is_finished = True
         self.verdicts.close()
 
     def _judge(self, item: Acquired) -> Iterator[_Judged]:
@@ -379,12 +396,12 @@ class Corridor:
             scores, failed = self._score(strip)
             if self.is_finished:
                 return
-            del self.strips[0]
             infer_ms = (_now_us() - taken_us) / 1000
             if failed is None:
                 verdicts = self.parts.judge.judge(strip, scores)
             else:
                 verdicts = self.parts.judge.not_inspected(strip, Reason.ENGINE_ERROR, str(failed))
+            del self.strips[0]
             yield _Judged(self._timed(strip, verdicts, taken_us, infer_ms), strip, scores)
             if failed is not None:
                 raise failed
@@ -420,13 +437,14 @@ class Corridor:
         return [dataclasses.replace(verdict, timings=timings) for verdict in verdicts]
 
     def _hand_over(self, judged: _Judged) -> None:
-        if not self.verdicts.offer(judged):
-            if self.faults:
-                return
+        if self.verdicts.offer(judged, HAND_OVER_S):
+            self.maps.push_out(judged)
+            return
+        self.verdicts.close()  # so that whatever else there is to say waits no more
+        if not self.faults:
             raise LineFault(
                 f"line {self.parts.line_id}: verdicts wait unpublished; the publish thread is dead"
             )
-        self.maps.push_out(judged)
 
     # -- the publish thread ----------------------------------------------------------------------
 

@@ -99,6 +99,20 @@ def test_offer_refuses_when_full_and_after_close():
     assert channel.drained
 
 
+def test_offer_waits_for_room_as_long_as_it_is_told():
+    channel: Channel[int] = Channel(1)
+    assert channel.offer(1)
+    assert not channel.offer(2, 0.01)
+    taker = threading.Thread(target=channel.take)
+    taker.start()
+    assert channel.offer(2, 10)
+    taker.join(10)
+    closer = threading.Thread(target=channel.close)
+    closer.start()
+    assert not channel.offer(3, 10)
+    closer.join(10)
+
+
 def test_push_out_returns_the_oldest():
     channel: Channel[int] = Channel(2)
     assert [channel.push_out(n) for n in range(4)] == [None, None, 0, 1]

@@ -1,0 +1,269 @@
+"""Every trigger has its verdict, whatever breaks down, however many are lost at once; none says PASS too late."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from inspector import config, line
+from inspector.bus.publisher import Publisher
+from inspector.cameras.stamper import MAX_GAP, Stamper
+from inspector.config import Lanes, Overload
+from inspector.errors import CameraError, LineFault
+from inspector.interfaces import CameraInfo, EngineInfo
+from inspector.judging import Judge
+from inspector.line import Corridor, Ending
+from inspector.parts import Parts
+from inspector.records import (
+    Acquired,
+    EndOfWeb,
+    Frame,
+    Grid,
+    Levels,
+    Outcome,
+    Reason,
+    ScoreMap,
+    TileBatch,
+    Verdict,
+)
+from inspector.tally import Snapshot
+from inspector.tiling import Tiler
+from inspector.tiling.region import whole_frame
+from tests.talking_line import PATIENCE_S, make_site
+
+ROWS = 64
+GRID = Grid(tile_px=32, margin_px=4, overlap_px=0, px_per_cell=4)
+NONE_LATE_MS = 1e6
+
+Corridors = Callable[..., Corridor]
+
+
+class Quiet:
+    """Nobody looks on."""
+
+    def show(self, snapshot: Snapshot, now_s: float) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+
+class Sight:
+    """A camera with a script: block ids of frames, and what it says when they are through."""
+
+    info = CameraInfo("genicam", "V", "M", "S", "Mono8", ROWS, ROWS, is_simulated=True)
+
+    def __init__(self, ids: list[int], then: Callable[[], EndOfWeb | None] = EndOfWeb) -> None:
+        self._ids, self._then = iter(ids), then
+        self._waiting: list[Acquired] = []
+
+    def stamp_for(self, of: config.Line) -> None:
+        self._stamper = Stamper("1", "S", ROWS, of.web, of.overload.deadline_ms)
+
+    def start(self) -> None:
+        pass
+
+    def read(self, timeout_s: float) -> Acquired | EndOfWeb | None:
+        if not self._waiting:
+            block_id = next(self._ids, None)
+            if block_id is None:
+                return self._then()
+            lost, stamp = self._stamper.stamp(block_id, time.monotonic_ns() // 1000)
+            self._waiting = [*lost, Frame(stamp, np.zeros((ROWS, ROWS), np.uint8))]
+        return self._waiting.pop(0)
+
+    def close(self) -> None:
+        pass
+
+
+class Engine:
+    """Sees good web; ``before`` is called with the number of each batch before it is looked at."""
+
+    info = EngineInfo("cloth", "none", "1", "CPU", "fp32", 32, 4, 4, 1, "")
+
+    def __init__(self, before: Callable[[int], object] = lambda n: None) -> None:
+        self._before, self._numbers = before, itertools.count()
+
+    def infer(self, batch: TileBatch) -> ScoreMap:
+        self._before(next(self._numbers))
+        n = len(batch.pixels)
+        return ScoreMap(
+            batch.stamp, np.zeros((n, 8, 8), np.float32), np.zeros(n, np.float32), 4, batch.origins_px
+        )
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def corridors(tmp_path: Path) -> Corridors:
+    site = make_site(tmp_path)
+
+    def make(
+        camera: Sight,
+        engine: Engine,
+        publisher: type[Publisher] = Publisher,
+        *,
+        lanes: int = 1,
+        **overload: Any,
+    ) -> Corridor:
+        settings = Overload(**{"deadline_ms": NONE_LATE_MS, **overload})
+        of = msgspec.structs.replace(
+            site.line("1"),
+            camera=config.GenicamCamera(producer="none.cti"),
+            lanes=Lanes(count=lanes),
+            overload=settings,
+        )
+        camera.stamp_for(of)
+        tiler = Tiler(GRID, whole_frame, seamless=False)
+        judge = Judge(Levels(10.0), 0.0, of.lanes, of.web, GRID)
+        parts = Parts("1", of, camera, engine, tiler, judge, None)  # type: ignore[arg-type]
+        corridor = Corridor(parts, publisher(site, "1"), Ending(), threading.Event())
+        corridor.keep_verdicts()
+        return corridor
+
+    return make
+
+
+def verdicts_of(corridor: Corridor) -> list[Verdict]:
+    """What went out: one for every trigger and lane, in order, without a hole in the web."""
+    verdicts = corridor.kept
+    assert verdicts is not None
+    assert [v.stamp.sequence for v in verdicts if v.lane == 0] == list(range(corridor.snapshot().triggers))
+    for before, after in itertools.pairwise(v for v in verdicts if v.lane == 0):
+        assert before.encoder_end == after.encoder_start
+    return verdicts
+
+
+def test_a_camera_that_goes_leaves_no_trigger_without_a_verdict(corridors: Corridors) -> None:
+    gone, at_work = threading.Event(), threading.Event()
+
+    def go() -> None:
+        assert at_work.wait(PATIENCE_S)
+        gone.set()
+        raise CameraError("camera S is gone")
+
+    def hold(number: int) -> None:
+        at_work.set()
+        assert gone.wait(PATIENCE_S)
+
+    corridor = corridors(Sight(list(range(1, 9)), go), Engine(hold), frames=8)
+    fault = corridor.run(Quiet())
+    assert isinstance(fault, CameraError)
+    verdicts = verdicts_of(corridor)
+    assert len(verdicts) == 8
+    assert verdicts[0].outcome is Outcome.PASS, "it was with the engine, and good"
+    assert {v.reason for v in verdicts[1:]} <= {Reason.STATE, Reason.NONE}
+    assert corridor.snapshot().state == "Error"
+
+
+def test_an_engine_that_never_comes_back_leaves_no_trigger_without_a_verdict(
+    corridors: Corridors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("STUCK_S", 0.2), ("SHOW_S", 0.02), ("JOIN_S", 0.3)):
+        monkeypatch.setattr(line, name, value)
+    let_go = threading.Event()
+    corridor = corridors(
+        Sight(list(range(1, 9)), lambda: let_go.wait(0.01) or None),  # type: ignore[arg-type, return-value]
+        Engine(lambda n: let_go.wait(PATIENCE_S)),
+        frames=8,
+    )
+    fault = corridor.run(Quiet())
+    let_go.set()
+    assert isinstance(fault, LineFault)
+    assert "the engine has been at one frame" in str(fault)
+    verdicts = verdicts_of(corridor)
+    assert len(verdicts) == 8
+    assert {(v.outcome, v.reason) for v in verdicts} == {(Outcome.NOT_INSPECTED, Reason.STATE)}
+
+
+def test_judging_that_breaks_down_leaves_no_trigger_without_a_verdict(
+    corridors: Corridors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corridor = corridors(Sight(list(range(1, 9))), Engine(), frames=8)
+    judge, calls = corridor.parts.judge.judge, itertools.count()
+
+    def breaks_down(*arguments: Any) -> list[Verdict]:
+        if next(calls) == 2:
+            raise IndexError("no such row")
+        return judge(*arguments)
+
+    monkeypatch.setattr(corridor.parts.judge, "judge", breaks_down)
+    fault = corridor.run(Quiet())
+    assert str(fault) == "line 1: IndexError: no such row"
+    verdicts = verdicts_of(corridor)
+    outcomes = [v.outcome for v in verdicts]
+    assert outcomes == [Outcome.PASS] * 2 + [Outcome.NOT_INSPECTED] * (len(outcomes) - 2)
+    assert {v.reason for v in verdicts[2:]} == {Reason.STATE}
+
+
+def test_judging_that_can_say_nothing_any_more_still_ends_the_line(
+    corridors: Corridors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corridor = corridors(Sight(list(range(1, 9))), Engine(), frames=8)
+
+    def breaks_down(*_: Any) -> list[Verdict]:
+        raise IndexError("no such row")
+
+    monkeypatch.setattr(corridor.parts.judge, "judge", breaks_down)
+    monkeypatch.setattr(corridor.parts.judge, "not_inspected", breaks_down)
+    fault = corridor.run(Quiet())
+    assert str(fault) == "line 1: IndexError: no such row"
+    assert corridor.snapshot().state == "Error"
+
+
+@pytest.mark.parametrize(("gap", "lanes"), [(1000, 4), (MAX_GAP, 1)])
+def test_a_burst_of_lost_frames_is_no_fault(corridors: Corridors, gap: int, lanes: int) -> None:
+    corridor = corridors(Sight([1, 2, 3 + gap, 4 + gap]), Engine(), lanes=lanes, verdicts=16)
+    assert corridor.run(Quiet()) is None
+    verdicts = verdicts_of(corridor)
+    assert len(verdicts) == lanes * (gap + 4)
+    reasons = Counter(v.reason for v in verdicts)
+    assert reasons[Reason.FRAME_LOST] == lanes * gap
+
+
+class Blocked(Publisher):
+    """Never comes back from its third verdict until it is let go."""
+
+    let_go = threading.Event()
+
+    def publish_verdict(self, verdict: Verdict) -> None:
+        if verdict.stamp.sequence == 2:
+            assert self.let_go.wait(PATIENCE_S)
+        super().publish_verdict(verdict)
+
+
+def test_verdicts_that_nobody_publishes_are_a_fault(
+    corridors: Corridors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("HAND_OVER_S", 0.1), ("SHOW_S", 0.02), ("JOIN_S", 0.3)):
+        monkeypatch.setattr(line, name, value)
+    corridor = corridors(Sight(list(range(1, 60))), Engine(), Blocked, verdicts=16)
+    fault = corridor.run(Quiet())
+    Blocked.let_go.set()
+    assert "verdicts wait unpublished" in str(fault)
+
+
+class Broken(Publisher):
+    """Can't publish its third verdict."""
+
+    def publish_verdict(self, verdict: Verdict) -> None:
+        if verdict.stamp.sequence == 2:
+            raise OSError("no buffer space available")
+        super().publish_verdict(verdict)
+
+
+def test_a_publisher_that_breaks_down_is_the_fault_that_is_told(corridors: Corridors) -> None:
+    corridor = corridors(Sight(list(range(1, 200))), Engine(), Broken, verdicts=16)
+    fault = corridor.run(Quiet())
+    assert str(fault) == "line 1: OSError: no buffer space available"
+    assert corridor.snapshot().state == "Error"
