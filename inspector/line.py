@@ -202,9 +202,8 @@ class Corridor:
 
     def __post_init__(self) -> None:
         overload = self.parts.config.overload
-        self.frames = FrameChannel(
-            overload.frames, patient=is_patient(self.parts.config), stopping=self.stop.is_set
-        )
+        self.is_patient = is_patient(self.parts.config)
+        self.frames = FrameChannel(overload.frames, patient=self.is_patient, stopping=self.stop.is_set)
         self.verdicts: Channel[_Judged] = Channel(overload.verdicts)
         self.maps: Channel[_Judged] = Channel(overload.maps)
         counts_per_m = self.parts.config.web.encoder_counts_per_m
@@ -396,13 +395,13 @@ class Corridor:
             scores, failed = self._score(strip)
             if self.is_finished:
                 return
-            infer_ms = (_now_us() - taken_us) / 1000
+            timings = Timings((taken_us - strip.stamp.captured_us) / 1000, (_now_us() - taken_us) / 1000)
             if failed is None:
                 verdicts = self.parts.judge.judge(strip, scores)
             else:
                 verdicts = self.parts.judge.not_inspected(strip, Reason.ENGINE_ERROR, str(failed))
             del self.strips[0]
-            yield _Judged(self._timed(strip, verdicts, taken_us, infer_ms), strip, scores)
+            yield _Judged([dataclasses.replace(v, timings=timings) for v in verdicts], strip, scores)
             if failed is not None:
                 raise failed
 
@@ -425,16 +424,6 @@ class Corridor:
             self.turn.acquire()
         self.tally.inspected(len(scores.tile_scores))
         return scores, None
-
-    def _timed(self, strip: Strip, verdicts: list[Verdict], taken_us: int, infer_ms: float) -> list[Verdict]:
-        now_us = _now_us()
-        stamp = strip.stamp
-        timings = Timings(
-            (taken_us - stamp.captured_us) / 1000, infer_ms, (now_us - stamp.captured_us) / 1000
-        )
-        if now_us > stamp.deadline_us:
-            verdicts = [_too_late(verdict, now_us) for verdict in verdicts]
-        return [dataclasses.replace(verdict, timings=timings) for verdict in verdicts]
 
     def _hand_over(self, judged: _Judged) -> None:
         if self.verdicts.offer(judged, HAND_OVER_S):
@@ -483,12 +472,26 @@ class Corridor:
         self.publisher.publish_state(state)
 
     def _send(self, judged: _Judged) -> None:
+        verdicts = []
         for verdict in judged.verdicts:
-            self.publisher.publish_verdict(verdict)
-        self.tally.verdicts(judged.verdicts, time.monotonic())
-        self._watch_likeness(judged.verdicts)
+            verdicts.append(self._at_last(verdict))
+            self.publisher.publish_verdict(verdicts[-1])
+        self.tally.verdicts(verdicts, time.monotonic())
+        self._watch_likeness(verdicts)
         if self.kept is not None:
-            self.kept.extend(judged.verdicts)
+            self.kept.extend(verdicts)
+
+    def _at_last(self, verdict: Verdict) -> Verdict:
+        """A verdict as it goes out: after its deadline it is none, since nobody may act on it."""
+        now_us, stamp = _now_us(), verdict.stamp
+        total_ms = (now_us - stamp.captured_us) / 1000
+        verdict = dataclasses.replace(
+            verdict, timings=dataclasses.replace(verdict.timings, total_ms=total_ms)
+        )
+        if self.is_patient or now_us <= stamp.deadline_us or verdict.outcome is Outcome.NOT_INSPECTED:
+            return verdict
+        detail = f"the verdict came {(now_us - stamp.deadline_us) / 1000:.0f} ms after its deadline"
+        return dataclasses.replace(verdict, outcome=Outcome.NOT_INSPECTED, reason=Reason.LATE, detail=detail)
 
     def _watch_likeness(self, verdicts: list[Verdict]) -> None:
         """Say once where the web as a whole is none that the recipe knows, and once where it is again."""
@@ -529,15 +532,6 @@ class Corridor:
             tiles_per_s=snapshot.tiles_per_s,
             speed_m_min=snapshot.speed_m_min,
         )
-
-
-def _too_late(verdict: Verdict, now_us: int) -> Verdict:
-    """A verdict after its deadline is none: nobody may act on it."""
-    if verdict.outcome is Outcome.NOT_INSPECTED:
-        return verdict
-    over_ms = (now_us - verdict.stamp.deadline_us) / 1000
-    detail = f"the verdict came {over_ms:.0f} ms after its deadline"
-    return dataclasses.replace(verdict, outcome=Outcome.NOT_INSPECTED, reason=Reason.LATE, detail=detail)
 
 
 def _now_us() -> int:

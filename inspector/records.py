@@ -239,7 +239,7 @@ class Timings:
 
     acq_ms: float = 0.0  # captured -> taken up by the inspect thread
     infer_ms: float = 0.0
-    total_ms: float = 0.0  # captured -> verdict
+    total_ms: float = 0.0  # captured -> verdict handed to the bus
 
 
 @dataclass(frozen=True, slots=True)

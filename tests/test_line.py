@@ -462,11 +462,19 @@ def test_another_fabric_is_said_once_and_taken_back_when_the_old_one_returns(pla
 
 
 def test_a_verdict_after_its_deadline_is_none(plant: Plant) -> None:
-    site = plant(FOLDER, web=PIECES, deadline_ms=0.001)
+    site = plant(f"{FOLDER}\nframes_per_s = 50", web=PIECES, deadline_ms=0.001)
     write_frames(site, weave(1, 128, 256))
     _, (verdict,), _ = hear(corridor_of(site))
     assert (verdict["verdict"], verdict["reason"]) == ("NOT_INSPECTED", "late")
     assert "after its deadline" in verdict["detail"]
+
+
+def test_a_replay_as_fast_as_possible_is_never_late(plant: Plant) -> None:
+    site = plant(FOLDER, web=PIECES, deadline_ms=0.001)
+    write_frames(site, weave(1, 128, 256), weave(2, 128, 256))
+    _, verdicts, _ = hear(corridor_of(site))
+    assert [v["verdict"] for v in verdicts] == ["PASS", "PASS"]
+    assert all(v["total_ms"] > 0.001 for v in verdicts)
 
 
 # -- what breaks --------------------------------------------------------------------------------------------

@@ -267,3 +267,22 @@ def test_a_publisher_that_breaks_down_is_the_fault_that_is_told(corridors: Corri
     fault = corridor.run(Quiet())
     assert str(fault) == "line 1: OSError: no buffer space available"
     assert corridor.snapshot().state == "Error"
+
+
+class Slow(Publisher):
+    """Takes longer over its first verdict than the others have."""
+
+    def publish_verdict(self, verdict: Verdict) -> None:
+        while (
+            verdict.stamp.sequence == 0 and time.monotonic_ns() // 1000 < verdict.stamp.deadline_us + 20_000
+        ):
+            threading.Event().wait(0.01)
+        super().publish_verdict(verdict)
+
+
+def test_a_verdict_that_waits_for_the_bus_beyond_its_deadline_is_no_pass(corridors: Corridors) -> None:
+    corridor = corridors(Sight([1, 2]), Engine(), Slow, deadline_ms=100.0)
+    assert corridor.run(Quiet()) is None
+    second = verdicts_of(corridor)[1]
+    assert (second.outcome, second.reason) == (Outcome.NOT_INSPECTED, Reason.LATE)
+    assert second.timings.total_ms > 100.0
