@@ -406,8 +406,14 @@ class Corridor:
                 raise failed
 
     def _tile(self, item: Acquired) -> list[Strip]:
+        """A tiler that throws is a fault, but its trigger gets its verdict first."""
         began_s = time.thread_time()
-        strips = self.parts.tiler.push(item)
+        try:
+            strips = self.parts.tiler.push(item)
+        except Exception as error:
+            self._fault(error)
+            lost = LostFrame(item.stamp, Reason.STATE, "the line broke down at this frame")
+            strips = self.parts.tiler.push(lost)
         self.tiling_s += time.thread_time() - began_s
         return strips
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 import time
@@ -24,6 +25,7 @@ from inspector.judging import Judge
 from inspector.line import Corridor, Ending
 from inspector.parts import Parts
 from inspector.records import (
+    U8,
     Acquired,
     EndOfWeb,
     Frame,
@@ -36,7 +38,7 @@ from inspector.records import (
     Verdict,
 )
 from inspector.tally import Snapshot
-from inspector.tiling import Tiler
+from inspector.tiling import Tiler, strip
 from inspector.tiling.region import whole_frame
 from tests.talking_line import PATIENCE_S, make_site
 
@@ -204,6 +206,29 @@ def test_judging_that_breaks_down_leaves_no_trigger_without_a_verdict(
     outcomes = [v.outcome for v in verdicts]
     assert outcomes == [Outcome.PASS] * 2 + [Outcome.NOT_INSPECTED] * (len(outcomes) - 2)
     assert {v.reason for v in verdicts[2:]} == {Reason.STATE}
+
+
+def test_tiling_that_breaks_down_leaves_no_trigger_without_a_verdict(
+    corridors: Corridors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corridor = corridors(Sight(list(range(1, 9))), Engine(), frames=8)
+    tiler = Tiler(GRID, whole_frame, seamless=True)  # where rows wait for the next frame
+    corridor.parts = dataclasses.replace(corridor.parts, tiler=tiler)
+    cut, calls = strip.cut, itertools.count()
+
+    def breaks_down(*arguments: Any) -> U8:
+        if next(calls) == 2:
+            raise IndexError("no such row")
+        return cut(*arguments)
+
+    monkeypatch.setattr(strip, "cut", breaks_down)
+    fault = corridor.run(Quiet())
+    assert str(fault) == "line 1: IndexError: no such row"
+    verdicts = verdicts_of(corridor)
+    assert [v.outcome for v in verdicts[:2]] == [Outcome.PASS] * 2
+    assert {v.reason for v in verdicts[2:]} == {Reason.STATE}
+    last = verdicts[-1]
+    assert last.encoder_end == last.stamp.encoder_end
 
 
 def test_judging_that_can_say_nothing_any_more_still_ends_the_line(

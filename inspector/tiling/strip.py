@@ -95,20 +95,23 @@ class Tiler:
         before it for a hole in the encoder counts which no trigger covers; and, where frames are pieces of
         their own, one for the rows before the web begins and one for those after it ends.
         """
-        strips = self._hole_before(item.stamp)
+        strips = [*self._hole_before(item.stamp), *self._decide(item)]
         self._last = item.stamp
-        if isinstance(item, LostFrame):
-            return [*strips, self._skip(item.stamp, item.reason, item.detail)]
-        unfit = self._unfit(item)
-        if unfit is not None:
-            return [*strips, self._skip(item.stamp, *unfit)]
-        return [*strips, *(self._join(item) if self._seamless else self._alone(item))]
+        return strips
 
     def finish(self) -> list[Strip]:
         """Return the rows that wait for a next frame when there is none: not inspected."""
         if self._last is None or self._decided >= self._last.encoder_end:
             return []
         return [self._skip(self._last, Reason.STATE, "the web ended before this row of tiles was complete")]
+
+    def _decide(self, item: Acquired) -> list[Strip]:
+        if isinstance(item, LostFrame):
+            return [self._skip(item.stamp, item.reason, item.detail)]
+        unfit = self._unfit(item)
+        if unfit is not None:
+            return [self._skip(item.stamp, *unfit)]
+        return self._join(item) if self._seamless else self._alone(item)
 
     def _hole_before(self, stamp: Stamp) -> list[Strip]:
         if self._last is None:
