@@ -45,7 +45,7 @@ recipe = "stripes"
 web = {{ width_mm = {width_mm}, mm_per_px = 0.2, encoder_counts_per_m = 10000, speed_m_min = 60, {web} }}
 tiles = {{ size_mm = 12.8, overlap_mm = 3.2 }}
 engine = {{ backend = "onnxruntime", threads = 1 }}
-overload = {{ deadline_ms = {deadline_ms}, frames = {waiting}, verdicts = 65536 }}
+overload = {{ deadline_ms = {deadline_ms}, frames = {waiting} }}
 {more}
 [line.3.camera]
 {camera}
@@ -122,10 +122,7 @@ Plant = Callable[..., Site]
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Plant:
-    """Makes a plant with a calibrated line 3 in front of the camera that it is given.
-
-    Hundreds of triggers a second: room for the verdicts of a machine that stands still for a while.
-    """
+    """Makes a plant with a calibrated line 3 in front of the camera that it is given."""
 
     def make(
         camera: str,
