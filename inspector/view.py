@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import termios
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -36,12 +37,14 @@ class View(Protocol):
 
 @contextmanager
 def view_for(title: str, stream: TextIO | None = None) -> Iterator[View]:
-    """A live view where a person looks on, log lines where a file or journal does."""
+    """A live view where a person looks on; log lines for a file, a journal, or a terminal that another job has."""
     stream = stream or sys.stdout
-    if not (stream and stream.isatty()):  # none: the line was started with its output closed
+    if not (
+        stream and stream.isatty() and _is_ours(stream)
+    ):  # none: the line was started with its output closed
         yield LogLines(stream)
         return
-    console = Console(file=stream)
+    console = Console(file=cast(TextIO, Closable(stream)))
     with _no_echo(), Live(console=console, refresh_per_second=REFRESH_HZ, transient=False) as live:
         yield LiveView(live, title)
 
@@ -49,7 +52,7 @@ def view_for(title: str, stream: TextIO | None = None) -> Iterator[View]:
 @contextmanager
 def _no_echo() -> Iterator[None]:
     """Keys, and the terminal's own ^C, would move the cursor from where the panel is drawn again."""
-    if not (sys.stdin and sys.stdin.isatty()):  # none: started with its input closed
+    if not (sys.stdin and sys.stdin.isatty() and _is_ours(sys.stdin)):  # none: started with its input closed
         yield
         return
     keyboard = sys.stdin.fileno()
@@ -60,7 +63,37 @@ def _no_echo() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        if _is_ours(sys.stdin):
+            with suppress(termios.error):  # its window is closed: there is nothing left to put right
+                termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+
+
+def _is_ours(terminal: TextIO) -> bool:
+    """Not while another job of the shell has it: whoever changes it from the background is stopped (SIGTTOU)."""
+    try:
+        return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:  # not the terminal that this process belongs to, so that no shell shares it out
+        return True
+
+
+class Closable:
+    """A terminal whose window may be closed: what is written then is lost, and no reason to stop the line."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._terminal, name)
+
+    def write(self, text: str) -> None:
+        """Write, or do nothing."""
+        with suppress(OSError):
+            self._terminal.write(text)
+
+    def flush(self) -> None:
+        """Flush, or do nothing."""
+        with suppress(OSError):
+            self._terminal.flush()
 
 
 class LiveView:
@@ -76,7 +109,7 @@ class LiveView:
 
     def say(self, text: str) -> None:
         """Print above the panel."""
-        self._live.console.print(text, highlight=False)
+        self._live.console.print(Text(text))
 
 
 class LogLines:
@@ -124,11 +157,11 @@ class ProgressBar(Protocol):
 def progress_bar(what: str) -> Iterator[ProgressBar]:
     """A bar with the time left, on standard error; yields ``progress(done, total)``. Silent where nobody looks on."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
@@ -182,7 +215,7 @@ def panel(snapshot: Snapshot, title: str) -> Panel:
         unlike = [Text(f"{told}: another fabric, other light or focus?", style="bold red"), Text()]
     return Panel(
         Group(rates, Text(), verdicts, Text(), *unlike, defect_table(snapshot)),
-        title=title,
+        title=Text(title),
         subtitle=f"{snapshot.state} · Ctrl-C ends",
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -840,6 +841,14 @@ def test_a_line_whose_output_is_closed_runs(plant: Path) -> None:
     assert json.loads((plant / "s.json").read_text())["outcomes"]["PASS"] == 4
 
 
+def test_who_can_not_be_told_gets_the_exit_code(plant: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command("check", "--line", "9"), stdout=subprocess.PIPE, stderr=full, timeout=30, check=False
+        )
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
 # -- arguments --------------------------------------------------------------------------------------------
 
 
@@ -921,6 +930,40 @@ def test_a_signal_ends_a_line_in_order(plant: Path, number: signal.Signals) -> N
     assert took_s < 2.0
     assert re.search(r"^line 1: .* m in .* triggers, ", out, re.MULTILINE)
     assert json.loads((plant / "s.json").read_text())["state"] == "Halted"
+
+
+ON_A_TERMINAL = """\
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_closed_terminal_ends_a_line_in_order(plant: Path) -> None:
+    """What would be shown is lost, the summary isn't."""
+    replayed(20)(plant)
+    ours, theirs = pty.openpty()
+    words = [
+        "env",
+        "--default-signal=INT,HUP",
+        sys.executable,
+        "-c",
+        ON_A_TERMINAL,
+        *command(*RUN, "--summary", "s.json"),
+    ]
+    with Listener(f"ipc://{plant}/verdicts") as listener:
+        process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+        os.close(theirs)
+        try:
+            listener.next("verdict")
+            os.close(ours)  # the kernel sends SIGHUP
+            assert last_state(listener) == "Halted"
+            code = process.wait(PATIENCE_S)
+        finally:
+            process.kill()
+            process.wait()
+    assert json.loads((plant / "s.json").read_text())["state"] == "Halted"
+    assert code == 4  # as where the output can't be written for another reason
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from inspector.records import Outcome, Reason
 from inspector.tally import Snapshot, Tally
-from inspector.view import LogLines, panel, view_for
+from inspector.view import LiveView, LogLines, panel, view_for
 from tests.talking_line import verdict
 
 COUNTS_PER_M = 10_000.0
@@ -105,6 +106,17 @@ def test_a_log_gets_a_line_for_each_new_defect_and_counts_every_few_seconds() ->
     assert "pass=5 fail=1 not_inspected=2 drops=1" in second
 
 
+def test_names_are_shown_as_they_are_written() -> None:
+    """Square brackets of a plant's or camera's name are no markup, and a word between colons is no picture."""
+    console = Console(record=True, width=120, file=io.StringIO(), force_terminal=True)
+    console.print(panel(counted(), "hall [/b] [red]:warning:"))
+    with Live(console=console, auto_refresh=False) as live:
+        LiveView(live, "line 1").say("camera [/b] [red]:warning:")
+    text = console.export_text()
+    assert "hall [/b] [red]:warning:" in text
+    assert "camera [/b] [red]:warning:" in text
+
+
 def test_where_nobody_looks_on_there_are_log_lines() -> None:
     stream = io.StringIO()
     with view_for("line 1", stream) as view:
@@ -143,6 +155,41 @@ def test_the_live_view_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
         process.wait()
         os.close(ours)
         os.close(theirs)
+
+
+def test_a_line_in_the_background_of_a_shell_writes_log_lines() -> None:
+    """The terminal is another job's: whoever changes it is stopped, and a panel would cover its output."""
+    code = (
+        "import fcntl, os, sys, termios\n"
+        "from inspector.view import view_for\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    os.setpgid(0, 0)\n"
+        "    with view_for('line 1') as view:\n"
+        "        view.say('READY')\n"
+        "    os._exit(0)\n"
+        "_, status = os.waitpid(child, os.WUNTRACED)\n"
+        "if os.WIFSTOPPED(status):\n"
+        "    os.kill(child, 9)\n"
+        "    os.waitpid(child, 0)\n"
+        "sys.exit('stopped' if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status))\n"
+    )
+    ours, theirs = pty.openpty()
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert os.read(ours, 4096) == b"READY\r\n"
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_a_terminal_without_a_keyboard_gets_its_live_view(tmp_path: Path) -> None:

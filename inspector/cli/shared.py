@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,8 +126,9 @@ def fail(sentence: str, code: int) -> None:
 
 
 def tell(sentence: str) -> None:
-    """One sentence to standard error."""
-    click.echo(f"inspector: {sentence}", err=True)
+    """One sentence to standard error; where that is gone, with its terminal's window, the exit code has to do."""
+    with suppress(OSError):
+        click.echo(f"inspector: {sentence}", err=True)
 
 
 def refuse_unwritable(file: Path) -> None:
