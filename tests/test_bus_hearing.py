@@ -8,6 +8,7 @@ import random
 import socket as tcp
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -350,6 +351,35 @@ def test_another_process_is_told_whose_line_it_is(site: Site) -> None:
             [sys.executable, "-c", code, site.file], check=False, capture_output=True, text=True, timeout=30
         )
     assert f"BusError: line 1 runs already (process {os.getpid()}); end that one first" in ran.stderr
+
+
+def test_a_service_and_a_shell_see_each_others_line(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever their session's folders are."""
+    with talking(site):
+        for name in ("XDG_RUNTIME_DIR", "TMPDIR"):
+            monkeypatch.setenv(name, str(site.root / "elsewhere"))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        with pytest.raises(BusError, match="line 1 runs already"):
+            Publisher(site, "1")
+
+
+def test_sockets_of_another_plants_line_are_not_taken_over(site: Site, tmp_path: Path) -> None:
+    """A second config with the same ``ipc://`` paths: ZeroMQ itself would hand them over."""
+    text = site.file.read_text()
+    for name in ("verdicts", "maps", "replay"):
+        text = text.replace(f'{name} = "tcp://127.0.0.1:*"', f'{name} = "ipc://{tmp_path}/{name}"', 1)
+    site.file.write_text(text)
+    (tmp_path / "copy.toml").write_text(text)
+    with talking(config.load(site.file)) as line:
+        with pytest.raises(BusError) as caught:
+            Publisher(config.load(tmp_path / "copy.toml"), "1")
+        with Listener(f"ipc://{tmp_path}/verdicts") as listener:
+            line.do(lambda p: p.publish_verdict(verdict()))
+            listener.next("hb")
+    assert str(caught.value).startswith(
+        f"line 1: bus.verdicts = ipc://{tmp_path}/verdicts can't be bound (Address already in use); does another"
+    )
+    Publisher(config.load(tmp_path / "copy.toml"), "1").close(None)  # what it left behind is free
 
 
 def test_other_lines_of_the_plant_run_beside_it(site: Site) -> None:

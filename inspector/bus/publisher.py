@@ -22,7 +22,7 @@ import msgspec
 import zmq
 
 from inspector.bus import evidence, security, wire
-from inspector.bus.lock import hold_line
+from inspector.bus.lock import hold_line, is_taken
 from inspector.bus.wire import Clock, State, StateHeader
 from inspector.config import Site
 from inspector.errors import BusError
@@ -194,6 +194,8 @@ class Publisher:
             socket.xpub_verbose = True
         self._guard.protect(socket)
         try:
+            if is_taken(endpoint):
+                raise zmq.ZMQError(zmq.EADDRINUSE)
             socket.bind(endpoint)
         except zmq.ZMQError as error:
             socket.close()
