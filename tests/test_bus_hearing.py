@@ -18,7 +18,7 @@ import zmq
 from inspector import config
 from inspector.bus import publisher as publishing
 from inspector.bus.publisher import Publisher
-from inspector.bus.subscriber import Subscriber
+from inspector.bus.subscriber import Subscriber, _reachable
 from inspector.bus.wire import Event, State
 from inspector.config import Site
 from inspector.errors import BusError
@@ -380,6 +380,20 @@ def test_sockets_of_another_plants_line_are_not_taken_over(site: Site, tmp_path:
         f"line 1: bus.verdicts = ipc://{tmp_path}/verdicts can't be bound (Address already in use); does another"
     )
     Publisher(config.load(tmp_path / "copy.toml"), "1").close(None)  # what it left behind is free
+
+
+def test_a_line_on_ipv6_is_heard(tmp_path: Path) -> None:
+    with talking(make_site(tmp_path, host="[::1]")) as line:
+        assert line.publisher.endpoints[0].startswith("tcp://[::1]:")
+        line.do(lambda p: p.publish_verdict(verdict()))
+        with Subscriber(bus_of(line.publisher), "1", tmp_path) as subscriber:
+            assert read_until(subscriber, "state", 1)
+
+
+@pytest.mark.parametrize("everywhere", ["*", "0.0.0.0", "[::]"])
+def test_what_is_bound_to_all_interfaces_is_heard_here(everywhere: str) -> None:
+    here = "[::1]" if everywhere == "[::]" else "127.0.0.1"
+    assert _reachable(f"tcp://{everywhere}:5531") == f"tcp://{here}:5531"
 
 
 def test_other_lines_of_the_plant_run_beside_it(site: Site) -> None:

@@ -192,6 +192,7 @@ class Publisher:
         socket.heartbeat_timeout = ZMTP_TIMEOUT_MS
         if kind == zmq.XPUB:
             socket.xpub_verbose = True
+        socket.ipv6 = "[" in endpoint
         self._guard.protect(socket)
         try:
             if is_taken(endpoint):

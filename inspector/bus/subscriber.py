@@ -171,6 +171,7 @@ class Subscriber:
         socket.rcvhwm = 10_000
         socket.heartbeat_ivl = 500
         socket.heartbeat_timeout = 1500
+        socket.ipv6 = "[" in endpoint
         if self._keys is not None:
             folder, client = self._keys
             security.secure_client(socket, folder / "server.key", folder / f"client-{client}.key_secret")
@@ -265,4 +266,6 @@ def _passes(event: Event, lane: int | None, outcome: str | None) -> bool:
 
 def _reachable(endpoint: str) -> str:
     """Where to connect to what was bound to all interfaces."""
-    return endpoint.replace("tcp://*:", "tcp://127.0.0.1:").replace("tcp://0.0.0.0:", "tcp://127.0.0.1:")
+    for everywhere, here in (("*", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")):
+        endpoint = endpoint.replace(f"tcp://{everywhere}:", f"tcp://{here}:")
+    return endpoint
