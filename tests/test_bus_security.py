@@ -16,7 +16,7 @@ from inspector.bus import security
 from inspector.bus.publisher import Publisher
 from inspector.bus.subscriber import Subscriber
 from inspector.bus.wire import AlarmHeader, Event
-from inspector.config import Site
+from inspector.config import Bus, Site
 from inspector.errors import BusError
 from tests.talking_line import PATIENCE_S, bus_of, make_site, talking, verdict
 from tests.test_bus_hearing import read_until
@@ -210,6 +210,28 @@ def test_missing_and_garbled_keys_are_one_sentence(site: Site) -> None:
     (keys / "server.key_secret").unlink()
     with pytest.raises(BusError, match=r"server\.key_secret: no usable key \(.*\); run `inspector keys"):
         Publisher(site, "1")
+
+
+@pytest.mark.parametrize("key", ["", "a" * 39, "a" * 32, "~" * 40, "#" * 40])
+def test_a_key_that_is_cut_short_or_garbled_is_one_sentence(site: Site, key: str) -> None:
+    keys = site.root / "keys"
+    server, client = keys / "server.key_secret", keys / "clients" / "gateway.key"
+    whole = {file: file.read_text() for file in (client, server)}
+    for file, kind in ((client, "public"), (server, "secret")):
+        before, after = re.split(f'(?<={kind}-key = ").*(?=")', whole[file])
+        file.write_text(before + key + after)
+        with pytest.raises(BusError) as caught:
+            Publisher(site, "1")
+        assert f"{file}: no usable key (a key in it is cut short or garbled); " in str(caught.value)
+        file.write_text(whole[file])
+    Publisher(site, "1").close(None)
+    secret = keys / "client-events.key_secret"
+    before, after = re.split('(?<=secret-key = ").*(?=")', secret.read_text())
+    secret.write_text(before + key + after)
+    endpoint = "tcp://127.0.0.1:5531"
+    bus = Bus(verdicts=endpoint, maps=endpoint, replay=endpoint, keys="keys")
+    with pytest.raises(BusError, match=re.escape(f"{secret}: no usable key (a key in it is cut short")):
+        Subscriber(bus, "1", site.root)
 
 
 def test_a_subscriber_without_its_keys_is_told_which_file(site: Site, tmp_path: Path) -> None:

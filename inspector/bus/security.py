@@ -14,6 +14,7 @@ import ipaddress
 import logging
 import os
 import re
+import struct
 import tempfile
 import time
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from urllib.parse import urlparse
 
 import zmq
 import zmq.auth
+from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 from inspector.config import NAME, Bus
@@ -186,10 +188,21 @@ def _generate(folder: Path, clients: Iterable[str]) -> list[Path]:
 def _load(file: Path, advice: str) -> tuple[bytes, bytes | None]:
     """Public and secret key of a file. Raises BusError."""
     try:
-        return zmq.auth.load_certificate(file)
+        public, secret = zmq.auth.load_certificate(file)
+        if not (_is_key(public) and (secret is None or _is_key(secret))):
+            raise ValueError("a key in it is cut short or garbled")
+        return public, secret
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BusError(f"{file}: no usable key ({reason}); {advice}") from None
+
+
+def _is_key(text: bytes) -> bool:
+    """Whether it is 32 bytes in Z85 (ZeroMQ's RFC 32)."""
+    try:
+        return len(z85.decode(text)) == 32
+    except (ValueError, KeyError, struct.error):
+        return False
 
 
 def _check_clients(folder: Path) -> None:
