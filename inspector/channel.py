@@ -28,7 +28,6 @@ class Channel(Generic[T]):
         self._capacity = capacity
         self._changed = threading.Condition()
         self._closed = False
-        self.peak = 0  # most items that ever waited
 
     def __len__(self) -> int:
         return len(self._items)
@@ -73,7 +72,6 @@ class Channel(Generic[T]):
 
     def _append(self, item: T) -> None:
         self._items.append(item)
-        self.peak = max(self.peak, len(self._items))
         self._changed.notify_all()
 
 
@@ -102,6 +100,7 @@ class FrameChannel(Channel[Acquired]):
         self._patient = patient
         self._stopping = stopping
         self.evicted = 0
+        self.peak = 0  # most frames that ever waited with their pixels
 
     def waiting(self) -> int:
         """Frames that wait with their pixels."""
@@ -117,7 +116,10 @@ class FrameChannel(Channel[Acquired]):
                         self._changed.wait(0.1)
                 else:
                     self._evict_oldest()
-            return self.offer(item)
+            taken = self.offer(item)
+            if isinstance(item, Frame):
+                self.peak = max(self.peak, self._frames())
+            return taken
 
     def _frames(self) -> int:
         return sum(isinstance(item, Frame) for item in self._items)

@@ -223,7 +223,7 @@ class Corridor:
 
     def snapshot(self) -> Snapshot:
         """The line as it stands."""
-        return self.tally.snapshot(self.frames.waiting(), self.frames.peak)
+        return self.tally.snapshot(self.frames.waiting(), self.frames.peak, time.monotonic())
 
     # -- the main thread -------------------------------------------------------------------------
 
@@ -555,5 +555,11 @@ def _score_truth(
         for v in verdicts
         if v.outcome is Outcome.NOT_INSPECTED
     ]
+    judged = [v for v in verdicts if v.outcome is not Outcome.NOT_INSPECTED]
+    columns_mm = (
+        min((v.x_start_mm for v in judged), default=-math.inf),
+        max((v.x_end_mm for v in judged), default=math.inf),
+    )
     defects = [d for v in verdicts for d in v.defects]
-    return score(camera.truth(0.0, decided_m + 1.0), defects, inspected_m, decided_m, unseen).as_dict()
+    faults = camera.truth(0.0, decided_m + 1.0)
+    return score(faults, defects, inspected_m, decided_m, unseen, columns_mm).as_dict()

@@ -34,8 +34,8 @@ class Snapshot:
     metres_by_outcome: dict[str, float]
     lost: dict[str, int]  # triggers by reason of loss
     late: int
-    queue: int
-    queue_peak: int
+    queue: int  # frames that wait with their pixels
+    queue_peak: int  # most that ever did
     p50_ms: float
     p99_ms: float
     acq_p50_ms: float
@@ -148,10 +148,10 @@ class Tally:
             self._defects += 1
             self._recent.append(defect)
 
-    def snapshot(self, queue: int, queue_peak: int) -> Snapshot:
-        """Return the line as it stands."""
+    def snapshot(self, queue: int, queue_peak: int, now_s: float) -> Snapshot:
+        """Return the line as it stands at ``now_s``, on the clock of ``trigger`` and ``verdicts``."""
         with self._lock:
-            frames_per_s, tiles_per_s, m_per_s = self._rates()
+            frames_per_s, tiles_per_s, m_per_s = self._rates(now_s)
             return Snapshot(
                 state=self.state,
                 seconds=0.0 if self._started_s is None else max(0.0, self._ended_s - self._started_s),
@@ -180,13 +180,16 @@ class Tally:
                 cpu_s=dict(self.cpu_s),
             )
 
-    def _rates(self) -> tuple[float, float, float]:
+    def _rates(self, now_s: float) -> tuple[float, float, float]:
+        """Frames, tiles and metres a second over the last RATE_WINDOW_S; all 0 when the web stands still."""
         if len(self._marks) < 2:
             return 0.0, 0.0, 0.0
-        last = self._marks[-1]
+        before, last = self._marks[-2], self._marks[-1]
+        if now_s - last[0] > max(RATE_WINDOW_S, 2 * (last[0] - before[0])):  # a slow web's frames are rare
+            return 0.0, 0.0, 0.0
         first = next(m for m in self._marks if last[0] - m[0] <= RATE_WINDOW_S)
         if first is last:
-            first = self._marks[-2]
+            first = before
         span = max(last[0] - first[0], 1e-6)
         return (last[1] - first[1]) / span, (last[2] - first[2]) / span, (last[3] - first[3]) / span
 

@@ -125,8 +125,8 @@ class LogLines:
         """Write the defects that are new, and the counts when it is time again."""
         for defect in snapshot.recent_defects:
             if defect.defect_id not in self._told:
-                self._told.add(defect.defect_id)
                 self.say("defect " + _logfmt(defect_fields(defect)))
+        self._told = {defect.defect_id for defect in snapshot.recent_defects}  # what is gone comes no more
         if now_s >= self._next_s:
             self._next_s = now_s + LOG_EVERY_S
             self.say("line " + _logfmt(line_fields(snapshot)))

@@ -56,6 +56,19 @@ def test_no_identity_is_ever_lost_and_pixels_stay_bounded(capacity: int, steps: 
     assert got == list(range(sent))
 
 
+def test_the_peak_is_of_frames_with_their_pixels():
+    channel = FrameChannel(3)
+    for n in range(2):
+        channel.put(frame(n))
+    for n in range(2, 50):
+        channel.put(LostFrame(stamp(n), Reason.FRAME_LOST))
+    assert (channel.waiting(), channel.peak) == (2, 2)
+    for n in range(50, 60):
+        channel.put(frame(n))
+    drain(channel)
+    assert (channel.waiting(), channel.peak) == (0, 3)
+
+
 def test_full_of_identities_says_so_instead_of_dropping():
     channel = FrameChannel(1, identities=3)
     assert [channel.put(frame(n)) for n in range(4)] == [True, True, True, False]

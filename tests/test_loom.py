@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import threading
@@ -21,7 +22,9 @@ from inspector.cameras.loom import BUFFERS, Loom, LoomCamera
 from inspector.cameras.truth import Fault, Unseen, score
 from inspector.cameras.weave import BACKDROP, DRAFTS, Cloth
 from inspector.errors import ConfigError
-from inspector.records import U8, Defect, EndOfWeb, Frame, LostFrame
+from inspector.line import _score_truth
+from inspector.records import U8, Defect, EndOfWeb, Frame, LostFrame, Outcome, Verdict
+from tests.talking_line import verdict
 
 WIDTH, MM, ROWS = 320, 0.5, 6000
 MANY = config.FaultMix(per_m=12)
@@ -267,6 +270,39 @@ def test_a_fault_in_uninspected_columns_is_no_escape_but_beside_them_it_is() -> 
     edge = [Unseen(0, 100, 0, 20)]
     assert score([fault("hole", 10, 1)], [], 10, unseen=edge).not_inspected
     assert score([fault("hole", 30, 1)], [], 10, unseen=edge).escaped
+
+
+def test_a_fault_beside_the_judged_columns_is_no_escape_but_one_that_reaches_in_is() -> None:
+    faults = [
+        fault("hole", 10, 1),
+        fault("hole", 18, 2),
+        fault("missing_pick", 0, 3, w=60),
+        fault("hole", 50, 4),
+    ]
+    card = score(faults, [], 10, columns_mm=(20, 50))
+    assert card.not_inspected == (faults[0], faults[3])
+    assert card.escaped == (faults[1], faults[2])
+
+
+def test_the_truth_of_a_line_counts_what_its_verdicts_cover() -> None:
+    """Half of the web is judged; a lost frame's verdict bears the whole width and widens nothing."""
+    cam, counts_per_m, length_m = camera(), 9973, 3.0
+
+    def said(outcome: Outcome, start_m: float, end_m: float, x_end_mm: float) -> Verdict:
+        start, end = round(start_m * counts_per_m), round(end_m * counts_per_m)
+        one = verdict(outcome=outcome)
+        return dataclasses.replace(one, encoder_start=start, encoder_end=end, x_start_mm=0, x_end_mm=x_end_mm)
+
+    verdicts = [
+        said(Outcome.PASS, 0, 2.5, 80),
+        said(Outcome.NOT_INSPECTED, 2.5, length_m, 160),
+    ]
+    told = _score_truth(cam, verdicts, 2.5, counts_per_m)
+    faults = [fault for fault in cam.truth(0, length_m) if fault.y_m < length_m]
+    seen = [one for one in faults if one.x_mm < 80 and one.y_m + one.h_mm / 1000 <= 2.5]
+    assert 0 < len(seen) < len(faults)
+    assert [one["x_mm"] for one in told["escapes"]] == [one.x_mm for one in seen]
+    assert told["not_inspected"] == len(faults) - len(seen)
 
 
 def test_a_fault_found_although_part_of_it_was_unseen_is_found() -> None:

@@ -21,7 +21,7 @@ from rich.live import Live
 from inspector.records import Outcome, Reason
 from inspector.tally import Snapshot, Tally
 from inspector.view import LiveView, LogLines, panel, view_for
-from tests.talking_line import verdict
+from tests.talking_line import defect, verdict
 
 COUNTS_PER_M = 10_000.0
 
@@ -38,7 +38,7 @@ def counted() -> Snapshot:
             tally.inspected(8)
         verdicts = [verdict(number, lane, o) for lane, o in enumerate(outcomes or (Outcome.PASS,) * 2)]
         tally.verdicts(verdicts, 10.1 + number)
-    return tally.snapshot(queue=2, queue_peak=3)
+    return tally.snapshot(queue=2, queue_peak=3, now_s=13.2)
 
 
 def test_the_tally_counts_verdicts_metres_and_losses() -> None:
@@ -59,10 +59,26 @@ def test_the_tally_counts_verdicts_metres_and_losses() -> None:
 
 
 def test_a_line_that_has_seen_nothing_has_no_rates_and_no_latency() -> None:
-    seen = Tally(COUNTS_PER_M).snapshot(0, 0)
+    seen = Tally(COUNTS_PER_M).snapshot(0, 0, 1.0)
     assert (seen.frames_per_s, seen.speed_m_min, seen.seconds) == (0.0, 0.0, 0.0)
     assert math.isnan(seen.p99_ms)
     assert seen.as_dict()["p99_ms"] is None
+
+
+@pytest.mark.parametrize(("every_s", "stands_after_s"), [(0.5, 5.0), (12.0, 24.0)])
+def test_a_web_that_stands_still_has_no_speed(every_s: float, stands_after_s: float) -> None:
+    """A slow web's frames are rare: between two of them it has not stopped."""
+    tally = Tally(COUNTS_PER_M)
+    for number in range(4):
+        tally.inspected(8)
+        tally.verdicts([verdict(number)], number * every_s)
+    last_s = 3 * every_s
+    moves = tally.snapshot(0, 0, last_s + 0.99 * stands_after_s)
+    assert moves.tiles_per_s == pytest.approx(8 / every_s)
+    assert moves.speed_m_min > 0
+    stands = tally.snapshot(0, 0, last_s + 1.01 * stands_after_s)
+    assert (stands.frames_per_s, stands.tiles_per_s, stands.speed_m_min) == (0.0, 0.0, 0.0)
+    assert (stands.frames, stands.metres) == (moves.frames, moves.metres)
 
 
 def test_the_panel_shows_every_count() -> None:
@@ -106,6 +122,17 @@ def test_a_log_gets_a_line_for_each_new_defect_and_counts_every_few_seconds() ->
     assert "pass=5 fail=1 not_inspected=2 drops=1" in second
 
 
+def test_a_log_of_months_remembers_no_more_defects_than_are_shown() -> None:
+    log = io.StringIO()
+    lines, seen = LogLines(log), counted()
+    for number in range(100):
+        recent = tuple(defect(f"1-{number}-{place}") for place in range(12))
+        for _ in range(2):
+            lines.show(dataclasses.replace(seen, recent_defects=recent), 0.0)
+    assert log.getvalue().count("defect id=") == 1200
+    assert len(lines._told) == 12
+
+
 def test_names_are_shown_as_they_are_written() -> None:
     """Square brackets of a plant's or camera's name are no markup, and a word between colons is no picture."""
     console = Console(record=True, width=120, file=io.StringIO(), force_terminal=True)
@@ -132,7 +159,7 @@ def test_the_live_view_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
         "from inspector.view import view_for\n"
         "try:\n"
         "    with view_for('line 1') as view:\n"
-        "        view.show(Tally(1.0).snapshot(0, 0), 0.0)\n"
+        "        view.show(Tally(1.0).snapshot(0, 0, 0.0), 0.0)\n"
         "        view.say('READY')\n"
         "        time.sleep(30)\n"
         "except KeyboardInterrupt:\n"

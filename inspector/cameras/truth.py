@@ -1,7 +1,8 @@
 """The loom's known faults, and how well a whole line found them.
 
 A fault is *found* when a defect touches its box, *escaped* when all of it was inspected and none did,
-and *not inspected* when some of it was never looked at (lost, late, or not yet decided) and none did.
+and *not inspected* when some of it was never looked at (lost, late, or not yet decided), or all of it lies
+beside the judged columns, and none did.
 A defect that touches no fault is a *false alarm*. All boxes may miss each other by the tolerance,
 about the blur of a score map.
 """
@@ -111,17 +112,19 @@ def score(
     inspected_m: float,
     decided_m: float = math.inf,
     unseen: Sequence[Unseen] = (),
+    columns_mm: tuple[float, float] = (-math.inf, math.inf),
     tolerance_mm: float = TOLERANCE_MM,
 ) -> Scorecard:
     """Match defects with faults.
 
     Args:
-        faults: all that lie in the judged web, and some beyond ``decided_m``, so that a defect at the
-            very end is not taken for a false alarm.
+        faults: all of the web, and some beyond ``decided_m``, so that a defect at the very end is not taken
+            for a false alarm.
         defects: in any order; the boxes of one defect_id (new, update, end) are joined.
         inspected_m: length of web behind the false-alarm rate.
         decided_m: where the verdicts end; faults that begin later are left out.
-        unseen: web without a judgement: NOT_INSPECTED verdicts, columns outside of the region.
+        unseen: web without a judgement: NOT_INSPECTED verdicts.
+        columns_mm: edges of the judged web. A fault beside them was not inspected; one that reaches in counts.
         tolerance_mm: how far a defect's box may lie from a fault's and still touch it.
     """
     boxes = _join(defects)
@@ -136,7 +139,12 @@ def score(
         if mine:
             found.append(fault)
             errors.append(_position_error_mm(box, [_box(boxes[name]) for name in mine], tolerance_mm))
-        elif fault.y_m + fault.h_mm / 1000 > decided_m or any(_hides(piece, fault) for piece in unseen):
+        elif (
+            fault.y_m + fault.h_mm / 1000 > decided_m
+            or fault.x_mm >= columns_mm[1]
+            or fault.x_mm + fault.w_mm <= columns_mm[0]
+            or any(_hides(piece, fault) for piece in unseen)
+        ):
             blind.append(fault)
         else:
             escaped.append(fault)
