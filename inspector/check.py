@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from inspector import backends, cameras, limits
+from inspector.backends import failures_told
 from inspector.backends.artifact import write_atomically
 from inspector.backends.engine import score_loose
 from inspector.backends.rate import RATE_S, keeps_up, measure_rate, speed_words
@@ -19,7 +20,7 @@ from inspector.bus.publisher import Publisher
 from inspector.config import Line, Site
 from inspector.errors import CameraError, ConfigError, InspectorError
 from inspector.interfaces import Backend, CameraInfo, EngineInfo
-from inspector.judging import lane_edges_mm, levelled_alone, stitch
+from inspector.judging import Judge, lane_edges_mm, levelled_alone, stitch
 from inspector.judging.unlike import FAR_SIGMA
 from inspector.limits import Limits
 from inspector.records import EndOfWeb, Frame, Grid, Region
@@ -48,15 +49,21 @@ class CheckReport:
     rows: list[tuple[str, str, str]] = field(default_factory=list)  # room, "ok" | "FAIL" | "warn", sentence
     first_error: InspectorError | None = None
 
-    def attempt(self, room: str, prove: Callable[[], T], say: Callable[[T], str]) -> T | None:
-        """Run ``prove``; note what it found or why it failed."""
+    def attempt(
+        self,
+        room: str,
+        prove: Callable[[], T],
+        say: Callable[[T], str],
+        mark: Callable[[T], str] = lambda _: "ok",
+    ) -> T | None:
+        """Run ``prove``; note what it found, by ``mark`` "ok" or "warn", or why it failed."""
         try:
             found = prove()
         except InspectorError as error:
             self.first_error = self.first_error or error
             self.rows.append((room, "FAIL", str(error)))
             return None
-        self.rows.append((room, "ok", say(found)))
+        self.rows.append((room, mark(found), say(found)))
         return found
 
     def proved(self) -> list[str]:
@@ -98,11 +105,13 @@ def check_line(site: Site, line_id: str) -> CheckReport:
         lambda: backends.open_backend(site.engines / line.recipe, line.engine.backend, line.engine.threads),
         lambda found: _engine_words(found.info),
     )
-    camera = report.attempt("camera", lambda: _try_camera(site, line_id), _camera_words)
-    if backend is not None and camera is not None:
-        _check_plan(report, line, backend, camera, limit)
-    if backend is not None:
-        backend.close()
+    try:
+        camera = report.attempt("camera", lambda: _try_camera(site, line_id), _camera_words)
+        if backend is not None and camera is not None:
+            _check_plan(report, line, backend, camera, limit)
+    finally:
+        if backend is not None:
+            backend.close()
     return report
 
 
@@ -113,9 +122,10 @@ def draw_tiles(site: Site, line_id: str, picture: Path) -> str:
     line = site.line(line_id)
     backend = backends.open_backend(site.engines / line.recipe, line.engine.backend, line.engine.threads)
     backend.close()
+    calibrated_mm = _calibrated_mm(site, line_id, line)
     camera, frame = _try_camera(site, line_id)
-    grid = _fitting_grid(line, backend.info, camera, None)
-    region = _web_in(frame, line, grid)
+    grid = _fitting_grid(line, backend.info, camera, calibrated_mm)
+    region = _columns(line, frame, grid, calibrated_mm)
     mm = line.web.mm_per_px
     edges_mm = lane_edges_mm(line.lanes, region.left_px * mm, region.right_px * mm)
     drawn = draw_grid(frame.pixels, grid, line, region, edges_mm)
@@ -126,6 +136,18 @@ def draw_tiles(site: Site, line_id: str, picture: Path) -> str:
         f"{picture}: {plan.tiles_across} tiles across {plan.region_width_px} px, "
         f"a row of them every {plan.stride_px} px"
     )
+
+
+def _calibrated_mm(site: Site, line_id: str, line: Line) -> tuple[float, float] | None:
+    """Edges that limits were set on, where a run goes by them and there are any. Raises ArtefactError."""
+    if not _is_calibrated(line) or not limits.limits_file(site, line_id, line.recipe).exists():
+        return None
+    return limits.load_limits(site, line_id, line.recipe).region_mm
+
+
+def _is_calibrated(line: Line) -> bool:
+    """Whether a run judges the columns that its limits were set on (``Tiler.for_line``)."""
+    return line.region.kind == "auto" and line.web.seamless
 
 
 def _try_ports(site: Site, line_id: str) -> None:
@@ -192,12 +214,44 @@ def _check_plan(
     if laid is None or report.first_error is not None:
         return
     grid, region = laid
+    beside = _beside_lanes(line, region)
+    if beside:
+        report.rows.append(("lanes", "warn", beside))
     if region.height_px >= grid.tile_px:  # a seamless web's frames may be lower
-        report.rows.append(_look_at_web(line, backend, seen[1], grid, region, limit))
-    here = measure_rate(backend, RATE_S).tiles_per_s
+        report.attempt(
+            "web",
+            lambda: _look_at_web(line, backend, seen[1], grid, region, limit),
+            lambda looked: looked[1],
+            lambda looked: looked[0],
+        )
     needed = plan_for(grid, line, region.width_px).tiles_per_s
-    status = "ok" if keeps_up(here, needed) else "warn"
-    report.rows.append(("speed", status, speed_words(here, needed, line.web.speed_m_min)))
+    report.attempt(
+        "speed",
+        lambda: _rate(backend),
+        lambda here: speed_words(here, needed, line.web.speed_m_min),
+        lambda here: "ok" if keeps_up(here, needed) else "warn",
+    )
+
+
+def _rate(backend: Backend) -> float:
+    """Tiles/s of the engine here. Raises ArtefactError."""
+    with failures_told(backend):
+        return measure_rate(backend, RATE_S).tiles_per_s
+
+
+def _beside_lanes(line: Line, region: Region) -> str:
+    """A sentence where judged web is in no lane; empty where all of it is in one."""
+    if not line.lanes.edges_mm:
+        return ""
+    left_mm, right_mm = (edge * line.web.mm_per_px for edge in (region.left_px, region.right_px))
+    first_mm, last_mm = line.lanes.edges_mm[0], line.lanes.edges_mm[-1]
+    if max(first_mm - left_mm, right_mm - last_mm) < line.web.mm_per_px:  # the region is whole pixels
+        return ""
+    return (
+        f"the web judged is {left_mm:.1f} to {right_mm:.1f} mm, lanes.edges_mm are {first_mm:g} to {last_mm:g} mm: a "
+        f"fault beside them is in no verdict; set the outer edges to those of the web, or region.kind = 'fixed' to "
+        f"what is to be judged"
+    )
 
 
 def _plan_words(plan: Plan, line: Line) -> str:
@@ -209,10 +263,14 @@ def _plan_words(plan: Plan, line: Line) -> str:
 
 def _look_at_web(
     line: Line, backend: Backend, frame: Frame, grid: Grid, region: Region, limit: Limits | None
-) -> tuple[str, str, str]:
-    """What one frame scores, as a piece of web of its own; before ``run``, for a wrong recipe or lens shows here."""
+) -> tuple[str, str]:
+    """What one frame scores, as a piece of web of its own; before ``run``, for a wrong recipe or lens shows here.
+
+    Returns "ok" or "warn", and a sentence. Raises ArtefactError when the engine fails.
+    """
     tiles, origins = cut_region(grid, frame.pixels, region)
-    maps = score_loose(backend, tiles).scores
+    with failures_told(backend):
+        maps = score_loose(backend, tiles).scores
     shape = grid.cells(region.height_px), grid.cells(region.width_px)
     cells = stitch(maps, origins, grid.px_per_cell, shape)
     if limit is not None:
@@ -227,7 +285,7 @@ def _look_at_web(
     if not median < FAR_SIGMA:
         unlike = "as a whole it is unlike what the recipe learnt: another fabric, other light, out of focus"
         mark, words = "warn", f"{words}; {unlike}"
-    return "web", mark, words
+    return mark, words
 
 
 def _lay_grid(
@@ -236,12 +294,14 @@ def _lay_grid(
     """How tiles lie, and what a run would judge of the frame. Raises InspectorError."""
     calibrated_mm = None if limit is None else limit.region_mm
     grid = _fitting_grid(line, engine, camera, calibrated_mm)
+    if limit is not None:
+        Judge(limit.levels, line.judging.min_defect_mm, line.lanes, line.web, grid)
     return grid, _columns(line, frame, grid, calibrated_mm)
 
 
 def _columns(line: Line, frame: Frame, grid: Grid, calibrated_mm: tuple[float, float] | None) -> Region:
     """What a run would judge of a frame. Raises CameraError when there is less than a tile of it."""
-    if line.region.kind == "auto" and line.web.seamless and calibrated_mm is not None:
+    if _is_calibrated(line) and calibrated_mm is not None:
         left, right = (round(edge / line.web.mm_per_px) for edge in calibrated_mm)
         return Region(left, right, 0, len(frame.pixels))
     return _web_in(frame, line, grid)

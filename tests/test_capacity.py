@@ -463,6 +463,25 @@ def test_a_recipe_is_measured_here_and_counted(plant: Path, monkeypatch: pytest.
     assert "(10 TFLOPS, 100 GB/s; bound by memory)" in one_gpu.stdout
 
 
+def test_an_engine_that_fails_when_measured_is_one_sentence(
+    plant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("inspector.capacity.asking.measure_rate", fail)
+    folder = plant / "engines" / "tiny"
+    folder.mkdir(parents=True)
+    write_tiny_recipe(folder)
+    build_engine(folder, "openvino", "fp32")
+    result = invoke(*web(recipe="tiny"))
+    assert result.exit_code == 4
+    assert result.stderr == (
+        "inspector: recipe tiny: openvino fails at scoring tiles (out of memory); "
+        "run `inspector build-engine --recipe tiny --backend openvino`\n"
+    )
+
+
 def test_a_line_tells_what_options_do_not(plant: Path) -> None:
     invoke("--line", "3", "--speed-m-min", "36", "--json", "needs.json")
     line = json.loads((plant / "needs.json").read_text())["asked"]

@@ -491,6 +491,59 @@ def test_a_web_that_check_warns_of(
     assert said in row
 
 
+@pytest.mark.parametrize(("work", "room"), [("score_loose", "web"), ("measure_rate", "speed")])
+def test_an_engine_that_fails_at_work_is_a_row(
+    plant: Path, monkeypatch: pytest.MonkeyPatch, work: str, room: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
+    monkeypatch.setattr(f"inspector.check.{work}", fail)
+    checked = invoke(*CHECK)
+    assert checked.exit_code == 4
+    assert checked.stderr.splitlines()[0] == (
+        f"FAIL  {room:8} recipe stripes: onnxruntime fails at scoring tiles (out of memory); {REBUILD}"
+    )
+
+
+def test_check_refuses_limits_that_a_run_would_refuse(plant: Path) -> None:
+    window = (
+        '[[wide]]\nname = "blot"\nacross_px = 21\nalong_px = 16\nclip_sigma = 20.0\nmean_sigma = 0.0\n'
+        "deviation_sigma = 0.5\nlimit_deviations = 9.0\n"
+    )
+    text = (plant / LIMITS).read_text()
+    assert "zones = []\nwide = []\n" in text
+    (plant / LIMITS).write_text(text.replace("zones = []\nwide = []\n", "") + window)
+    checked = invoke(*CHECK)
+    assert checked.exit_code == 4
+    assert "FAIL  tiles    wide 'blot': a window of 21x16 px can't be filled with cells" in checked.stderr
+    assert "a window of 21x16 px can't be filled with cells" in refusal(plant, 4, *RUN)
+
+
+@pytest.mark.parametrize(
+    ("edges", "is_told"), [("0, 25, 51.2", False), ("5, 25, 51.2", True), ("0, 40", True)]
+)
+def test_web_beside_the_lanes_is_told(
+    plant: Path, monkeypatch: pytest.MonkeyPatch, edges: str, is_told: bool
+) -> None:
+    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
+    edit("[line.1]", f"[line.1]\nlanes = {{ edges_mm = [{edges}] }}")(plant)
+    checked = invoke(*CHECK)
+    assert checked.exit_code == 0
+    said = "warn  lanes    the web judged is 0.0 to 51.2 mm, lanes.edges_mm are "
+    assert (said in checked.stdout) == is_told
+
+
+def test_tiles_are_drawn_where_a_run_judges(plant: Path) -> None:
+    """A seamless web's columns are those its limits were set on; before there are any, those found in the frame."""
+    edit("seamless = false", 'seamless = true }\nregion = { kind = "auto"')(plant)
+    edit("region_mm = [\n    0.0,\n    51.2,\n]", "region_mm = [6.4, 44.8]", LIMITS)(plant)
+    assert "3 tiles across 192 px" in invoke(*TILES).stdout
+    (plant / LIMITS).unlink()
+    assert "4 tiles across 256 px" in invoke(*TILES).stdout
+
+
 def narrow(plant: Path) -> None:
     save(plant / "frames/11.png", weave(11, 40, WIDTH))
 

@@ -9,7 +9,7 @@ What this package does not know: cameras, tiling, limits, how a graph is trained
 """
 
 from inspector.backends.building import build_engine
-from inspector.backends.opening import open_backend
+from inspector.backends.opening import failures_told, open_backend
 from inspector.backends.runtime import BACKENDS
 
-__all__ = ["BACKENDS", "build_engine", "open_backend"]
+__all__ = ["BACKENDS", "build_engine", "failures_told", "open_backend"]

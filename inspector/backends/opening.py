@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import eq
 from pathlib import Path
@@ -45,6 +47,18 @@ def open_backend(engine_dir: Path, backend: str, threads: int = 0) -> Backend:
         opened.engine.close()
         raise
     return opened.engine
+
+
+@contextmanager
+def failures_told(backend: Backend) -> Iterator[None]:
+    """For a command that scores: what the runtime fails with at work is a sentence. Raises ArtefactError."""
+    try:
+        yield
+    except RuntimeError as error:
+        name, info = backend.info.recipe, backend.info
+        raise ArtefactError(
+            f"recipe {name}: {info.backend} fails at scoring tiles ({error}); run {rebuild_command(name, info.backend)}"
+        ) from None
 
 
 def open_untested(engine_dir: Path, backend: str, threads: int = 0) -> Opened:

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from inspector.backends import open_backend
+from inspector.backends import failures_told, open_backend
 from inspector.backends.artifact import Recipe, load_recipe
 from inspector.backends.building import load_graph
 from inspector.backends.rate import RATE_S, measure_rate
@@ -153,7 +153,8 @@ def _rate(options: Options, engine_dir: Path | None) -> Rate | None:
         info = backend.info
         source = f"measured here: recipe {info.recipe}, {info.backend} {info.precision}"
         cpu_s, began_s = time.process_time(), time.monotonic()
-        tiles_per_s = measure_rate(backend, RATE_S).tiles_per_s
+        with failures_told(backend):
+            tiles_per_s = measure_rate(backend, RATE_S).tiles_per_s
         got_cores = (time.process_time() - cpu_s) / (time.monotonic() - began_s)
         return Rate(tiles_per_s, here, source, got_cores)
     finally:
