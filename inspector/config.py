@@ -337,6 +337,11 @@ def _check_line(file: Path, line_id: str, line: Line) -> None:
             f"{at}.tiles: overlap_mm = {line.tiles.overlap_mm:g} is more than half of "
             f"size_mm = {line.tiles.size_mm:g}; make it at most {line.tiles.size_mm / 2:g}"
         )
+    if line.judging.min_defect_mm > line.tiles.size_mm:
+        raise ConfigError(
+            f"{at}.judging: min_defect_mm = {line.judging.min_defect_mm:g} is more than a tile, size_mm = "
+            f"{line.tiles.size_mm:g}: nearly every fault would pass; make it at most {line.tiles.size_mm:g}"
+        )
     region = line.region
     if region.kind == "fixed" and not region.left_mm < region.right_mm <= line.web.width_mm * 1.5:
         raise ConfigError(
@@ -350,6 +355,11 @@ def _check_line(file: Path, line_id: str, line: Line) -> None:
         raise ConfigError(f"{at}.lanes: edges_mm must be at least two rising positions (it is {list(edges)})")
     if edges and line.lanes.count != 1:
         raise ConfigError(f"{at}.lanes: give either count or edges_mm, not both")
+    if edges and region.kind == "fixed" and (edges[0] > region.left_mm or edges[-1] < region.right_mm):
+        raise ConfigError(
+            f"{at}.lanes: edges_mm are {edges[0]:g} to {edges[-1]:g} but the region is {region.left_mm:g} to "
+            f"{region.right_mm:g}, and a fault beside the lanes is in no verdict; set both to the same"
+        )
 
 
 def _check_endpoints(file: Path, plant: Plant) -> None:

@@ -79,6 +79,18 @@ def test_models_are_frozen():
         (changed("overlap_mm = 6.4", "overlap_mm = 30", "[line.3]"), ["overlap_mm = 30", "at most 25.6"]),
         (changed('kind = "auto"', 'kind = "fixed"'), ["left_mm < right_mm"]),
         (changed("count = 2", "edges_mm = [0, 200, 100]"), ["edges_mm", "rising"]),
+        (
+            changed("min_defect_mm = 0.4", "min_defect_mm = 1e9", "[line.3]"),
+            ["line.3.judging", "min_defect_mm = 1e+09", "at most 51.2"],
+        ),
+        (
+            changed(
+                "[line.2]",
+                '[line.2]\nregion = { kind = "fixed", left_mm = 10, right_mm = 400 }\n'
+                "lanes = { edges_mm = [10, 200, 390] }",
+            ),
+            ["line.2.lanes", "edges_mm are 10 to 390", "the region is 10 to 400", "in no verdict"],
+        ),
         (changed("[line.3]", "[line.3]\nspeed = 3"), ["'speed'", "[line.3]"]),
         ("plant = ", ["not valid TOML"]),
         ("\x00", ["not valid TOML"]),
