@@ -360,7 +360,7 @@ def test_a_service_and_a_shell_see_each_others_line(site: Site, monkeypatch: pyt
             monkeypatch.setenv(name, str(site.root / "elsewhere"))
         monkeypatch.setattr(tempfile, "tempdir", None)
         with pytest.raises(BusError, match="line 1 runs already"):
-            Publisher(site, "1")
+            Publisher(site, "1").close(None)
 
 
 def test_sockets_of_another_plants_line_are_not_taken_over(site: Site, tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ def test_sockets_of_another_plants_line_are_not_taken_over(site: Site, tmp_path:
     (tmp_path / "copy.toml").write_text(text)
     with talking(config.load(site.file)) as line:
         with pytest.raises(BusError) as caught:
-            Publisher(config.load(tmp_path / "copy.toml"), "1")
+            Publisher(config.load(tmp_path / "copy.toml"), "1").close(None)
         with Listener(f"ipc://{tmp_path}/verdicts") as listener:
             line.do(lambda p: p.publish_verdict(verdict()))
             listener.next("hb")
