@@ -455,6 +455,7 @@ def test_what_is_asked_of_a_tile_is_what_training_wants() -> None:
     [
         ({"size_mm = 12.8": "size_mm = 13"}, "size_mm = 13 is 65 px, but the networks want a multiple of 32"),
         ({"size_mm = 12.8": "size_mm = 16"}, "size_mm = 16 is 80 px, but the networks want a multiple of 32"),
+        ({"size_mm = 12.8": "size_mm = 6.4"}, "a multiple of 32 from 64 to 1024; set size_mm = 12.8"),
         ({f"height_px = {SIDE}": "height_px = 80"}, "frames of 80 rows are too short for a seamless web"),
     ],
 )

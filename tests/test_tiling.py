@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector import config
-from inspector.errors import ConfigError
+from inspector.errors import ArtefactError, ConfigError
 from inspector.interfaces import CameraInfo, EngineInfo
 from inspector.records import Frame, Grid, LostFrame, Reason, Region, Stamp, Strip
 from inspector.tiling import (
@@ -272,6 +273,11 @@ def test_grid_for():
     assert grid_for(odd, ENGINE).overlap_px == 36
     with pytest.raises(ConfigError, match=r"set size_mm = 51\.2"):
         grid_for(line_config(tiles={"size_mm": 50, "overlap_mm": 6.4}), ENGINE)
+    margin = dataclasses.replace(ENGINE, margin_px=256)
+    with pytest.raises(
+        ArtefactError, match="its margin of 256 px is no narrower than its tile of 256 px, and no line"
+    ):
+        grid_for(line_config(), margin)
 
 
 def test_frame_sizes_are_refused_by_name():

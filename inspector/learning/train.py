@@ -318,6 +318,11 @@ def _check(tile_px: int, margin_px: int, pair: str, epochs: int | None) -> None:
             f"a tile of {tile_px} px with margins of {margin_px} px is {tile_px + 2 * margin_px} px, which is no "
             f"multiple of {step}; the networks of pair {pair!r} want one"
         )
+    if margin_px >= tile_px:
+        raise ConfigError(
+            f"a margin of {margin_px} px is no narrower than a tile of {tile_px} px, and no line can cut such tiles; "
+            "give a narrower --margin-px, or a larger --tile-px"
+        )
     if epochs is not None and epochs < 1:
         raise ConfigError(f"epochs = {epochs}: give at least 1, or leave it out")
 

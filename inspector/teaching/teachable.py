@@ -19,7 +19,7 @@ from inspector.tiling import Tiler, grid_for
 
 MARGIN_PX = 32
 STEP_PX = 32  # the stride of the deepest layer: tiles are a multiple of it, with margins that are one too
-SMALLEST_TILE_PX, LARGEST_TILE_PX = 32, 1024
+SMALLEST_TILE_PX, LARGEST_TILE_PX = 64, 1024  # the smallest is wider than its margin, as every line wants it
 SPARE_MB = 300.0  # for training, engine and whatever else wants the disk meanwhile
 
 

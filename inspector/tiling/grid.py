@@ -25,7 +25,12 @@ def grid_for(line: Line, engine: EngineInfo) -> Grid:
         ArtefactError: the engine's own measures don't fit each other.
     """
     cell = engine.px_per_cell
-    if engine.tile_px % cell or not 0 <= engine.margin_px < engine.tile_px:
+    if engine.margin_px >= engine.tile_px:
+        raise ArtefactError(
+            f"recipe {engine.recipe}: its margin of {engine.margin_px} px is no narrower than its tile of "
+            f"{engine.tile_px} px, and no line can cut such tiles; train the recipe again with a narrower --margin-px"
+        )
+    if engine.tile_px % cell or engine.margin_px < 0:
         raise ArtefactError(
             f"recipe {engine.recipe}: tiles of {engine.tile_px} px with a margin of {engine.margin_px} px "
             f"don't divide into cells of {cell} px; train the recipe again"
