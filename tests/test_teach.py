@@ -26,6 +26,7 @@ from inspector.backends.artifact import load_recipe
 from inspector.bus.lock import hold_line
 from inspector.cameras.loom import Loom
 from inspector.cli import INTERRUPTED, main
+from inspector.images.reading import ImageFile, read_image
 from inspector.learning.teachers import pair_layers
 from inspector.limits import load_limits
 from inspector.teaching.teachable import STEP_PX
@@ -75,6 +76,22 @@ def learn(data, name, engines, **_):
     shutil.copytree(os.environ["TAUGHT"], engines / name)
 train.train = learn
 second_look.far_above = lambda peaks: [place == 2 for place in range(len(peaks))]
+"""
+# Says how large the lessons are, and what the recipe learnt, by hash.
+SAYS_SIZES = """
+import msgspec, os, shutil
+from inspector.backends.artifact import load_recipe, write_recipe
+from inspector.images.reading import open_data, read_images
+from inspector.learning import train
+def learn(data, name, engines, **_):
+    lessons = read_images(open_data(data).good)
+    print("learns from", *("%dx%d" % one.pixels.shape[::-1] for one in lessons))
+    shutil.copytree(os.environ["TAUGHT"], engines / name)
+    recipe = load_recipe(engines / name)
+    learnt = {one.file.path.name: one.sha256 for one in lessons}
+    training = msgspec.structs.replace(recipe.training, learnt=learnt, validation={})
+    write_recipe(engines / name, msgspec.structs.replace(recipe, training=training))
+train.train = learn
 """
 REFUSED = """
 from inspector.learning import train
@@ -322,6 +339,25 @@ def test_sigterm_while_training_undoes_it_but_for_frames_to_be_kept(
     assert kept.name.startswith("frames-")
     assert len(list(kept.rglob("*.png"))) == 40
     assert sorted(path.name for path in plant.iterdir()) == ["config.toml", "out"]
+
+
+def test_kept_frames_lie_side_by_side_as_they_were_recorded_whatever_was_cut_off_them_to_learn(
+    taught: tuple[Path, str], tmp_path: Path, weights: list[Path]
+) -> None:
+    plant = make_plant(tmp_path / "plant", LOOM)
+    with (plant / "config.toml").open("a") as file:
+        file.write('region = { kind = "fixed", left_mm = 6.4, right_mm = 25.6 }\n')
+    recipe = str(taught[0] / "engines/cloth")
+    said = finish(plant, *teaching(weights, "--keep-frames"), code=SAYS_SIZES + RUN, TAUGHT=recipe)
+    lessons = [line.split()[2:] for line in said.splitlines() if line.startswith("learns from")]
+    assert {size for sizes in lessons for size in sizes} == {f"96x{SIDE}"}
+    (kept,) = (plant / "out/teach/cloth").glob("frames-*")
+    frames = {file.name: read_image(ImageFile(file, "good")) for file in kept.iterdir()}
+    assert len(frames) == 40
+    assert {image.pixels.shape for image in frames.values()} == {(SIDE, SIDE)}
+    learnt = load_recipe(plant / "engines/cloth").training.learnt
+    assert len(learnt) == len(lessons[-1])
+    assert learnt == {name: frames[name].sha256 for name in learnt}, "kept lessons are known again"
 
 
 def test_sigint_just_before_the_swap_leaves_the_old_recipe(

@@ -155,10 +155,14 @@ def test_frames_that_were_kept_before_are_never_replaced(tmp_path: Path) -> None
     (kept / "1.png").write_text("of last month")
     said: list[str] = []
     with claimed(site, "1", "cloth", keep_frames=True, say=said.append) as staging:
-        staging.recording.mkdir()
-        (staging.recording / "2.png").write_text("of today")
+        for purpose in ("", "limit", "left-out"):
+            (staging.recording / purpose).mkdir()
+            (staging.recording / purpose / f"2{purpose}.png").write_text("of today")
     (new,) = set(kept.parent.iterdir()) - {kept}
     assert (kept / "1.png").read_text() == "of last month"
+    assert {file.name for file in new.iterdir()} == {"2.png", "2left-out.png", "2limit.png"}, (
+        "as `train` wants it"
+    )
     assert (new / "2.png").read_text() == "of today"
     assert said == [f"recorded frames: {new.relative_to(tmp_path)}"]
 

@@ -59,10 +59,10 @@ def suspected(suspects: Sequence[Suspect], frames: Sequence[Recorded]) -> list[L
 
 
 def refused(unlike: UnlikeImages, frames: Sequence[Recorded]) -> list[LeftOut]:
-    """Return the frames for which training has refused all of ``frames``, and why."""
-    by_file = {frame.file: frame for frame in frames}
+    """Return the frames for which training has refused all of ``frames``, or crops of their names, and why."""
+    by_name = {frame.file.name: frame for frame in frames}
     return [
-        LeftOut(by_file[file], f"{seen}, where {unlike.typical} is usual", None)
+        LeftOut(by_name[file.name], f"{seen}, where {unlike.typical} is usual", None)
         for file, seen in zip(unlike.files, unlike.seen, strict=True)
     ]
 

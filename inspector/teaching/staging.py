@@ -129,9 +129,15 @@ class Staging:
         return True
 
     def keep_frames(self) -> Path | None:
-        """Give the recorded frames a place of their own; None where there are none."""
-        if not self.recording.is_dir() or not any(self.recording.rglob("*.png")):
+        """Give the recorded frames a place of their own, side by side as `train` wants them; None: there are none."""
+        frames = list(self.recording.rglob("*.png"))
+        if not frames:
             return None
+        for frame in frames:
+            frame.rename(self.recording / frame.name)
+        for purpose in self.recording.iterdir():
+            if purpose.is_dir():
+                purpose.rmdir()
         kept = self.pictures / f"frames-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         self.recording.rename(kept)
         return kept

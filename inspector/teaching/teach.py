@@ -27,6 +27,7 @@ import msgspec
 
 from inspector import cameras, config
 from inspector.backends import build_engine, open_backend
+from inspector.backends.artifact import load_recipe, write_recipe
 from inspector.backends.runtime import toolchain
 from inspector.bus.lock import hold_line
 from inspector.calibrating.calibrate import calibrate
@@ -37,7 +38,7 @@ from inspector.images.reading import GOOD, ImageFile, read_image
 from inspector.interfaces import Backend, CameraInfo
 from inspector.learning.alike import UnlikeImages
 from inspector.limits import Limits, limits_file, to_toml
-from inspector.records import Grid, Region
+from inspector.records import Grid
 from inspector.teaching.left_out import LeftOut, of_two_kinds, refused, show, sort_out, suspected
 from inspector.teaching.proof import Proof, check_golden, prove, speed_of
 from inspector.teaching.record import Progress, Recorded, Recording, Wanted, record, write_frame
@@ -149,10 +150,11 @@ class _Teaching:
                 f"{fewest_words(needs)}; teach again with --metres {needs.metres(needs.fewest + len(left)):g} or more"
             )
         shares = self._lay_out(share_out(kept, needs))
-        lessons = self._lessons(shares.learn)
-        self._train(training, lessons, info, grid)
+        self._train(training, shares.learn, info, grid)
         with self._engine() as backend:
-            seen = self._look_again(backend, grid, lessons, "learnt from and still", "that were learnt from")
+            seen = self._look_again(
+                backend, grid, shares.learn, "learnt from and still", "that were learnt from"
+            )
         left += seen.left
         self._refuse_many(len(left), len(recording.frames))
         if seen.left:
@@ -301,32 +303,31 @@ class _Teaching:
 
     def _lay_out(self, shares: Shares[Recorded]) -> Shares[Recorded]:
         """Move every frame to a folder of its purpose."""
-        lessons = self._lesson_folder
-        folders = (lessons, self._staging.recording / "limit", self._staging.recording / "proof")
+        folders = [self._staging.recording / purpose for purpose in (self._lessons, "limit", "proof")]
         parts = (shares.learn, shares.limit, shares.proof)
         return Shares(
             *(tuple(_moved(one, to) for one in part) for part, to in zip(parts, folders, strict=True))
         )
 
     @property
-    def _lesson_folder(self) -> Path:
-        """Named as the recipe will tell where it learnt."""
-        return self._staging.recording / f"taught-on-line-{self._asked.line_id}"
+    def _lessons(self) -> str:
+        """Folder of what is learnt from, named as the recipe will tell where it learnt."""
+        return f"taught-on-line-{self._asked.line_id}"
 
     # -- learning ------------------------------------------------------------------------------------
-
-    def _lessons(self, learn: Sequence[Recorded]) -> Sequence[Recorded]:
-        """The frames as they are learnt from."""
-        return [_cut_to_region(frame) for frame in learn] if self._line.region.kind == "fixed" else learn
 
     def _train(
         self, training: ModuleType, learn: Sequence[Recorded], info: CameraInfo, grid: Grid, again: str = ""
     ) -> None:
-        """Train on all frames in the lesson folder, which are ``learn``, and build the engine."""
+        """Train on ``learn``, all frames in the lesson folder, and build the engine."""
+        is_cut = self._line.region.kind == "fixed"
+        lessons = (self._staging.folder if is_cut else self._staging.recording) / self._lessons
+        if is_cut:
+            _cut_to_region(learn, lessons)
         try:
             with self._step(f"training{again}") as progress:
                 training.train(
-                    self._lesson_folder,
+                    lessons,
                     self._asked.recipe,
                     self._staging.site.engines,
                     pair=self._asked.preset,
@@ -343,6 +344,8 @@ class _Teaching:
                 )
         except UnlikeImages as unlike:
             raise self._refusal(refused(unlike, learn), len(learn)) from None
+        if is_cut:
+            _name_frames(self._staging.engine_dir, learn)
         seconds = self._seconds[f"training{again}"]
         self._onlooker.say(f"trained{again} on {len(learn)} frames in {seconds:.0f} s")
         with self._step(f"engine{again}"):
@@ -475,9 +478,22 @@ def _moved(frame: Recorded, folder: Path) -> Recorded:
     return dataclasses.replace(frame, file=frame.file.rename(folder / frame.file.name))
 
 
-def _cut_to_region(frame: Recorded) -> Recorded:
-    """Leave what is not judged out of what is learnt; training itself knows no fixed columns."""
-    pixels = read_image(ImageFile(frame.file, GOOD)).pixels
-    region = frame.region
-    write_frame(frame.file, pixels[:, region.left_px : region.right_px])
-    return dataclasses.replace(frame, region=Region(0, region.width_px, region.top_px, region.bottom_px))
+def _cut_to_region(frames: Sequence[Recorded], folder: Path) -> None:
+    """Write into a new folder what is judged of each frame; training itself knows no fixed columns."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for frame in frames:
+        pixels = read_image(ImageFile(frame.file, GOOD)).pixels
+        write_frame(folder / frame.file.name, pixels[:, frame.region.left_px : frame.region.right_px])
+
+
+def _name_frames(engine_dir: Path, frames: Sequence[Recorded]) -> None:
+    """Let the recipe name frames as they were recorded: by their crops' hashes no kept frame would be known again."""
+    hashes = {frame.file.name: read_image(ImageFile(frame.file, GOOD)).sha256 for frame in frames}
+    recipe = load_recipe(engine_dir)
+    learnt, validation = (
+        {name: hashes[name] for name in crops}
+        for crops in (recipe.training.learnt, recipe.training.validation)
+    )
+    training = msgspec.structs.replace(recipe.training, learnt=learnt, validation=validation)
+    write_recipe(engine_dir, msgspec.structs.replace(recipe, training=training))
