@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -165,6 +166,25 @@ def test_frames_that_were_kept_before_are_never_replaced(tmp_path: Path) -> None
     )
     assert (new / "2.png").read_text() == "of today"
     assert said == [f"recorded frames: {new.relative_to(tmp_path)}"]
+
+
+def test_ctrl_c_while_it_cleans_up_ends_it_before_anything_is_taught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site(tmp_path)
+    make_staged(site)
+    recover = Staging.recover
+
+    def interrupted(staging: Staging) -> str | None:
+        signal.raise_signal(signal.SIGINT)
+        return recover(staging)
+
+    monkeypatch.setattr(Staging, "recover", interrupted)
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt), claimed(site, "1", "cloth", keep_frames=False, say=said.append):
+        raise AssertionError("nothing is taught")
+    assert said[0].startswith("removed what an earlier teaching of cloth left"), "that is done first"
+    assert not site.engines.exists()
 
 
 SIGNALS = """

@@ -186,15 +186,18 @@ def claimed(
         keep_frames: recorded frames stay, in a folder of their own.
         say: told what an earlier teaching left, and where frames are kept.
 
-    Raises ArtefactError when another process teaches that recipe, or the place can't be made.
+    Raises ArtefactError when another process teaches that recipe, or the place can't be made, KeyboardInterrupt when
+    told to end while it was cleaned.
     """
     staging = Staging(site, line_id, recipe)
     with signals_end(), _locked(staging):
         try:
-            with deferred_signals():
+            with deferred_signals() as came:
                 left = staging.recover()
             if left is not None:
                 say(left)
+            if came:
+                raise KeyboardInterrupt  # the teaching is still to begin
             staging.folder.mkdir(parents=True, exist_ok=True)
             yield staging
         finally:
@@ -217,10 +220,11 @@ def signals_end() -> Iterator[None]:
 
 
 @contextmanager
-def deferred_signals() -> Iterator[None]:
-    """What ends a process waits until the block is done, where it has no more to say."""
-    with _handled(lambda *_: None):
-        yield
+def deferred_signals() -> Iterator[list[int]]:
+    """What ends a process does not end the block; yields the signals that came, for who has more to do after it."""
+    came: list[int] = []
+    with _handled(lambda number, _: came.append(number)):
+        yield came
 
 
 @contextmanager
