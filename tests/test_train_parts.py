@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from inspector.errors import ConfigError
-from inspector.learning.train import train
+from inspector.images.reading import Cut, Image, ImageFile
+from inspector.learning import train as training
+from inspector.learning.distill import BATCH
+from inspector.learning.train import (
+    MOST_LOOKS,
+    MOST_TILES,
+    MOST_VALIDATION,
+    Held,
+    as_much_web,
+    batch_of,
+    default_epochs,
+    hold_back,
+    train,
+)
+
+USUAL = Cut(256, 32)
 
 
 def silent(done: int, total: int, note: str = "") -> None:
@@ -16,6 +34,83 @@ def silent(done: int, total: int, note: str = "") -> None:
 
 @pytest.mark.parametrize("tile_px", [32, 64])
 def test_tiles_that_no_line_can_cut_are_refused_before_anything_is_read(tmp_path: Path, tile_px: int) -> None:
-    said = f"a margin of 64 px is no narrower than a tile of {tile_px} px, and no line can cut such tiles; give a"
+    said = (
+        f"a margin of 64 px is no narrower than a tile of {tile_px} px, and no line can cut such tiles; give"
+    )
     with pytest.raises(ConfigError, match=said):
         train(tmp_path / "none", "cloth", tmp_path, tile_px=tile_px, margin_px=64, progress=silent)
+
+
+def noise(count: int, height: int = 512, width: int = 1024) -> list[Image]:
+    """Images of 8 tiles of 256 px."""
+    rng = np.random.default_rng(99)
+    return [
+        Image(
+            ImageFile(Path(f"good/{n}.png"), "good"),
+            rng.integers(90, 160, (height, width), np.uint8),
+            str(n),
+        )
+        for n in range(count)
+    ]
+
+
+def digest(held: Held) -> str:
+    found = hashlib.sha256(repr(held.names).encode())
+    for part in (held.learnt_tiles, held.astray_tiles, held.validation_tiles, held.learnt_of):
+        found.update(repr(part.shape).encode())
+        found.update(part.tobytes())
+    return found.hexdigest()[:16]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "MOST_TILES", 20)
+    monkeypatch.setattr(training, "MOST_VALIDATION", 10)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_seed_chooses_the_same_tiles_from_version_to_version() -> None:
+    """Figures in the docs are of these. Noted before tiles were chosen first and cut then."""
+    held = hold_back(noise(8), USUAL, 3, Path("good"))
+    assert (len(held.learnt_tiles), len(held.validation_tiles)) == (20, 10)
+    assert digest(held) == "a84d77379a6a2fbb"
+
+
+@pytest.mark.usefixtures("few")
+def test_no_tile_is_cut_that_is_not_kept() -> None:
+    images = noise(24)
+    tracemalloc.start()
+    try:
+        held = hold_back(images, USUAL, 0, Path("good"))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    kept = sum(part.nbytes for part in (held.learnt_tiles, held.astray_tiles, held.validation_tiles))
+    assert most < 2 * kept, "all tiles are nine times as many"
+
+
+@pytest.mark.usefixtures("few")
+def test_only_images_that_a_tile_is_of_are_told_as_learnt_from_or_held_back() -> None:
+    """The others are good web that nobody has seen: limits may be set on it."""
+    held = hold_back(noise(40), USUAL, 0, Path("good"))
+    assert len(held.learnt) > 20
+    told = training._listed(held.learnt, held.learnt_of, Path("good"))
+    assert set(told) == {held.learnt[at].file.path.name for at in held.learnt_of}
+    assert 10 <= len(told) <= 20
+
+
+@pytest.mark.parametrize("tile_px", [64, 128, 512, 1024])
+def test_tiles_of_any_size_take_the_same_memory_and_time(tile_px: int) -> None:
+    cut = Cut(tile_px, 32)
+    for usual in (MOST_TILES, MOST_VALIDATION, MOST_LOOKS):
+        pixels = as_much_web(usual, cut) * cut.side_px**2
+        assert pixels == pytest.approx(usual * USUAL.side_px**2, rel=0.05)
+
+
+def test_what_holds_for_256_px_does_not_change() -> None:
+    for cut in (USUAL, Cut(256, 0), Cut(256, 64)):
+        assert as_much_web(MOST_TILES, cut) == MOST_TILES
+        assert batch_of("balanced", cut) == BATCH
+    assert [default_epochs("balanced", tiles, USUAL) for tiles in (40, 200, 640)] == [100, 30, 12]
+    assert [batch_of("fast", Cut(tile_px, 32)) for tile_px in (64, 512, 1024)] == [BATCH, 2, 2]
+    assert batch_of("paper", Cut(512, 32)) == BATCH, "as published"

@@ -254,7 +254,7 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
     students = build_students(training.pair, depth, seed, training.width)
     if training.mined:
         mine(students)
-    epochs, ours = default_epochs(training.pair, len(lesson)), training.pair not in AS_PUBLISHED
+    epochs, ours = default_epochs(training.pair, len(lesson), cut), training.pair not in AS_PUBLISHED
     say = told(f"{pack}, {name}, seed {seed}")
     folder.mkdir(parents=True, exist_ok=True)
     identity = f"{name} " + " ".join(str(tuple(one.shape)) for one in students.parameters())

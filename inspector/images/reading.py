@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from inspector.errors import DataError
-from inspector.records import U8, Grid, Region
-from inspector.tiling import cut_astray, cut_region, find_region
+from inspector.records import I32, U8, Grid, Region
+from inspector.tiling import find_region
+from inspector.tiling.grid import astray, cut_at, origins, starts
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -247,25 +248,44 @@ def canvas_mask(mask: Mask, how: Cut) -> Mask:
     return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0, np.bool_)
 
 
-def cut_tiles(image: Image, how: Cut, rng: np.random.Generator | None = None) -> U8:
-    """Cut one image as the line would cut its frame: uint8 [N, side, side(, 3)]; none where there is no web.
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Where tiles lie on an image's canvas."""
 
-    With ``rng`` every tile is cut up to half a stride off its place, as far as the web reaches. A grid alone meets a
-    regular weave in one phase, and networks that know no other take every other one for a fault near a tile's sides.
+    region: Region
+    places: I32  # [N, 2] (row, col) of interiors, from the region's corner; none where there is no web
 
-    Raises DataError for an image whose web is smaller than a tile.
-    """
+    def astray(self, how: Cut, rng: np.random.Generator) -> Laid:
+        """Every tile up to half a stride off its place, as far as the web reaches.
+
+        A grid alone meets a regular weave in one phase, and networks that know no other take every other one for a
+        fault near a tile's sides.
+        """
+        return Laid(self.region, astray(_grid(how), self.places, rng)) if len(self.places) else self
+
+
+def lay_tiles(image: Image, how: Cut) -> Laid:
+    """Lay tiles on one image as the line lays them on its frame. Raises DataError where its web is smaller than one."""
     pixels = canvas(image.pixels, how)
     height, width = pixels.shape[:2]
     whole = Region(0, width, 0, height)
     region = find_region(pixels) if how.region == "auto" else whole
     if region is None:
-        return np.zeros((0, how.side_px, how.side_px, *pixels.shape[2:]), np.uint8)
+        return Laid(whole, np.zeros((0, 2), np.int32))
     if min(region.height_px, region.width_px) < how.tile_px:
         of_web = "" if region == whole else " of web without background"
         raise DataError(
             f"{image.file.path}: {region.width_px}x{region.height_px} px{of_web} is smaller than a tile of "
             f"{how.tile_px} px; leave it out or use --resize {how.tile_px}"
         )
-    grid = Grid(how.tile_px, how.margin_px, how.overlap_px, PX_PER_CELL)
-    return cut_region(grid, pixels, region)[0] if rng is None else cut_astray(grid, pixels, region, rng)
+    grid = _grid(how)
+    return Laid(region, origins(starts(grid, region.height_px), starts(grid, region.width_px)))
+
+
+def cut_tiles(image: Image, how: Cut, laid: Laid) -> U8:
+    """Cut the tiles that were laid on an image: uint8 [N, side, side(, 3)]."""
+    return cut_at(_grid(how), canvas(image.pixels, how), laid.region, laid.places)
+
+
+def _grid(how: Cut) -> Grid:
+    return Grid(how.tile_px, how.margin_px, how.overlap_px, PX_PER_CELL)

@@ -32,7 +32,7 @@ from inspector.learning.distance import Students
 from inspector.learning.teachers import Teacher
 from inspector.records import U8
 
-BATCH = 8
+BATCH = 8  # tiles a step
 PEAK_RATE = 4e-3
 WARM_SHARE = 0.3  # of the epochs, until the rate is at its peak; from there it falls as a cosine does
 LOW_RATE_SHARE = WARM_SHARE + (1 - WARM_SHARE) / 2  # of the epochs, until it has fallen to half of its peak
@@ -57,6 +57,7 @@ class Course:
     identity: str  # of tiles, teachers and students: a checkpoint of another is not taken up
     patience: int | None = None  # epochs at a low rate without a gain, after which it ends; None: never early
     bf16: bool = False  # what students learn by is computed in bf16 where that loses nothing
+    batch: int = BATCH  # tiles a step
 
 
 @dataclass
@@ -165,7 +166,7 @@ def distill(
     """
     students.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     students.fit(training.features)
-    pupil = _Pupil(students, course, -(-len(training.tiles) // BATCH))
+    pupil = _Pupil(students, course, -(-len(training.tiles) // course.batch))
     standing = pupil.take_up(folder / CHECKPOINT)
     if standing.epoch:
         progress(standing.epoch, course.epochs, f"goes on after epoch {standing.epoch}")

@@ -20,13 +20,22 @@ import torch
 from inspector.backends import golden
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
 from inspector.errors import ArtefactError, ConfigError, DataError
-from inspector.images.reading import PX_PER_CELL, Cut, Image, cut_tiles, open_data, read_images
+from inspector.images.reading import (
+    PX_PER_CELL,
+    Cut,
+    Image,
+    Laid,
+    cut_tiles,
+    lay_tiles,
+    open_data,
+    read_images,
+)
 from inspector.learning import curve
 from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
 from inspector.learning.distance import Students
-from inspector.learning.distill import Course, Progress, bf16_is_fast, distill, look, residuals
+from inspector.learning.distill import BATCH, Course, Progress, bf16_is_fast, distill, look, residuals
 from inspector.learning.export import InspectionGraph, build_graph, to_onnx
 from inspector.learning.halved import halved
 from inspector.learning.quantised import quantise
@@ -38,8 +47,11 @@ from inspector.records import I32, U8
 
 FEWEST_IMAGES = 5  # different ones: four to learn from and one to hold back is the least that means anything
 FEWEST_TILES = 4  # to learn from, and to hold back
+# Of tiles of 256 px; of others as many as show as much web (``as_much_web``), so that memory and time are the same.
 MOST_TILES = 320  # learnt from; more teach little and fill memory (2 MB each, with its relit copy)
 MOST_VALIDATION = 160
+MOST_LOOKS = 6000  # in all epochs, a minute or two
+USUAL_TILE_PX = 256
 VALIDATION_SHARE = 0.2  # of the images
 
 
@@ -140,11 +152,16 @@ def train(
     if int8:
         for teacher in teachers:
             quantise(teacher, lesson)
-    epochs = epochs or default_epochs(pair, len(lesson))
+    epochs = epochs or default_epochs(pair, len(lesson), cut)
     students = build_students(pair, depth, seed)
     identity = _identity(pair, teachers, students, [lesson, held.validation_tiles])
     course = Course(
-        epochs, seed, identity, patience_for(pair, epochs), bf16=pair not in AS_PUBLISHED and bf16_is_fast()
+        epochs,
+        seed,
+        identity,
+        patience_for(pair, epochs),
+        bf16=pair not in AS_PUBLISHED and bf16_is_fast(),
+        batch=batch_of(pair, cut),
     )
     checkpoints = folder / "training"
     held_back = look(teachers, held.validation_tiles, progress)
@@ -172,7 +189,7 @@ def train(
             checkpoints / "curve",
             progress,
         )
-        say(curve.summary(points, len(held.validation)))
+        say(curve.summary(points, len(np.unique(held.validation_of))))
     model = halved(to_onnx(graph))
     recipe = Recipe(
         schema=SCHEMA,
@@ -189,8 +206,8 @@ def train(
             preset=pair,
             int8=int8,
             data=data.name,
-            learnt=_listed(held.learnt, data),
-            validation=_listed(held.validation, data),
+            learnt=_listed(held.learnt, held.learnt_of, data),
+            validation=_listed(held.validation, held.validation_of, data),
             seed=seed,
             epochs=standing.best_epoch,
             stopped_early=standing.stopped,
@@ -235,9 +252,19 @@ def _warn_of_suspects(
         warn(sentence)
 
 
-def default_epochs(pair: str, tiles: int) -> int:
-    """The paper's 100 for its pair; for ours some 6000 tiles looked at in all, a minute or two."""
-    return 100 if pair in AS_PUBLISHED else min(100, max(12, 6000 // tiles))
+def as_much_web(count: int, cut: Cut) -> int:
+    """How many tiles, margins and all, have as many pixels as ``count`` tiles of 256 px with the same margins."""
+    return round(count * ((USUAL_TILE_PX + 2 * cut.margin_px) / cut.side_px) ** 2)
+
+
+def default_epochs(pair: str, tiles: int, cut: Cut) -> int:
+    """The paper's 100 for its pair; for ours as many as come to some 6000 tiles of 256 px looked at in all."""
+    return 100 if pair in AS_PUBLISHED else min(100, max(12, as_much_web(MOST_LOOKS, cut) // tiles))
+
+
+def batch_of(pair: str, cut: Cut) -> int:
+    """Tiles a step: the paper's 8 for its pair; for ours fewer of large tiles, or so much web would be few steps."""
+    return BATCH if pair in AS_PUBLISHED else min(BATCH, max(2, as_much_web(BATCH, cut)))
 
 
 def patience_for(pair: str, epochs: int) -> int | None:
@@ -262,12 +289,13 @@ def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
     order = [distinct[at] for at in rng.permutation(len(distinct))]
     aside = max(1, round(VALIDATION_SHARE * len(order)))
     validation, learnt = order[:aside], order[aside:]
-    on_grid, astray = ([cut_tiles(image, cut, how) for image in learnt] for how in (None, rng))
-    kept, learnt_of = _chosen(on_grid, MOST_TILES, rng)
-    learnt_tiles, astray_tiles = (np.concatenate(cuts)[kept] for cuts in (on_grid, astray))
-    both = [_both_ways(image, cut, rng) for image in validation]
-    kept, validation_of = _chosen(both, MOST_VALIDATION, rng)
-    validation_tiles = np.concatenate(both)[kept]
+    on_grid = [lay_tiles(image, cut) for image in learnt]
+    astray = [laid.astray(cut, rng) for laid in on_grid]
+    kept, learnt_of = _chosen(on_grid, as_much_web(MOST_TILES, cut), rng)
+    learnt_tiles, astray_tiles = (_cut(learnt, cut, laid, kept) for laid in (on_grid, astray))
+    both = [_both_ways(lay_tiles(image, cut), cut, rng) for image in validation]
+    kept, validation_of = _chosen(both, as_much_web(MOST_VALIDATION, cut), rng)
+    validation_tiles = _cut(validation, cut, both, kept)
     for part, found, fewest in ((learnt, learnt_tiles, FEWEST_TILES), (validation, validation_tiles, 1)):
         if len(found) < fewest:
             raise DataError(
@@ -277,17 +305,29 @@ def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
     return Held(learnt, validation, learnt_tiles, astray_tiles, validation_tiles, learnt_of, validation_of)
 
 
-def _both_ways(image: Image, cut: Cut, rng: np.random.Generator) -> U8:
+def _both_ways(on_grid: Laid, cut: Cut, rng: np.random.Generator) -> Laid:
     """Tiles on the grid, then off it; an image of a single tile has nowhere else to cut one."""
-    on_grid = cut_tiles(image, cut)
-    return on_grid if len(on_grid) < 2 else np.concatenate([on_grid, cut_tiles(image, cut, rng)])
+    if len(on_grid.places) < 2:
+        return on_grid
+    return Laid(on_grid.region, np.concatenate([on_grid.places, on_grid.astray(cut, rng).places]))
 
 
-def _chosen(cuts: Sequence[U8], most: int, rng: np.random.Generator) -> tuple[I32, I32]:
+def _chosen(laid: Sequence[Laid], most: int, rng: np.random.Generator) -> tuple[I32, I32]:
     """Which of all tiles stay, and the image that each of these is of."""
-    of = np.repeat(np.arange(len(cuts), dtype=np.int32), [len(one) for one in cuts])
+    of = np.repeat(np.arange(len(laid), dtype=np.int32), [len(one.places) for one in laid])
     kept = _thinned(len(of), most, rng)
     return kept, of[kept]
+
+
+def _cut(images: Sequence[Image], cut: Cut, laid: Sequence[Laid], kept: I32) -> U8:
+    """Cut the tiles that stay, and no others: all tiles of many large images fill any memory."""
+    parts, before = [], 0
+    for image, one in zip(images, laid, strict=True):
+        after = before + len(one.places)
+        here = kept[(kept >= before) & (kept < after)] - before
+        parts.append(cut_tiles(image, cut, Laid(one.region, one.places[here])))
+        before = after
+    return np.concatenate(parts)
 
 
 def _thinned(tiles: int, most: int, rng: np.random.Generator) -> I32:
@@ -340,5 +380,7 @@ def _identity(pair: str, teachers: Sequence[Teacher], students: Students, lesson
     return digest.hexdigest()
 
 
-def _listed(images: Sequence[Image], data: Path) -> dict[str, str]:
-    return {image.file.path.relative_to(data).as_posix(): image.sha256 for image in images}
+def _listed(images: Sequence[Image], of: I32, data: Path) -> dict[str, str]:
+    """Those images that any tile is of: nobody has seen the others."""
+    seen = [images[at] for at in np.unique(of)]
+    return {image.file.path.relative_to(data).as_posix(): image.sha256 for image in seen}

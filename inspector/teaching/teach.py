@@ -34,7 +34,7 @@ from inspector.calibrating.calibrate import calibrate
 from inspector.calibrating.populations import TwoKinds
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
-from inspector.images.reading import GOOD, ImageFile, read_image
+from inspector.images.reading import GOOD, Cut, ImageFile, read_image
 from inspector.interfaces import Backend, CameraInfo
 from inspector.learning.alike import UnlikeImages
 from inspector.limits import Limits, limits_file, to_toml
@@ -249,7 +249,7 @@ class _Teaching:
             info.height_px,
             width_px,
             false_alarms_per_100m=self._asked.false_alarms_per_100m,
-            most_learnt_tiles=training.MOST_TILES,
+            most_learnt_tiles=training.as_much_web(training.MOST_TILES, Cut(grid.tile_px, grid.margin_px)),
             held_back_share=training.VALIDATION_SHARE,
         )
 

@@ -137,17 +137,25 @@ def cut_region(grid: Grid, pixels: U8, region: Region) -> tuple[U8, I32]:
     return cut(grid, [web], tops, lefts), origins(tops, lefts)
 
 
-def cut_astray(grid: Grid, pixels: U8, region: Region, rng: np.random.Generator) -> U8:
-    """Cut a region as ``cut_region`` does, but each tile up to half a stride off its place, within the region.
+def astray(grid: Grid, places: I32, rng: np.random.Generator) -> I32:
+    """Move every place of a region's grid, int32 [N, 2] (row, col), up to half a stride, but none beyond the last.
 
     Returns:
-        As many tiles, in the same order; where the region is one tile high or wide, they don't move that way.
+        As many places, in the same order; where the region is one tile high or wide, they don't move that way.
     """
-    tops, lefts = starts(grid, region.height_px), starts(grid, region.width_px)
+    reach = grid.stride_px // 2
+    moved = places + rng.integers(-reach, reach + 1, places.shape)
+    return np.clip(moved, 0, places.max(axis=0)).astype(np.int32)
+
+
+def cut_at(grid: Grid, pixels: U8, region: Region, places: I32) -> U8:
+    """Cut single tiles out of a region, as ``cut_region`` cuts all: ``places`` int32 [N, 2] (row, col) of interiors."""
     web = pixels[region.top_px : region.bottom_px, region.left_px : region.right_px]
-    places, reach = origins(tops, lefts), grid.stride_px // 2
-    moved = np.clip(places + rng.integers(-reach, reach + 1, places.shape), 0, (tops[-1], lefts[-1]))
-    return np.concatenate([cut(grid, [web], [int(top)], [int(left)]) for top, left in moved])
+    side, margin = grid.side_px, grid.margin_px
+    tiles = np.empty((len(places), side, side, *pixels.shape[2:]), np.uint8)
+    for tile, (row, column) in zip(tiles, places, strict=True):
+        _fill(tile, [web], int(row) - margin, int(column) - margin)
+    return tiles
 
 
 def least_rows(grid: Grid) -> int:
