@@ -11,7 +11,8 @@ import torch
 
 from inspector.learning import curve
 from inspector.learning.curve import Point, Trend, draw, measure, summary
-from inspector.learning.distill import Course, Lesson, look
+from inspector.learning.distance import Students
+from inspector.learning.distill import Course, Lesson, Standing, look
 from inspector.learning.students import build_students
 from inspector.learning.teachers import random_teachers
 from tests.small_recipe import weave
@@ -38,7 +39,7 @@ def test_what_is_said_of_it(values: tuple[float, ...], said: str, unsaid: str) -
     text = summary(points, 9)
     assert said in text
     assert unsaid not in text
-    assert "disagreement on 9 held-back good images, after 200 steps each" in text
+    assert "disagreement on 9 held-back good images, after about 200 steps each" in text
     assert "    10 images  0." in text
     assert text.endswith("not how well faults are found")
 
@@ -80,11 +81,20 @@ def test_parts_of_the_images_are_learnt_whole_and_from_the_same_students(
         return measure(build, training, image_of, validation, course, folder, progress)  # type: ignore[arg-type]
 
     distill = curve.distill
-    monkeypatch.setattr(curve, "distill", lambda *given: (seen.append(given[1]), distill(*given))[1])
+    units: list[torch.Tensor] = []
+
+    def watched(students: Students, lesson: Lesson, *given: object, **more: object) -> Standing:
+        standing = distill(students, lesson, *given, **more)  # type: ignore[arg-type]
+        seen.append(lesson)
+        units.append(students.yardsticks[0].deviation)
+        return standing
+
+    monkeypatch.setattr(curve, "distill", watched)
     whole = run(tmp_path / "whole")
     assert [point.images for point in whole] == [2, 4, 8]
     assert [len(lesson.tiles) for lesson in seen] == [4, 8, 16]
     assert all(np.array_equal(lesson.tiles, tiles[: len(lesson.tiles)]) for lesson in seen)
+    assert all(torch.equal(unit, units[-1]) for unit in units), "one axis has one unit"
     assert whole[-1].disagreement < whole[0].disagreement
     assert any(note.startswith("learning curve, 4 images: loss ") for note in notes)
 
@@ -95,3 +105,24 @@ def test_parts_of_the_images_are_learnt_whole_and_from_the_same_students(
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", interrupt)
     assert run(tmp_path / "broken") == whole
+
+
+@pytest.mark.parametrize(("images", "steps"), [(320, 160), (160, 200), (24, 198), (9, 201)])
+def test_every_point_takes_as_many_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int, steps: int
+) -> None:
+    """An image is a tile, and its relit copy; 160 steps are those of the most tiles that are learnt from."""
+    lesson = Lesson(np.zeros((2 * images, 8, 8), np.uint8), [torch.zeros(2 * images, 1, 1, 1)])
+    taken: list[int] = []
+
+    def count(
+        students: object, part: Lesson, validation: Lesson, course: Course, *_: object, **__: object
+    ) -> Standing:
+        taken.append(course.epochs * -(-len(part.tiles) // course.batch))
+        return Standing(best_loss=1.0)
+
+    monkeypatch.setattr(curve, "distill", count)
+    image_of = np.tile(np.arange(images, dtype=np.int32), 2)
+    measure(lambda: None, lesson, image_of, lesson, Course(9, 0, "test"), tmp_path, lambda *_: None)  # type: ignore[arg-type, return-value]
+    assert taken[-1] == steps
+    assert taken == pytest.approx([steps] * 3, rel=0.02)

@@ -1,7 +1,8 @@
 """A learning curve: what more good images would bring.
 
-The same students are trained shortly on a quarter, on half and on all of the images learnt from, with equally
-many steps of the optimiser, and asked about the same tiles that were held back. What is measured is
+The same students are trained shortly on a quarter, on half and on all of the images learnt from, with as nearly
+equally many steps of the optimiser as whole epochs allow, and asked about the same tiles that were held back, in
+units of all that is learnt from. What is measured is
 disagreement on good web, not how well faults are found: less of it lets a limit be lower, and nothing more is
 promised. Images count that are like these; another roll or shift can bring more than the curve says.
 """
@@ -18,12 +19,12 @@ import torch
 
 from inspector.images.plots import trend
 from inspector.learning.distance import Students
-from inspector.learning.distill import BATCH, Course, Lesson, Progress, distill
+from inspector.learning.distill import Course, Lesson, Progress, distill
 from inspector.records import I32
 
 NAME = "learning-curve.svg"
 SHARES = (0.25, 0.5, 1.0)  # of the images learnt from
-STEPS = 200  # of the optimiser, each training
+STEPS = 200  # of the optimiser, about so many each training
 NOTHING = 0.02  # a gain below this is none
 
 
@@ -82,24 +83,27 @@ def measure(
         ArtefactError: a checkpoint can't be written.
     """
     images = np.unique(image_of)
+    batches = -(-len(training.tiles) // course.batch)
+    steps = max(1, round(STEPS / batches)) * batches
     points = []
     for count in sorted({max(1, round(share * len(images))) for share in SHARES}):
         chosen = np.flatnonzero(np.isin(image_of, images[:count]))
         part = Lesson(training.tiles[chosen], [f[torch.from_numpy(chosen)] for f in training.features])
-        epochs = max(1, round(STEPS / -(-len(chosen) // BATCH)))
-        short = Course(epochs, course.seed, f"{course.identity} {count} images", bf16=course.bf16)
+        epochs = max(1, round(steps / -(-len(chosen) // course.batch)))
+        identity = f"{course.identity} {count} of {len(images)} images"
+        short = Course(epochs, course.seed, identity, bf16=course.bf16, batch=course.batch)
 
         def told(done: int, total: int, note: str = "", count: int = count) -> None:
             progress(done, total, f"learning curve, {count} images: {note}")
 
-        standing = distill(build(), part, validation, short, folder / f"{count}-images", told)
+        standing = distill(build(), part, validation, short, folder / f"{count}-images", told, scale=training)
         points.append(Point(count, standing.best_loss / len(validation.features)))
     return points
 
 
 def summary(points: Sequence[Point], held_back: int) -> str:
     """A few lines for a person; ``held_back`` is the number of images that were asked about."""
-    over = f"{held_back} held-back good images, after {STEPS} steps each"
+    over = f"{held_back} held-back good images, after about {STEPS} steps each"
     lines = [f"learning curve: disagreement on {over}"]
     lines += [f"  {point.images:4d} images  {point.disagreement:.4f}" for point in points]
     if len(points) < 2:

@@ -149,6 +149,8 @@ def distill(
     folder: Path,
     progress: Progress,
     watch: Callable[[Standing, list[Tensor]], None] = lambda standing, residual: None,
+    *,
+    scale: Lesson | None = None,
 ) -> Standing:
     """Train students in place; they end as they were after the best epoch on validation.
 
@@ -160,12 +162,13 @@ def distill(
         folder: where the checkpoint is kept; one of the same course is taken up.
         progress: told each epoch with its losses.
         watch: shown after each epoch how far it is, and the residuals of the validation tiles.
+        scale: in whose deviations distances are measured; None: in those of ``training``.
 
     Raises:
         ArtefactError: the checkpoint can't be written.
     """
     students.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    students.fit(training.features)
+    students.fit((scale or training).features)
     pupil = _Pupil(students, course, -(-len(training.tiles) // course.batch))
     standing = pupil.take_up(folder / CHECKPOINT)
     if standing.epoch:
