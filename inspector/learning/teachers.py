@@ -142,7 +142,8 @@ PAIRS = {
     "paper": (TeacherSpec("resnet18", (4, 8), pooled=True), TeacherSpec("efficientnet_b0", (16, 32))),
     "reduced": (TeacherSpec("resnet18", (4, 8), pooled=True),),
 }
-AS_PUBLISHED = ("paper", "reduced")  # learn and judge as the paper says: nothing of ours besides
+# Learn and judge as the paper says, but for what no preset is without: AdamW (``distill``) and ``light``.
+AS_PUBLISHED = ("paper", "reduced")
 
 
 class Teacher(nn.Module):
