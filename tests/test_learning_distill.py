@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -97,6 +98,27 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(
     assert len(notes) == 1 + EPOCHS - interrupted_after
     assert same(whole, resumed)
     assert (after.losses, after.validation) == (standing.losses, standing.validation)
+
+
+def test_the_seconds_left_are_those_of_an_epoch_times_the_epochs_to_come(
+    lessons: tuple[Lesson, Lesson], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs of 4, 8 and 10 s by a clock of ours; those before an interruption count."""
+    told: list[str] = []
+
+    def run(interrupted_after: int, *clock: float) -> None:
+        def hear(done: int, total: int, note: str = "") -> None:
+            told.append(note.rpartition(", ")[2])
+            if done == interrupted_after:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(distillation, "time", SimpleNamespace(monotonic=iter(clock).__next__))
+        distill(build_students("balanced", 1, 0), *lessons, Course(4, 0, "test"), tmp_path, hear)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(2, 100, 104, 200, 208)
+    run(0, 0, 10, 50, 52)
+    assert told == ["12 s left", "12 s left", "goes on after epoch 2", "7 s left", "0 s left"]
 
 
 def test_a_training_ends_when_validation_gains_no_more_but_never_while_the_rate_is_high() -> None:
