@@ -165,23 +165,22 @@ def _limits(scores: list[F64], rate: float, images: int) -> list[float]:
 
 
 def windows_table(good: list[Woven], faulty: list[Woven], asked: float) -> list[str]:
-    """Faults found by kind, at limits from the good web."""
+    """Faults found by kind, at limits from the good web; what such limits bring on other web is in ``tail_table``."""
     images = images_of(good, LONG_ROWS)
     kinds = Counter(fault.kind for piece in faulty for fault in piece.faults)
     lines = [
-        f"| at {asked:g} false alarms per 100 m | all | " + " | ".join(kinds) + " | alarms on the good web |",
-        "|" + "---|" * (len(kinds) + 3),
+        f"| at {asked:g} false alarms per 100 m | all | " + " | ".join(kinds) + " |",
+        "|" + "---|" * (len(kinds) + 2),
     ]
     for names in ((), *((one.name,) for one in WINDOWS), ALL):
         levels = _levels(images, asked, names)
         limited = {one.name for one in levels.wide}
         told = "".join(f" + {one}" if one in limited else f" ({one}: no limit)" for one in names)
         found_by_kind = Counter(fault.kind for piece in faulty for fault in _found(levels, piece))
-        alarms = sum(int((block_peaks(_level(levels, one), CELL) > levels.limit_sigma).sum()) for one in good)
         lines.append(
             f"| cells{told} | {found_by_kind.total()} of {kinds.total()} | "
             + " | ".join(f"{found_by_kind[kind]} of {count}" for kind, count in kinds.items())
-            + f" | {alarms} |"
+            + " |"
         )
     return lines
 
