@@ -113,6 +113,21 @@ def test_a_fault_among_the_good_images_is_pointed_at(good: Path, site: Site) -> 
     assert limits.limit_sigma < 2 * clean
 
 
+def test_faults_among_the_good_images_do_not_hide_each_other(good: Path, site: Site, tmp_path: Path) -> None:
+    clean = calibrate(good, "stripes", "1", site).limits.limit_sigma
+    for number in (2, 5, 9):
+        torn = weave(number, 128, 256)
+        torn[40:56, 200:216] = 0
+        cv2.imwrite(str(good / f"{number:03}.png"), torn)
+    shown = tmp_path / "shown"
+    found = calibrate(good, "stripes", "1", site, pictures=shown)
+    assert {suspect.file.name for suspect in found.suspects} == {"002.png", "005.png", "009.png"}
+    assert len(found.limits.provenance.suspects) == 3
+    assert all(suspect in summary(found.limits) for suspect in found.limits.provenance.suspects)
+    assert len([*shown.glob("*-suspect-*")]) == 3
+    assert found.limits.limit_sigma == pytest.approx(clean, rel=0.15)
+
+
 def test_too_few_tiles_says_how_many_more(good: Path, site: Site) -> None:
     for file in sorted(good.iterdir())[3:]:
         file.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from inspector.images.far_above import far_above
 from inspector.learning.suspects import MOST_NAMED, Suspect, find_suspects, warning
 from inspector.records import I32
 
@@ -41,3 +42,13 @@ def test_the_sentence_names_them_worst_first_and_not_all_of_many() -> None:
     )
     scores[: MOST_NAMED + 2] = 60.0
     assert " and 2 more: far above" in warning(find_suspects(scores, of), names, scores, of)
+
+
+def test_faults_do_not_hide_each_other() -> None:
+    rng = np.random.default_rng(0)
+    good = np.exp(rng.normal(2.0, 0.2, 50))
+    assert far_above(good) == []
+    peaks = good.copy()
+    peaks[[3, 10, 11, 12, 30, 44]] = [140, 70, 40, 30, 60, 90]
+    assert far_above(peaks) == [3, 44, 10, 30, 11, 12], "worst first"
+    assert far_above(np.full(5, 0.3)) == [], "below 1 sigma all are alike"

@@ -16,6 +16,7 @@ from inspector.calibrating.tail import (
     fit_tail,
     tail_fields,
 )
+from inspector.images.far_above import far_above
 from inspector.limits import Provenance, RunProvenance
 
 RATE = 1e-4
@@ -97,6 +98,38 @@ def test_a_fault_among_good_images_is_named_and_does_not_raise_the_limit() -> No
     assert found.suspects == (13,)
     assert found.blocks == 380
     assert found.limit < 2 * clean.limit
+
+
+def test_faults_among_good_images_do_not_hide_each_other() -> None:
+    """Five of 60 images: the tail of the others, four faults in it, would explain each of them."""
+    random = np.random.default_rng(0)
+    scores = [random.gumbel(size=200) for _ in range(60)]
+    clean = find_limit(scores, RATE)
+    assert clean.suspects == ()
+    faulty = (44, 30, 20, 10, 3)
+    for sigma, place in zip((84.0, 83.0, 82.0, 81.0, 80.0), faulty, strict=True):
+        scores[place][7] = sigma
+    found = find_limit(scores, RATE)
+    assert found.suspects == faulty
+    assert found.blocks == 55 * 200
+    assert found.limit == pytest.approx(clean.limit, rel=0.15)
+
+
+def test_more_faults_than_a_tenth_of_the_images_are_suspects_too() -> None:
+    scores = split(np.random.default_rng(7).gamma(4.0, 1.0, 400), 20)
+    for place in (2, 5, 13, 17):
+        scores[place][5] = 90.0 + place
+    assert find_limit(scores, RATE).suspects == (17, 13, 5, 2)
+
+
+def test_a_heavy_tail_explains_what_is_far_above_the_median() -> None:
+    """Student's peaks, 3 degrees, scatter more than their middle tells: the rule for all alone would leave six out."""
+    far = apart = 0
+    for seed in range(6):
+        scores = split(np.random.default_rng(seed).standard_t(3, 2000), 40)
+        far += len(far_above(np.array([one.max() for one in scores])))
+        apart += len(find_limit(scores, RATE).suspects)
+    assert (far, apart) == (6, 1)
 
 
 def test_good_web_is_seldom_suspected() -> None:

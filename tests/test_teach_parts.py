@@ -37,7 +37,6 @@ from inspector.teaching.drawn import KINDS, SIZES_MM, TRIES, GoodWeb, draw, try_
 from inspector.teaching.left_out import suspected
 from inspector.teaching.outliers import Look, look_at, standouts
 from inspector.teaching.record import Recorded, Recording, Wanted
-from inspector.teaching.second_look import far_above
 from inspector.teaching.shares import Needs, needs_of, share_out
 from inspector.teaching.teachable import refuse_little_room
 from inspector.tiling import grid_for
@@ -216,17 +215,6 @@ def test_background_beside_the_web_is_no_spot() -> None:
         pixels[:, : 16 * (1 + seed % 3)] = 0  # the web wanders
         frames.append(look_at(pixels, Region(64, 256, 0, 128)))
     assert standouts(frames) == [None] * 20
-
-
-def test_faults_do_not_hide_each_other_in_the_second_look() -> None:
-    rng = np.random.default_rng(0)
-    good = np.exp(rng.normal(2.0, 0.2, 50))
-    assert not any(far_above(good))
-    peaks = good.copy()
-    faulty = [3, 10, 11, 12, 30, 44]
-    peaks[faulty] = [140, 70, 40, 30, 60, 90]
-    assert [place for place, out in enumerate(far_above(peaks)) if out] == faulty
-    assert not any(far_above(np.full(5, 0.3))), "below 1 sigma all are alike"
 
 
 def test_what_calibration_sets_apart_is_shown_once_and_where() -> None:

@@ -34,6 +34,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from inspector.images.far_above import far_above
 from inspector.records import F64
 
 TAIL_SHARE = 0.1  # of the tiles lie above u
@@ -48,7 +49,7 @@ LEAST_TILES = 50
 FARTHEST = 1000.0  # times the tail may be carried beyond the tiles seen
 SOUND = 10  # times the fewest tiles
 SUSPECT_RATE = 0.01  # how often the highest of good tiles may look like a suspect
-SUSPECT_SHARE = 0.1  # more suspect images than this are no exception but the web's nature
+SUSPECT_SHARE = 0.1  # of the images; beyond it those that are not far above the median are the web's nature
 SEED = 20230609
 
 
@@ -192,15 +193,28 @@ def find_limit(scores: Sequence[F64], rate: float, most: int | None = None) -> F
 
 
 def _suspects(scores: Sequence[F64], most: int | None) -> tuple[int, ...]:
-    """Images whose highest block the tail of the others would bring once in a hundred such sets at most."""
-    by_peak = sorted(range(len(scores)), key=lambda place: -float(scores[place].max()))
-    found: list[int] = []
-    for place in by_peak[: max(1, int(SUSPECT_SHARE * len(scores)))]:
-        others = [scores[other] for other in by_peak if other not in found and other != place]
-        count = sum(len(one) for one in others)
-        if count < LEAST_TILES:
-            break
-        if scores[place].max() <= upper_bound(others, SUSPECT_RATE / count, most=most):
+    """Images whose highest block the tail of the others would bring once in a hundred such sets at most.
+
+    Those far above the median are held against the tail of the images that are not: several faults together make
+    a tail that explains each of them. Then, one by one, the highest against the tail of all others.
+    """
+    highest = np.array([one.max() for one in scores])
+    far = far_above(highest)
+    plain = [place for place in range(len(scores)) if place not in far]
+    found = [place for place in far if _stands_out(scores, place, plain, most)]
+    by_peak = [place for place in np.argsort(-highest, kind="stable").tolist() if place not in found]
+    more = max(1, int(SUSPECT_SHARE * len(scores))) - len(found)
+    for place in by_peak[: max(0, more)]:
+        if not _stands_out(scores, place, [other for other in by_peak if other not in (*found, place)], most):
             break
         found.append(place)
     return tuple(found)
+
+
+def _stands_out(scores: Sequence[F64], place: int, others: Sequence[int], most: int | None) -> bool:
+    """Whether the tail of other images doesn't explain the highest block of one; False where they are too few."""
+    count = sum(len(scores[other]) for other in others)
+    if count < LEAST_TILES:
+        return False
+    bound = upper_bound([scores[other] for other in others], SUSPECT_RATE / count, most=most)
+    return bool(scores[place].max() > bound)

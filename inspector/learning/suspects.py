@@ -13,13 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from inspector.images.far_above import far_above
 from inspector.learning.distill import LOOK, Progress
 from inspector.learning.export import InspectionGraph
 from inspector.records import F64, I32, U8
 
-# Of 149 good images of two real packs three lie farther, two of them with a speck or a streak to be seen.
-SPREADS = 5.5  # robust standard deviations (1.4826 MAD) above the median
-LEAST_SPREAD = 0.25  # of the median: few images may look more alike than they are
 MOST_NAMED = 8
 
 
@@ -51,11 +49,7 @@ def find_suspects(scores: F64, image_of: I32) -> list[Suspect]:
     """
     images = np.unique(image_of)
     highest = np.array([scores[image_of == image].max() for image in images])
-    median = float(np.median(highest))
-    spread = max(LEAST_SPREAD * abs(median), 1.4826 * float(np.median(np.abs(highest - median))))
-    far = np.flatnonzero(highest > max(1.0, median + SPREADS * spread))  # below 1 sigma all are alike
-    worst_first = far[np.argsort(-highest[far], kind="stable")]
-    return [Suspect(int(images[at]), float(highest[at])) for at in worst_first]
+    return [Suspect(int(images[at]), float(highest[at])) for at in far_above(highest)]
 
 
 def warning(suspects: Sequence[Suspect], names: Sequence[str], scores: F64, image_of: I32) -> str:

@@ -1,7 +1,7 @@
 """Recorded frames once more, now that an engine has learnt what they have in common: who is far above the others?
 
-Calibration has suspects of its own, but holds each against the tail of all others: where several frames bear a
-fault they make a tail that explains each of them, and a limit that passes them all. The median isn't moved by them.
+Calibration looks for suspects by the same rule, but only among the frames for the limit; here those that were learnt
+from are looked at too, and every frame of either is shown with its picture before a limit is set on the rest.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inspector.images.far_above import far_above
 from inspector.interfaces import Backend
-from inspector.records import F64, Grid
+from inspector.records import Grid
 from inspector.teaching.left_out import LeftOut
 from inspector.teaching.proof import highest_px, score_frame
 from inspector.teaching.record import Recorded
@@ -61,18 +62,9 @@ def look_again(
         for frame, peak, place in zip(frames, highest, places, strict=True)
     ]
     far = far_above(peaks)
-    by_peak = [at for at in np.argsort(-peaks, kind="stable") if not far[at]]
+    by_peak = [at for at in np.argsort(-peaks, kind="stable") if at not in far]
     return SecondLook(
-        kept=tuple(frame for frame, out in zip(frames, far, strict=True) if not out),
-        left=tuple(one for one, out in zip(told, far, strict=True) if out),
+        kept=tuple(frame for place, frame in enumerate(frames) if place not in far),
+        left=tuple(one for place, one in enumerate(told) if place in far),
         highest=tuple(told[at] for at in by_peak[:MOST_SHOWN]),
     )
-
-
-def far_above(peaks: F64) -> list[bool]:
-    """Which of the frames' peaks, sigma [N], are far above the others', as training finds suspects in its images."""
-    # Loads torch: what is refused before is refused at once.
-    from inspector.learning.suspects import find_suspects
-
-    found = {suspect.image for suspect in find_suspects(peaks, np.arange(len(peaks), dtype=np.int32))}
-    return [place in found for place in range(len(peaks))]
