@@ -22,7 +22,9 @@ SCALE = "; take out what differs, or let --resize bring all images to one size"
 
 
 def named(pixels: Sequence[U8]) -> list[Image]:
-    return [Image(ImageFile(Path(f"good/{n}.png"), "good"), one, str(n)) for n, one in enumerate(pixels)]
+    return [
+        Image(ImageFile(Path(f"good/{n}.png"), "good"), one, str(n), str(n)) for n, one in enumerate(pixels)
+    ]
 
 
 def cloth(count: int, *odd: U8) -> list[Image]:

@@ -204,7 +204,7 @@ def test_images_play_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         ("b.bmp", lambda f: save(f, picture(), 0.6), "damaged, cut short"),
         ("b.png", lambda f: f.write_text("no image"), "no image"),
         ("b.png", lambda f: f.mkdir(), "can't be read"),
-        ("b.png", lambda f: save(f, picture().astype(np.uint16) * 200), "uint16 pixels, and 8 bits"),
+        ("b.png", lambda f: save(f, picture().astype(np.uint16) * 200), "16 bits a channel, and 8 bits"),
         ("b.png", lambda f: save(f, picture(shape=(48, 64, 3))), "is in colour, and pixel_format is Mono8"),
         ("b.png", lambda f: save(f, picture(shape=(48, 64, 4))), "transparent"),
         ("b.png", lambda f: save(f, picture(shape=(48, 63))), "63 x 48 px on a seamless web of 64 x 48"),

@@ -751,7 +751,7 @@ MASK = "tree/ground_truth/hole/1_mask.png"
         (
             TRAIN,
             cut_short("good/3.png"),
-            "good/3.png: not a readable image (damaged or cut short?); remove it or",
+            "good/3.png: is damaged, cut short or no image; copy it again or",
         ),
         (
             CALIBRATE,
@@ -766,7 +766,7 @@ MASK = "tree/ground_truth/hole/1_mask.png"
         (
             CALIBRATE,
             cut_short("good/3.png"),
-            "good/3.png: not a readable image (damaged or cut short?); remove",
+            "good/3.png: is damaged, cut short or no image; copy it again",
         ),
         (
             CALIBRATE,

@@ -21,6 +21,7 @@ from inspector.images.reading import (
     read_images,
     read_mask,
 )
+from inspector.images.scoring import read_for
 
 RNG = np.random.default_rng(7)
 GREY = RNG.integers(0, 256, (96, 130), np.uint8)
@@ -51,11 +52,15 @@ def test_opaque_alpha_and_grey_in_colour_files_are_mono(tmp_path: Path) -> None:
 
 
 def test_each_refusal_names_the_file_and_what_to_do(tmp_path: Path) -> None:
-    whole = cv2.imencode(".png", GREY)[1].tobytes()
+    whole, jpeg = (cv2.imencode(suffix, GREY)[1].tobytes() for suffix in (".png", ".jpg"))
+    pages = tmp_path / "both.tif"
+    assert cv2.imwritemulti(str(pages), [GREY, GREY])
     bad: dict[str, tuple[bytes | np.ndarray, str]] = {
         "empty.png": (b"", "is empty"),
-        "text.png": (b"hello", "not a readable image"),
-        "cut.png": (whole[: len(whole) // 2], "not a readable image"),
+        "text.png": (b"hello", "damaged, cut short or no image"),
+        "cut.png": (whole[: len(whole) // 2], "damaged, cut short or no image"),
+        "cut.jpg": (jpeg[: len(jpeg) * 3 // 4], "damaged, cut short or no image"),
+        "pages.tif": (pages.read_bytes(), "holds several pages; save each as a file of its own"),
         "deep.png": (GREY.astype(np.uint16) * 256, "16 bits"),
         "glass.png": (np.dstack([COLOUR, GREY]), "transparent"),
     }
@@ -78,6 +83,33 @@ def test_grey_and_colour_are_not_mixed(tmp_path: Path) -> None:
         read_images(files)
     with pytest.raises(DataError, match=r"a\.png: a grey image, but the recipe is colour"):
         read_images(files, 3)
+
+
+def test_a_black_or_blown_out_frame_of_a_colour_camera_is_one_of_its_frames(tmp_path: Path) -> None:
+    black, white = (
+        saved(tmp_path / f"{grey}.png", np.full((96, 130, 3), grey, np.uint8)) for grey in (0, 255)
+    )
+    colour = saved(tmp_path / "colour.png", COLOUR)
+    assert [one.pixels.shape for one in read_images([black, white], 3)] == [COLOUR.shape] * 2
+    assert [one.channels for one in read_images([black, colour, white])] == [3, 3, 3]
+    assert [one.pixels.shape for one in read_images([black, white])] == [GREY.shape] * 2
+    assert [one.channels for one in read_images([black, saved(tmp_path / "grey.png", GREY)])] == [1, 1]
+    assert read_image(black).channels == 1
+    assert read_for(black, 3).channels == 3
+
+
+def test_one_picture_has_one_hash_of_its_pixels_in_whatever_lossless_file(tmp_path: Path) -> None:
+    loose, tight = tmp_path / "loose.png", tmp_path / "tight.png"
+    for file, level in ((loose, 1), (tight, 9)):
+        assert cv2.imwrite(str(file), GREY, [cv2.IMWRITE_PNG_COMPRESSION, level])
+    in_three = saved(tmp_path / "three.bmp", np.dstack([GREY] * 3))
+    images = [read_image(one) for one in (ImageFile(loose, "good"), ImageFile(tight, "good"), in_three)]
+    assert len({one.sha256 for one in images}) == 3
+    assert len({one.pixels_sha256 for one in images}) == 1
+    assert images[1].is_among({images[0].pixels_sha256})
+    assert images[1].is_among({images[1].sha256})
+    turned = read_image(saved(tmp_path / "turned.png", GREY.reshape(130, 96)))
+    assert not turned.is_among({one.pixels_sha256 for one in images}), "the same bytes in another shape"
 
 
 def test_a_tree_and_a_plain_folder(tmp_path: Path) -> None:
@@ -109,6 +141,16 @@ def test_masks(tmp_path: Path) -> None:
         read_mask(ImageFile(tmp_path / "x.png", "hole", mask), (40, 50))
     with pytest.raises(DataError, match="no mask"):
         read_mask(ImageFile(tmp_path / "x.png", "hole"), GREY.shape)
+    for dark in (1, 127):
+        saved(mask, np.where(truth > 0, dark, 0).astype(np.uint8))
+        with pytest.raises(
+            DataError, match=rf"m\.png: no pixel of the mask is above 127, but some are {dark}, not 0"
+        ):
+            read_mask(ImageFile(tmp_path / "x.png", "hole", mask), GREY.shape)
+    saved(mask, np.zeros_like(truth))
+    assert not read_mask(ImageFile(tmp_path / "x.png", "hole", mask), GREY.shape).any(), (
+        "no fault, but drawn so"
+    )
     squeezed = canvas_mask(truth > 0, Cut(32, 16, resize=32))
     assert squeezed.any(), "a fault of one pixel must survive the squeeze"
 

@@ -221,7 +221,7 @@ def few(folder: Path) -> None:
     [
         (colour, "3.png: a colour image, but 0.png is grey; don't mix the two, convert them first"),
         (small, f"3.png: 60 px wide, but the median of all images is 256 px wide; {ONE_SIZE}"),
-        (broken, "3.png: not a readable image (damaged or cut short?); remove it or copy it again"),
+        (broken, "3.png: is damaged, cut short or no image; copy it again or take it away"),
         (few, "3 good images are too few; training wants at least 5, better 20 or more"),
     ],
 )

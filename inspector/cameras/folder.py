@@ -1,13 +1,10 @@
 """Images of a folder, played as if a camera saw them.
 
 Files are sorted by name, numbers in them as numbers (``web2`` before ``web10``). A loop is a web sewn
-end to start. What can't be shown as it is keeps its place as a LostFrame whose detail names the file
-and the reason; nothing is converted that would change what the engine sees:
+end to start. What can't be shown as it is (``image_files``) keeps its place as a LostFrame whose detail names
+the file and the reason; besides:
 
-* 8 bits per channel only: there is no safe way to guess the range of 16-bit pixels.
 * Mono8 takes grey images, and colour images whose channels are all equal; RGB8 takes colour only.
-* an opaque alpha channel is dropped, a transparent one refused.
-* several pages in a TIFF are refused: the web on the further pages would go unseen.
 * on a seamless web all images have the size of the first readable one.
 """
 
@@ -17,22 +14,17 @@ import re
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from inspector import config
+from inspector.cameras.image_files import SUFFIXES, UnfitImage, decode_file, is_grey
 from inspector.cameras.pace import Pace
 from inspector.cameras.stamper import Stamper
 from inspector.errors import CameraError
 from inspector.interfaces import CameraInfo
 from inspector.records import U8, Acquired, EndOfWeb, Frame, LostFrame, Reason
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MOST_PX = 16384  # rows or columns
-
-
-class UnfitImage(Exception):
-    """An image that can't be played; the message names the file and the reason."""
 
 
 def open_folder(line_id: str, camera: config.FolderCamera, line: config.Line, root: Path) -> FolderCamera:
@@ -146,44 +138,18 @@ def find_images(folder: Path) -> list[Path]:
 
 def decode(file: Path, colour: bool) -> U8:
     """Read one image as uint8 [H, W], or [H, W, 3] RGB when ``colour``. Raises UnfitImage."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise UnfitImage(f"{file}: can't be read ({error.strerror})") from None
-    if not data:
-        raise UnfitImage(f"{file}: is empty; copy it again or take it away")
-    try:
-        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        raw = None
-    if raw is None or not raw.size or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]):
-        raise UnfitImage(f"{file}: is damaged, cut short or no image; copy it again or take it away")
-    if raw.dtype != np.uint8:
-        raise UnfitImage(f"{file}: has {raw.dtype} pixels, and 8 bits are wanted; convert it")
-    if max(raw.shape[:2]) > MOST_PX:
+    pixels, _ = decode_file(file)
+    if max(pixels.shape[:2]) > MOST_PX:
         raise UnfitImage(
-            f"{file}: is {raw.shape[1]} x {raw.shape[0]} px; {MOST_PX} px is the most either way"
+            f"{file}: is {pixels.shape[1]} x {pixels.shape[0]} px; {MOST_PX} px is the most either way"
         )
-    if file.suffix.lower() in (".tif", ".tiff") and cv2.imcount(str(file)) > 1:
-        raise UnfitImage(f"{file}: holds several pages; save each as a file of its own")
-    return _channels(file, np.asarray(raw, np.uint8), colour)
-
-
-def _channels(file: Path, raw: U8, colour: bool) -> U8:
-    """Bring OpenCV's [H, W] or [H, W, 1 to 4] (BGR order) to what the pixel format wants."""
-    planes = raw[..., None] if raw.ndim == 2 else raw
-    if planes.shape[2] in (2, 4):
-        if planes[..., -1].min() < 255:
-            raise UnfitImage(f"{file}: parts of it are transparent; save it without an alpha channel")
-        planes = planes[..., :-1]
-    is_colour = planes.shape[2] == 3
     if colour:
-        if not is_colour:
+        if pixels.ndim == 2:
             raise UnfitImage(f"{file}: is grey, and pixel_format is RGB8; convert it, or set Mono8")
-        return np.ascontiguousarray(planes[..., ::-1])
-    if is_colour and not (planes == planes[..., :1]).all():
+        return pixels
+    if not is_grey(pixels):
         raise UnfitImage(f"{file}: is in colour, and pixel_format is Mono8; convert it, or set RGB8")
-    return np.ascontiguousarray(planes[..., 0])
+    return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., 0])
 
 
 def _natural(file: Path) -> list[tuple[int, int, str]]:

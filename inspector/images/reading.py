@@ -9,8 +9,8 @@ This module knows nothing of networks: it ends where uint8 tiles begin.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from inspector.cameras.image_files import SUFFIXES as SUFFIXES
+from inspector.cameras.image_files import UnfitImage, decode_file, is_grey
 from inspector.errors import DataError
 from inspector.records import I32, U8, Grid, Region
 from inspector.tiling import find_region
@@ -25,8 +27,8 @@ from inspector.tiling.grid import astray, cut_at, origins, starts
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 GOOD = "good"
+DARK = 127  # of a mask: what is above is fault
 PX_PER_CELL = 4  # of every recipe trained here: fine enough for faults of 2 px, coarse enough to be cheap
 
 
@@ -55,11 +57,16 @@ class Image:
     file: ImageFile
     pixels: U8  # [H, W] or [H, W, 3] RGB
     sha256: str  # of the file
+    pixels_sha256: str  # of shape, type and pixels: the same in whatever lossless format they are saved
 
     @property
     def channels(self) -> int:
         """1 (mono) or 3 (RGB)."""
         return 1 if self.pixels.ndim == 2 else 3
+
+    def is_among(self, hashes: Container[str]) -> bool:
+        """Whether its file's hash or its pixels' is one of some."""
+        return self.sha256 in hashes or self.pixels_sha256 in hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,55 +149,33 @@ def _listed(folder: Path, kind: str, masks: Path | None = None) -> list[ImageFil
     return found
 
 
-def read_image(file: ImageFile) -> Image:
+def read_image(file: ImageFile, channels: int | None = None) -> Image:
     """Read one image as uint8 mono or RGB.
 
-    An opaque alpha channel is dropped, and RGB whose three channels are equal is mono. Raises DataError
-    for a file that is missing, damaged, empty, not 8 bits deep, or transparent.
+    An opaque alpha channel is dropped. RGB whose three channels are equal is mono, unless 3 ``channels`` are
+    wanted: a black frame of a colour camera is one of its frames. Raises DataError for a file that is missing,
+    damaged, empty, not 8 bits deep, transparent, or of several pages.
     """
     try:
-        data = file.path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file.path}: can't be read ({error.strerror}); remove it or put it right") from None
-    pixels = _decoded(file.path, data)
-    if (
-        pixels.ndim == 3
-        and np.array_equal(pixels[..., 0], pixels[..., 1])
-        and np.array_equal(pixels[..., 1], pixels[..., 2])
-    ):
-        pixels = np.ascontiguousarray(pixels[..., 0])
-    return Image(file, pixels, hashlib.sha256(data).hexdigest())
+        pixels, data = decode_file(file.path)
+    except UnfitImage as error:
+        raise DataError(str(error)) from None
+    image = Image(file, pixels, hashlib.sha256(data).hexdigest(), pixels_sha256(pixels))
+    return image if channels == 3 else _as_grey(image)
 
 
-def _decoded(path: Path, data: bytes) -> U8:
-    if not data:
-        raise DataError(f"{path}: the file is empty; remove it or copy it again")
-    try:
-        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        raw = None
-    if raw is None or raw.size == 0:
-        raise DataError(f"{path}: not a readable image (damaged or cut short?); remove it or copy it again")
-    if raw.dtype != np.uint8:
-        raise DataError(
-            f"{path}: {raw.dtype.itemsize * 8} bits a pixel; only 8-bit images are taken, convert it first"
-        )
-    pixels = np.asarray(raw, np.uint8)
-    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        if not (pixels[..., -1] == 255).all():
-            raise DataError(f"{path}: parts of it are transparent; save it without an alpha channel")
-        pixels = pixels[..., :-1]
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[..., 0]
-    if pixels.ndim == 3:
-        pixels = pixels[..., ::-1]  # OpenCV reads BGR
-    return np.ascontiguousarray(pixels)
+def pixels_sha256(pixels: U8) -> str:
+    """Hash of an image's shape, type and pixels, uint8 [H, W] or [H, W, 3]."""
+    hashed = hashlib.sha256(repr((pixels.shape, pixels.dtype.str)).encode())
+    hashed.update(np.ascontiguousarray(pixels))
+    return hashed.hexdigest()
 
 
 def read_mask(file: ImageFile, shape: tuple[int, int]) -> Mask:
     """Return the truth of an image as bool [H, W]: all False for a good one. ``shape`` is the image's.
 
-    Raises DataError where the mask is missing, unreadable or of another size than its image.
+    Raises DataError where the mask is missing, unreadable, of another size than its image, or drawn so dark that
+    nothing of it counts.
     """
     if file.kind == GOOD:
         return np.zeros(shape, np.bool_)
@@ -203,27 +188,45 @@ def read_mask(file: ImageFile, shape: tuple[int, int]) -> Mask:
             f"{file.mask}: the mask is {mask.shape[1]}x{mask.shape[0]} px but its image {shape[1]}x{shape[0]}; "
             "draw it anew on the image, or take both out"
         )
-    return mask > 127
+    truth = mask > DARK
+    if mask.any() and not truth.any():
+        raise DataError(
+            f"{file.mask}: no pixel of the mask is above {DARK}, but some are {mask.max()}, not 0; a fault is drawn "
+            "in white, 255, on black: save the mask so"
+        )
+    return truth
 
 
 def read_images(files: Iterable[ImageFile], channels: int | None = None) -> list[Image]:
-    """Read images that must all be alike: ``channels`` 1 or 3, or None for those of the first image.
+    """Read images that must all be alike: ``channels`` 1 or 3, or None for those of the first image that tells.
 
+    RGB whose three channels are equal tells nothing: it may be grey, or a black frame of a colour camera.
     Raises DataError naming the odd one out.
     """
-    images: list[Image] = []
+    images = [read_image(file, channels or 3) for file in files]
+    against = "the recipe"
+    if channels is None:
+        telling = next((one for one in images if one.channels == 1 or not is_grey(one.pixels)), None)
+        channels = telling.channels if telling else 1
+        against = telling.file.path.name if telling else ""
+    if channels == 1:
+        images = [_as_grey(one) for one in images]
     names = {1: "grey", 3: "colour"}
-    for file in files:
-        image = read_image(file)
-        wanted = channels if channels is not None else images[0].channels if images else image.channels
-        if image.channels != wanted:
-            against = "the recipe" if channels is not None else images[0].file.path.name
+    for image in images:
+        if image.channels != channels:
             raise DataError(
-                f"{file.path}: a {names[image.channels]} image, but {against} is {names[wanted]}; "
+                f"{image.file.path}: a {names[image.channels]} image, but {against} is {names[channels]}; "
                 "don't mix the two, convert them first"
             )
-        images.append(image)
     return images
+
+
+def _as_grey(image: Image) -> Image:
+    """The same image in one channel, if it has no colours."""
+    if image.channels == 1 or not is_grey(image.pixels):
+        return image
+    pixels = np.ascontiguousarray(image.pixels[..., 0])
+    return replace(image, pixels=pixels, pixels_sha256=pixels_sha256(pixels))
 
 
 def canvas(pixels: U8, how: Cut) -> U8:
