@@ -4,8 +4,8 @@ A limit is the score, in sigma, above which web counts as faulty. It belongs to 
 one ONNX graph and one resolution: limits that belong to anything else are refused, never stretched.
 Zones across the web raise or lower it by a factor, and windows have limits of their own for what is large and
 faint (``judging.levelled``); a file without any holds one limit for all. A person may move ``limit_sigma`` (all
-zones move with it), a zone's ``factor`` or a window's ``limit_deviations`` by hand and say who and why in
-``set_by_hand``; the provenance then still tells what calibration found.
+zones move with it), a zone's ``factor`` or a window's ``limit_deviations`` by hand and must say who and why in
+``set_by_hand``: a limit that isn't what was measured is refused without. The provenance still tells what that was.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from inspector.errors import ArtefactError
 from inspector.records import Levels, WideLimit, Zone
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+ROUNDED = 2e-4  # a limit is rounded up to 1e-4, what the provenance tells of it to the nearest
 
 HEADER = """\
 # Limits of line {line} for recipe {recipe}, written by `inspector calibrate`.
@@ -162,8 +164,8 @@ def digest(limits: Limits) -> str:
 def load_limits(site: Site, line_id: str, recipe: str) -> Limits:
     """Read the limits of a line and recipe, and prove that they belong to both.
 
-    Raises ArtefactError when they are missing, damaged, or belong to another line, recipe, ONNX graph
-    or resolution; ConfigError when there is no such line.
+    Raises ArtefactError when they are missing, damaged, moved by hand without a word, or belong to another line,
+    recipe, ONNX graph or resolution; ConfigError when there is no such line.
     """
     file = limits_file(site, line_id, recipe)
     again = f"`inspector calibrate DATA --recipe {recipe} --line {line_id}`"
@@ -173,6 +175,7 @@ def load_limits(site: Site, line_id: str, recipe: str) -> Limits:
     except msgspec.ValidationError as error:
         raise ArtefactError(f"{file}: {_sentence(str(error))}; mend it or run {again}") from None
     _check_numbers(file, limits, again)
+    _check_moved(file, limits, again)
     _check_belongs(file, limits, site, line_id, recipe, again)
     return limits
 
@@ -243,6 +246,34 @@ def _check_wide(file: Path, wide: tuple[WideLimit, ...], again: str) -> None:
                 f"{file}: wide {one.name!r} can't reach its limit of {one.limit_deviations:g} deviations: clipped at "
                 f"{one.clip_sigma:g} sigma, {highest:g} is the highest; mend it or run {again}"
             )
+
+
+def _check_moved(file: Path, limits: Limits, again: str) -> None:
+    """A limit that isn't what was measured says who wanted it, and why."""
+    if limits.set_by_hand.strip():
+        return
+    found = limits.provenance
+    moved: list[tuple[str, float | None, float]] = [("limit_sigma", limits.limit_sigma, _written(limits))]
+    if not found.runs:  # they move windows, too, and the provenance has only what calibration found
+        now = {one.name: one.limit_deviations for one in limits.wide}
+        moved += [
+            (f"wide {one.name!r}: limit_deviations", now.get(one.name), max(one.bound, one.highest))
+            for one in found.wide
+        ]
+    for what, value, written in moved:
+        if value is not None and abs(value - written) <= ROUNDED:
+            continue
+        is_now = "is gone" if value is None else f"= {value:g}"
+        raise ArtefactError(
+            f"{file}: {what} {is_now}, but {written:.4f} is what was measured and set_by_hand is empty; write into it "
+            f"who moved the limit, when and why, put the limit back, or run {again}"
+        )
+
+
+def _written(limits: Limits) -> float:
+    """The limit that the last run or calibration wrote, sigma."""
+    found = limits.provenance
+    return found.runs[-1].limit_sigma if found.runs else max(found.bound_sigma, found.highest_sigma)
 
 
 def _check_belongs(file: Path, limits: Limits, site: Site, line_id: str, recipe: str, again: str) -> None:

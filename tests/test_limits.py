@@ -12,7 +12,16 @@ import pytest
 from inspector import config
 from inspector.config import Site
 from inspector.errors import ArtefactError
-from inspector.limits import Limits, Provenance, limits_file, load_limits, to_toml
+from inspector.limits import (
+    Limits,
+    Provenance,
+    RunProvenance,
+    WideProvenance,
+    limits_file,
+    load_limits,
+    to_toml,
+)
+from inspector.records import WideLimit
 
 ROOT = Path(__file__).resolve().parents[1]
 SHA = "ab" * 32
@@ -46,6 +55,62 @@ LIMITS = Limits(
         tail_shape=0.08,
         suspects=("007.png: 31.0 sigma at 120 mm from the left, 33 mm from the top",),
     ),
+)
+
+LOWERED = RunProvenance(
+    date_utc="2026-11-24T02:00:00+00:00",
+    inspector="0.1.0",
+    previous_limit_sigma=7.25,
+    previous_sha256="ab" * 32,
+    previous_set_by_hand="",
+    limit_sigma=6.1,
+    epoch=1,
+    from_m=0.0,
+    to_m=40.0,
+    first_seq=1,
+    last_seq=390,
+    good_m=40.0,
+    strips=390,
+    verdicts=390,
+    verdicts_per_100m=976.6,
+    stretches=40,
+    strips_above=0,
+    strips_beside=0,
+    verdicts_not_inspected=0,
+    verdicts_unheard=0,
+    suspects=(),
+    false_alarms_per_100m=1.0,
+    verdict_rate=0.001,
+    highest_sigma=5.9,
+    quantile_sigma=6.0,
+    bound_sigma=6.1,
+    confidence=0.8,
+    tail_threshold_sigma=5.0,
+    tail_exceedances=39,
+    tail_scale_sigma=0.4,
+    tail_shape=0.0,
+)
+BLOT = WideLimit(
+    name="blot",
+    across_px=128,
+    along_px=128,
+    clip_sigma=8.0,
+    mean_sigma=0.1,
+    deviation_sigma=0.5,
+    limit_deviations=7.1235,
+)
+BLOT_FOUND = WideProvenance(
+    name="blot",
+    blocks=90,
+    block_px=(128, 256),
+    block_rate=1e-4,
+    highest=6.0,
+    quantile=6.9,
+    bound=7.1234,
+    tail_threshold=3.0,
+    tail_exceedances=15,
+    tail_scale=1.0,
+    tail_shape=0.0,
 )
 
 
@@ -94,6 +159,41 @@ def test_a_limit_may_be_moved_by_hand(site: Site) -> None:
     assert moved.limit_sigma == 9.0
     assert moved.provenance.bound_sigma == 7.25
     assert moved.set_by_hand.startswith("M. Weber")
+
+
+@pytest.mark.parametrize("by_hand", ["", "  "])
+def test_a_limit_moved_without_a_word_is_refused(site: Site, by_hand: str) -> None:
+    edit(site, "limit_sigma = 7.25", "limit_sigma = 9")
+    edit(site, 'set_by_hand = ""', f'set_by_hand = "{by_hand}"')
+    said = refusal(site)
+    assert (
+        "line-3.denim.toml: limit_sigma = 9, but 7.2500 is what was measured and set_by_hand is empty" in said
+    )
+    assert "write into it who moved the limit, when and why, put the limit back, or run" in said
+
+
+def test_what_a_run_wrote_is_measured_too(site: Site) -> None:
+    file = limits_file(site, "3", "denim")
+    provenance = msgspec.structs.replace(LIMITS.provenance, runs=(LOWERED,))
+    lowered = msgspec.structs.replace(LIMITS, limit_sigma=6.1, provenance=provenance)
+    file.write_text(to_toml(lowered), encoding="utf-8")
+    assert load_limits(site, "3", "denim") == lowered
+    edit(site, "limit_sigma = 6.1\nset_by", "limit_sigma = 7.25\nset_by")
+    assert "limit_sigma = 7.25, but 6.1000 is what was measured" in refusal(site)
+
+
+def test_a_window_moved_or_gone_without_a_word_is_refused(site: Site) -> None:
+    file = limits_file(site, "3", "denim")
+    wide = msgspec.structs.replace(LIMITS, wide=(BLOT,))
+    provenance = msgspec.structs.replace(LIMITS.provenance, wide=(BLOT_FOUND,))
+    file.write_text(to_toml(msgspec.structs.replace(wide, provenance=provenance)), encoding="utf-8")
+    assert load_limits(site, "3", "denim").wide == (BLOT,)
+    edit(site, "limit_deviations = 7.1235", "limit_deviations = 12")
+    assert "wide 'blot': limit_deviations = 12, but 7.1234 is what was measured" in refusal(site)
+    file.write_text(to_toml(msgspec.structs.replace(LIMITS, provenance=provenance)), encoding="utf-8")
+    assert "wide 'blot': limit_deviations is gone, but 7.1234 is what was measured" in refusal(site)
+    edit(site, 'set_by_hand = ""', 'set_by_hand = "M. Weber, 3 May: this cloth has clouds"')
+    assert load_limits(site, "3", "denim").wide == ()
 
 
 def test_missing_limits(site: Site) -> None:
