@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from inspector.calibrating.blocks import block_peaks, blocks_per_100m
 from inspector.calibrating.good_web import GoodMap, find_levels
 from inspector.calibrating.populations import two_groups
-from inspector.calibrating.wide import WINDOWS, find_wide, fitting
+from inspector.calibrating.wide import WINDOWS, find_wide, fitting, unfitting
 from inspector.calibrating.zoning import find_zones
 from inspector.judging import levelled, window_means
 from inspector.records import Grid, Levels
@@ -107,11 +107,43 @@ def test_zones_lower_the_limit_of_the_quiet_web() -> None:
 # -- windows ---------------------------------------------------------------------------------------
 
 
-def test_windows_that_do_not_fit_are_left_out() -> None:
+def test_windows_that_fit_into_no_image_are_named_and_why() -> None:
     maps = good_maps(2)
     assert [one.name for one in fitting(maps, CELL)] == ["blot", "across", "along"]
-    assert [one.name for one in fitting([*maps, maps[0][:40]], CELL)] == ["blot", "across"]
+    assert unfitting(maps, CELL) == ()
+    low = [one[:40] for one in maps]
+    assert [one.name for one in fitting(low, CELL)] == ["blot", "across"]
+    assert [(one.window.name, one.limit, one.why) for one in unfitting(low, CELL)] == [
+        ("along", None, "no good image holds its 16 x 256 px")
+    ]
     assert fitting([maps[0][:16, :16]], CELL) == ()
+    found = find_levels([GoodMap(cells, 0) for cells in low * 6], REGION_MM, GRID, MM_PER_PX, 1.0)
+    assert [one.window.name for one in found.wide] == ["blot", "across", "along"]
+    assert found.wide[-1].limit is None
+
+
+def test_a_smaller_image_takes_no_window_from_the_others() -> None:
+    maps = good_maps(16, 3)
+    low = maps[0][:40]
+    found = find_levels([GoodMap(cells, 0) for cells in [low, *maps]], REGION_MM, GRID, MM_PER_PX, 1.0)
+    (along,) = (one for one in found.wide if one.window.name == "along")
+    assert along.limit is not None
+    alone = find_levels([GoodMap(cells, 0) for cells in maps], REGION_MM, GRID, MM_PER_PX, 1.0)
+    assert along.blocks == next(one.blocks for one in alone.wide if one.window.name == "along")
+    faulty = [one.copy() for one in maps]
+    faulty[5][:64, 100:104] += 2.0  # too faint for the cells: the sixth image, and the seventh of the list
+    found = find_levels([GoodMap(cells, 0) for cells in [low, *faulty]], REGION_MM, GRID, MM_PER_PX, 1.0)
+    assert (6, "along") in found.wide_suspects
+
+
+def test_a_window_that_a_suspect_alone_holds_has_no_limit() -> None:
+    maps = [cells[:40] for cells in good_maps(12, 3)]
+    (torn,) = good_maps(1, 77)
+    torn[5, 5] = 500.0
+    found = find_levels([GoodMap(cells, 0) for cells in [*maps, torn]], REGION_MM, GRID, MM_PER_PX, 1.0)
+    assert found.cells.suspects == (12,)
+    (along,) = (one for one in found.wide if one.window.name == "along")
+    assert along.why == "0 blocks of the 0 images that hold it are too few, 40 are wanted"
 
 
 def test_a_faint_band_exceeds_its_window_and_no_cell() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from inspector.calibrating.blocks import block_peaks, blocks_per_100m
 from inspector.calibrating.tail import FoundLimit, find_limit
-from inspector.calibrating.wide import FoundWide, find_wide, fitting
+from inspector.calibrating.wide import FoundWide, find_wide, fitting, unfitting
 from inspector.calibrating.zoning import find_zones
 from inspector.judging import zone_factors
 from inspector.records import F32, Grid, Zone
@@ -36,7 +36,7 @@ class FoundLevels:
     zones: tuple[Zone, ...]
     cells: FoundLimit  # in sigma, of blocks
     block_rate: float  # of false alarms, for the cells
-    wide: tuple[FoundWide, ...]  # of every shape that fits into the images
+    wide: tuple[FoundWide, ...]  # of every shape; the last those that fit into no image
     levelled: tuple[F32, ...]  # the maps, divided by their zones' factors
 
     @property
@@ -96,7 +96,7 @@ def find_levels(
         )
         for one in windows
     )
-    return FoundLevels(zones, cells, block_rate, wide, levelled)
+    return FoundLevels(zones, cells, block_rate, (*wide, *unfitting(levelled, cell)), levelled)
 
 
 def highest_px(cells: F32, left_px: int, top_px: int, px_per_cell: int) -> tuple[float, float]:

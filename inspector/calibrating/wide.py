@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,7 +37,9 @@ class Window:
         return max(BLOCK_PX, self.along_px), max(LEAST_ACROSS_PX, self.across_px)
 
     def fits(self, cells: F32, px_per_cell: int) -> bool:
-        """Whether a map, [rows, columns], holds one."""
+        """Whether a map, [rows, columns], holds one, of whole cells."""
+        if self.across_px % px_per_cell or self.along_px % px_per_cell:
+            return False
         rows, columns = cells.shape
         return bool(rows * px_per_cell >= self.along_px and columns * px_per_cell >= self.across_px)
 
@@ -62,9 +64,18 @@ class FoundWide:
 
 
 def fitting(images: Sequence[F32], px_per_cell: int) -> tuple[Window, ...]:
-    """Return the windows that every one of the images' maps holds."""
-    whole = [one for one in WINDOWS if one.across_px % px_per_cell == one.along_px % px_per_cell == 0]
-    return tuple(one for one in whole if all(one.fits(cells, px_per_cell) for cells in images))
+    """Return the windows that at least one of the images' maps holds."""
+    return tuple(one for one in WINDOWS if any(one.fits(cells, px_per_cell) for cells in images))
+
+
+def unfitting(images: Sequence[F32], px_per_cell: int) -> tuple[FoundWide, ...]:
+    """Return the other windows, and why they have no limit."""
+    fit = fitting(images, px_per_cell)
+    return tuple(
+        FoundWide(one, None, None, 0, 0.0, f"no good image holds its {one.across_px} x {one.along_px} px")
+        for one in WINDOWS
+        if one not in fit
+    )
 
 
 def find_wide(
@@ -73,8 +84,9 @@ def find_wide(
     """Find the limit of windows of one shape.
 
     Args:
-        window: the shape; every image's map holds one.
-        images: the maps of good images, divided by the zones' factors, [rows, columns] sigma each.
+        window: the shape.
+        images: the maps of good images, divided by the zones' factors, [rows, columns] sigma each; those that are
+            smaller than the window don't count.
         px_per_cell: side of a cell.
         limit_sigma: of the cells.
         rate: share of its blocks in which a window of good web may exceed its limit.
@@ -89,22 +101,23 @@ def find_wide(
         deviation_sigma=1.0,
         limit_deviations=1.0,
     )
-    means = [window_means(cells, shape, px_per_cell) for cells in images]
+    holding = [place for place, cells in enumerate(images) if window.fits(cells, px_per_cell)]
+    means = [window_means(images[place], shape, px_per_cell) for place in holding]
+    peaks = [block_peaks(one, px_per_cell, *window.block_px).ravel() for one in means]
+    blocks = sum(len(one) for one in peaks)
+    if blocks < LEAST_BLOCKS:
+        why = f"{blocks} blocks of the {len(holding)} images that hold it are too few, {LEAST_BLOCKS} are wanted"
+        return FoundWide(window, None, None, blocks, rate, why)
     counts = np.array([one.size for one in means], np.float64)
     mean = float(np.average([one.mean(dtype=np.float64) for one in means], weights=counts))
     squares = [float(((one - mean) ** 2).mean(dtype=np.float64)) for one in means]
     deviation = math.sqrt(float(np.average(squares, weights=counts)))
-    peaks = [block_peaks(one, px_per_cell, *window.block_px).ravel() for one in means]
-    blocks = sum(len(one) for one in peaks)
-    if blocks < LEAST_BLOCKS:
-        return FoundWide(
-            window, None, None, blocks, rate, f"{blocks} blocks are too few, {LEAST_BLOCKS} are wanted"
-        )
     mean, deviation = round(mean, 6), max(round(deviation, 6), 1e-6)
     try:
         found = find_limit([(one - mean) / deviation for one in peaks], rate, MOST_EXCEEDANCES)
     except ValueError:
         return FoundWide(window, None, None, blocks, rate, "all score the same")
+    found = replace(found, suspects=tuple(holding[place] for place in found.suspects))
     highest = (clip - mean) / deviation
     if not 0 < found.limit <= REACHABLE * highest:
         why = f"good web comes too near to {highest:.1f} deviations, the highest that a window can have"
