@@ -37,6 +37,7 @@ def make_recipe(
     *,
     learnt: Sequence[Path] = (),
     validation: Sequence[Path] = (),
+    pixels_sha256: dict[str, str] | None = None,
 ) -> Path:
     """A recipe whose graph scores contrast, with an engine for onnxruntime."""
     engine_dir = site.engines / name
@@ -56,6 +57,7 @@ def make_recipe(
             data="good",
             learnt={path.name: sha256_of(path.read_bytes()) for path in learnt},
             validation={path.name: sha256_of(path.read_bytes()) for path in validation},
+            pixels_sha256=pixels_sha256 or {},
             seed=0,
             epochs=0,
         ),

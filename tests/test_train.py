@@ -93,6 +93,10 @@ def test_training_leaves_a_whole_recipe(plant: Path, weights: list[Path]) -> Non
     assert recipe.training.weights_sha256 == names
     assert recipe.training.resize is None
     assert recipe.training.preset == "balanced"
+    images = {**recipe.training.learnt, **recipe.training.validation}
+    assert recipe.training.pixels_sha256 == {
+        path: read_image(ImageFile(plant / "good" / path, "good")).pixels_sha256 for path in images
+    }
     assert recipe.onnx_sha256 == sha256_of((folder / "model.onnx").read_bytes())
     assert not (folder / "training").exists(), "checkpoints are done with"
     (held,) = recipe.training.validation
@@ -216,12 +220,22 @@ def few(folder: Path) -> None:
         (folder / f"{number}.png").unlink()
 
 
+def copied(folder: Path) -> None:
+    """In another format: another file, but the same picture."""
+    (folder / "4.png").unlink()
+    assert cv2.imwrite(str(folder / "4.bmp"), cv2.imread(str(folder / "3.png"), cv2.IMREAD_GRAYSCALE))
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
         (colour, "3.png: a colour image, but 0.png is grey; don't mix the two, convert them first"),
         (small, f"3.png: 60 px wide, but the median of all images is 256 px wide; {ONE_SIZE}"),
         (broken, "3.png: is damaged, cut short or no image; copy it again or take it away"),
+        (
+            copied,
+            "4 good images (5, but only 4 different) are too few; training wants at least 5, better 20 or more",
+        ),
         (few, "3 good images are too few; training wants at least 5, better 20 or more"),
     ],
 )

@@ -53,6 +53,9 @@ class Training(Document, frozen=True, kw_only=True):
     data: str  # folder the good images came from
     learnt: dict[str, Sha256]  # images the students learnt from: path in the folder -> sha256 of the file
     validation: dict[str, Sha256]  # images held back, that constants and the best epoch come from
+    pixels_sha256: dict[
+        str, Sha256
+    ] = {}  # of both: the same path -> hash of the decoded pixels; empty: not told
     seed: int
     epochs: int  # that the students went through: the best one on validation images is the last
     stopped_early: str = ""  # why the training ended before all its epochs, in words; empty: it didn't
@@ -104,8 +107,17 @@ class Recipe(Document, frozen=True, kw_only=True):
 
     @property
     def learnt_sha256(self) -> frozenset[str]:
-        """Of the image files that the students learnt from."""
-        return frozenset(self.training.learnt.values())
+        """Of the images that the students learnt from: of their files and, where it is told, of their pixels."""
+        return self._sha256_of(self.training.learnt)
+
+    @property
+    def validation_sha256(self) -> frozenset[str]:
+        """The same of those held back, which the graph's constants come from."""
+        return self._sha256_of(self.training.validation)
+
+    def _sha256_of(self, images: dict[str, str]) -> frozenset[str]:
+        of_pixels = self.training.pixels_sha256
+        return frozenset(images.values()) | {of_pixels[path] for path in images if path in of_pixels}
 
 
 class BuiltEngine(Document, frozen=True, kw_only=True):

@@ -66,7 +66,7 @@ class Look:
     def read(self, file: ImageFile) -> tuple[Image, bool]:
         """Read an image; True: the students learnt from it. Raises DataError."""
         image = read_for(file, self._recipe.channels)
-        return image, image.sha256 in self._recipe.learnt_sha256
+        return image, image.is_among(self._recipe.learnt_sha256)
 
     def at(self, file: ImageFile) -> Seen:
         """Read an image and its mask, and score it. Raises DataError and ArtefactError as reading and scoring do."""

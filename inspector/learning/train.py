@@ -191,6 +191,7 @@ def train(
         )
         say(curve.summary(points, len(np.unique(held.validation_of))))
     model = halved(to_onnx(graph))
+    learnt, validation = _seen(held.learnt, held.learnt_of), _seen(held.validation, held.validation_of)
     recipe = Recipe(
         schema=SCHEMA,
         name=name,
@@ -206,8 +207,9 @@ def train(
             preset=pair,
             int8=int8,
             data=data.name,
-            learnt=_listed(held.learnt, held.learnt_of, data),
-            validation=_listed(held.validation, held.validation_of, data),
+            learnt=_listed(learnt, data),
+            validation=_listed(validation, data),
+            pixels_sha256=_pixels_listed([*learnt, *validation], data),
             seed=seed,
             epochs=standing.best_epoch,
             stopped_early=standing.stopped,
@@ -278,7 +280,7 @@ def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
     Validation tiles come from other images than training tiles: neighbours would flatter the constants.
     Images of the same content count once. Raises DataError where there are too few.
     """
-    distinct = list({image.sha256: image for image in images}.values())
+    distinct = list({image.pixels_sha256: image for image in images}.values())
     if len(distinct) < FEWEST_IMAGES:
         same = f" ({len(images)}, but only {len(distinct)} different)" if len(distinct) < len(images) else ""
         count = f"1 good image{same} is" if len(distinct) == 1 else f"{len(distinct)} good images{same} are"
@@ -380,7 +382,14 @@ def _identity(pair: str, teachers: Sequence[Teacher], students: Students, lesson
     return digest.hexdigest()
 
 
-def _listed(images: Sequence[Image], of: I32, data: Path) -> dict[str, str]:
+def _seen(images: Sequence[Image], of: I32) -> list[Image]:
     """Those images that any tile is of: nobody has seen the others."""
-    seen = [images[at] for at in np.unique(of)]
-    return {image.file.path.relative_to(data).as_posix(): image.sha256 for image in seen}
+    return [images[at] for at in np.unique(of)]
+
+
+def _listed(images: Sequence[Image], data: Path) -> dict[str, str]:
+    return {image.file.path.relative_to(data).as_posix(): image.sha256 for image in images}
+
+
+def _pixels_listed(images: Sequence[Image], data: Path) -> dict[str, str]:
+    return {image.file.path.relative_to(data).as_posix(): image.pixels_sha256 for image in images}
