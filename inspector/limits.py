@@ -93,10 +93,13 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     date_utc: str  # ISO 8601
     inspector: str  # version
     engine: str  # backend, its version and precision
+    engine_sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""  # of its plan; empty: an older file
     data: str  # folder the good images came from
-    images: int  # that counted
-    images_sha256: Sha256  # of the images' own sha256, sorted, one a line
+    images: int  # that counted; in older files with the suspects
+    images_sha256: Sha256  # of the sha256 of those that counted and of the suspects, sorted, one a line
     images_left_out: int  # because the students learnt from them
+    images_validation: int = 0  # that counted although training held them back; older files don't tell
+    images_validation_left_out: int = 0  # because training held them back
     tiles: int
     tiles_per_100m: int  # of this line
     false_alarms_per_100m: float  # asked for
@@ -134,6 +137,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     set_by_hand: str = ""
     zones: tuple[Zone, ...] = ()  # from left to right
     wide: tuple[WideLimit, ...] = ()
+    images: dict[str, Sha256] = {}  # file's name -> its hash, suspects too; empty: an older file doesn't tell
 
     @property
     def levels(self) -> Levels:

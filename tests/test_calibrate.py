@@ -8,9 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
+from inspector.backends import open_backend
+from inspector.backends.artifact import sha256_of
 from inspector.calibrating.calibrate import calibrate, summary
+from inspector.calibrating.calibrated import digest_of
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.images.reading import ImageFile, read_image
 from inspector.limits import limits_file, load_limits
 from tests.small_recipe import make_recipe, make_site, weave
 
@@ -138,6 +142,31 @@ def test_too_few_tiles_says_how_many_more(good: Path, site: Site) -> None:
     assert not limits_file(site, "1", "stripes").exists()
 
 
+def test_one_image_says_nothing_of_how_images_differ(good: Path, site: Site) -> None:
+    """One long image has tiles enough; of two, of which one bears a fault, one remains."""
+    for file in good.iterdir():
+        file.unlink()
+    cv2.imwrite(str(good / "long.png"), weave(1, 1024, 256))
+    said = refusal(DataError, good, "stripes", "1", site)
+    assert "good: one image counts for the limit of line 1; how good images differ" in said
+    assert "give 2 at least, better 10 or more" in said
+    torn = weave(2, 1024, 256)
+    torn[40:56, 200:216] = 0
+    cv2.imwrite(str(good / "torn.png"), torn)
+    assert "line 1, 1 more stand out from it; how" in refusal(DataError, good, "stripes", "1", site)
+    assert not limits_file(site, "1", "stripes").exists()
+    cv2.imwrite(str(good / "torn.png"), weave(2, 1024, 256))
+    assert calibrate(good, "stripes", "1", site).limits.provenance.images == 2
+
+
+def test_few_images_are_told(good: Path, site: Site) -> None:
+    told = "LOOK: 9 images hardly tell how good web differs"
+    assert "LOOK" not in summary(calibrate(good, "stripes", "1", site).limits)
+    for file in sorted(good.iterdir())[9:]:
+        file.unlink()
+    assert told in summary(calibrate(good, "stripes", "1", site).limits)
+
+
 def test_nothing_left_to_count(good: Path, site: Site) -> None:
     make_recipe(site, "stripes", learnt=sorted(good.iterdir()))
     said = refusal(DataError, good, "stripes", "1", site)
@@ -164,6 +193,66 @@ def test_the_same_image_twice(good: Path, site: Site) -> None:
     said = refusal(DataError, good, "stripes", "1", site)
     assert "copy.png" in said
     assert "003.png" in said
+
+
+def test_the_same_picture_in_another_format(good: Path, site: Site) -> None:
+    cv2.imwrite(str(good / "copy.bmp"), weave(3, 128, 256))
+    said = refusal(DataError, good, "stripes", "1", site)
+    assert "copy.bmp and" in said
+    assert "003.png are the same image" in said
+
+
+def test_what_was_learnt_counts_in_no_other_format(good: Path, site: Site) -> None:
+    """By its pixels, where the recipe tells them; a recipe of before knows its files alone."""
+    learnt = sorted(good.iterdir())[:2]
+    pixels = {file.name: read_image(ImageFile(file, "good")).pixels_sha256 for file in learnt}
+    make_recipe(site, "told", learnt=learnt, pixels_sha256=pixels)
+    make_recipe(site, "before", learnt=learnt)
+    for number, file in enumerate(learnt):
+        cv2.imwrite(str(file.with_suffix(".bmp")), weave(number, 128, 256))
+        file.unlink()
+    told, before = (calibrate(good, name, "1", site).limits.provenance for name in ("told", "before"))
+    assert (told.images, told.images_left_out) == (IMAGES - 2, 2)
+    assert (before.images, before.images_left_out) == (IMAGES, 0)
+
+
+def test_what_training_held_back_counts_only_where_the_rest_is_too_little(good: Path, site: Site) -> None:
+    files = sorted(good.iterdir())
+    make_recipe(site, "stripes", validation=files[:4])
+    limits = calibrate(good, "stripes", "1", site).limits
+    found = limits.provenance
+    assert (found.images, found.images_validation, found.images_validation_left_out) == (10, 0, 4)
+    assert set(limits.images) == {file.name for file in files[4:]}
+    assert "left out because training held them back: 4 images" in summary(limits)
+    assert "LOOK" not in summary(limits)
+    files[-1].unlink()
+    limits = calibrate(good, "stripes", "1", site).limits
+    found = limits.provenance
+    assert (found.images, found.images_validation, found.images_validation_left_out) == (13, 4, 0)
+    assert "LOOK: 4 of the images were held back in training, and every constant" in summary(limits)
+
+
+def test_the_file_tells_every_image_and_the_engine(good: Path, site: Site) -> None:
+    torn = weave(5, 128, 256)
+    torn[40:56, 200:216] = 0
+    cv2.imwrite(str(good / "005.png"), torn)
+    limits = calibrate(good, "stripes", "1", site).limits
+    found = limits.provenance
+    assert (found.images, found.tiles) == (IMAGES - 1, 8 * (IMAGES - 1)), "without the suspect, both"
+    assert limits.images == {file.name: sha256_of(file.read_bytes()) for file in sorted(good.iterdir())}
+    assert found.images_sha256 == digest_of(limits.images.values())
+    backend = open_backend(site.engines / "stripes", "onnxruntime")
+    assert found.engine_sha256 == backend.info.engine_sha256
+    backend.close()
+    text = limits_file(site, "1", "stripes").read_text()
+    assert text.split("\n[")[-1].startswith("images]"), "the long list is at the end"
+
+
+def test_a_window_that_no_image_holds_is_told(good: Path, site: Site) -> None:
+    """Frames of 128 x 256 px hold no band of 512 px across, nor one of 256 px along."""
+    told = summary(calibrate(good, "stripes", "1", site).limits)
+    assert "large and faint, no limit: across: no good image holds its 512 x 16 px" in told
+    assert "large and faint, no limit: along: no good image holds its 16 x 256 px" in told
 
 
 def test_images_that_show_nothing(good: Path, site: Site) -> None:

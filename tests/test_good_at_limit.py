@@ -98,6 +98,17 @@ def test_an_engine_that_decides_otherwise_is_refused(site: Site, monkeypatch: py
     assert (site.engines / "stripes/manifest.toml").read_bytes() == before
 
 
+def test_what_calibration_left_out_is_left_out_here(site: Site) -> None:
+    """Of twelve images two were learnt from and none held back; then two held back, which ten others can spare."""
+    for number in range(IMAGES, 12):
+        cv2.imwrite(str(site.root / f"good/{number}.png"), weave(number, 128, 256))
+    files = sorted((site.root / "good").iterdir())
+    for how in ({"learnt": files[:2]}, {"validation": files[:2]}):
+        make_recipe(site, "stripes", **how)
+        calibrate(site.root / "good", "stripes", "1", site)
+        assert len(GoodAtLimit(site, "1", "stripes", site.root / "good").peaks(reference(site))) == 10 * 2 * 4
+
+
 def test_other_images_than_those_of_the_calibration_are_refused(site: Site) -> None:
     cv2.imwrite(str(site.root / "good/99.png"), weave(99, 128, 256))
     result = build(site, *at_the_limit(site))

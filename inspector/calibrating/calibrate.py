@@ -1,7 +1,8 @@
 """Calibrate: a line's limits, from good web alone.
 
 Only images that the students never learnt from count; a student knows its own lessons too well, and a
-limit set on them would be too low. How limits follow from the maps: ``good_web``; what is told of them:
+limit set on them would be too low. Nor do those that training held back, which every constant of the graph comes
+from, where the others are enough. How limits follow from the maps: ``good_web``; what is told of them:
 ``calibrated``.
 """
 
@@ -9,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from inspector.backends import open_backend
-from inspector.backends.artifact import load_recipe, write_atomically
+from inspector.backends.artifact import Recipe, load_recipe, write_atomically
 from inspector.calibrating.calibrated import (
     Calibration,
     GoodImage,
@@ -27,7 +29,7 @@ from inspector.calibrating.calibrated import (
 )
 from inspector.calibrating.good_web import FoundLevels, GoodMap, find_levels
 from inspector.calibrating.populations import TwoGroups, TwoKinds, two_groups
-from inspector.calibrating.tail import FARTHEST, LEAST_TILES
+from inspector.calibrating.tail import FARTHEST, LEAST_IMAGES, LEAST_TILES, SOUND_IMAGES
 from inspector.config import Line, Site
 from inspector.errors import ConfigError, DataError
 from inspector.images.reading import Image, ImageFile, open_data
@@ -78,7 +80,7 @@ def calibrate(
         raise DataError(f"{data}: no good images in train/good; limits are set on good web alone")
     backend = open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
     try:
-        web = score_good(files, learnt.learnt_sha256, line, backend, progress)
+        web = score_good(files, learnt, line, backend, progress)
     finally:
         backend.close()
     region_mm = _region_mm(web.images, line)
@@ -88,8 +90,10 @@ def calibrate(
         raise ConfigError(
             f"{target.words} can't be had: line {line_id} has {per_100m} tiles in 100 m; give a number below that"
         )
+    web = _without_validation(web, rate)
     _refuse_few(data, web, line_id, rate, per_100m)
     found = _find(data, web, region_mm, line.web.mm_per_px, target)
+    _refuse_one(data, web, len(web.images) - len(found.cells.suspects), line_id)
     groups = two_groups(web.typical(found.levelled))
     if groups is not None and groups.beyond_doubt:
         said = f"{data}: {_two_kinds(groups, web)}"
@@ -115,7 +119,7 @@ def calibrate(
 
 def score_good(
     files: Sequence[ImageFile],
-    learnt_sha256: frozenset[str],
+    recipe: Recipe,
     line: Line,
     backend: Backend,
     progress: Callable[[int, int], None],
@@ -124,7 +128,7 @@ def score_good(
 
     Args:
         files: images, each once.
-        learnt_sha256: of the files that don't count.
+        recipe: says which images were learnt from and which held back.
         line: its grid and region hold.
         backend: an open engine.
         progress: told how many images are done, and of how many.
@@ -138,15 +142,16 @@ def score_good(
     for done, file in enumerate(files):
         progress(done, len(files))
         image = read_for(file, backend.info.channels)
-        if image.sha256 in seen:
+        if image.pixels_sha256 in seen:
             raise DataError(
-                f"{file.path} and {seen[image.sha256]} are the same image; remove one, it can't count twice"
+                f"{file.path} and {seen[image.pixels_sha256]} are the same image; remove one, it can't count twice"
             )
-        seen[image.sha256] = file.path
-        if image.sha256 not in learnt_sha256:
-            images.append(_good_image(image, locate(image.pixels), backend, grid))
+        seen[image.pixels_sha256] = file.path
+        if not image.is_among(recipe.learnt_sha256):
+            held_back = image.is_among(recipe.validation_sha256)
+            images.append(_good_image(image, held_back, locate(image.pixels), backend, grid))
     progress(len(files), len(files))
-    return GoodWeb(tuple(images), len(files) - len(images), backend.info, grid)
+    return GoodWeb(tuple(images), len(files) - len(images), 0, backend.info, grid)
 
 
 def target_of(per_100m: float | None, per_hour: float | None, line: Line) -> Target:
@@ -180,7 +185,9 @@ def _two_kinds(groups: TwoGroups, web: GoodWeb) -> str:
     )
 
 
-def _good_image(image: Image, region: Region | None, backend: Backend, grid: Grid) -> GoodImage:
+def _good_image(
+    image: Image, held_back: bool, region: Region | None, backend: Backend, grid: Grid
+) -> GoodImage:
     path = image.file.path
     if region is None:
         raise DataError(f"{path}: no web to be seen; take the image out, or set the line's region by hand")
@@ -190,7 +197,7 @@ def _good_image(image: Image, region: Region | None, backend: Backend, grid: Gri
             "take the image out, or set region.right_mm to fit"
         )
     scored = score_image(backend, grid, path, image.pixels, region)
-    return GoodImage(image.file, image.sha256, region, len(scored.tile_scores), scored.cells)
+    return GoodImage(image.file, image.sha256, held_back, region, len(scored.tile_scores), scored.cells)
 
 
 def _region_mm(images: Sequence[GoodImage], line: Line) -> tuple[float, float]:
@@ -206,10 +213,34 @@ def _tiles_per_100m(grid: Grid, line: Line, width_mm: float) -> int:
     return math.ceil(100 * plan_for(grid, line, round(width_mm / line.web.mm_per_px)).tiles_per_m)
 
 
+def _wanted_tiles(rate: float) -> int:
+    return max(LEAST_TILES, math.ceil(1 / (FARTHEST * rate)))
+
+
+def _without_validation(web: GoodWeb, rate: float) -> GoodWeb:
+    """Leave out what training held back, if the rest is enough: SOUND_IMAGES, and as many tiles as a limit wants."""
+    rest = replace(web, images=tuple(image for image in web.images if not image.held_back))
+    if len(rest.images) < SOUND_IMAGES or rest.tiles < _wanted_tiles(rate):
+        return web
+    return replace(rest, validation_left_out=len(web.images) - len(rest.images))
+
+
+def _refuse_one(data: Path, web: GoodWeb, counting: int, line_id: str) -> None:
+    """Raise DataError where images that count are too few to say how images differ from each other."""
+    if counting >= LEAST_IMAGES:
+        return
+    left = f" ({web.left_out} more were learnt from)" if web.left_out else ""
+    if counting < len(web.images):
+        left += f", {len(web.images) - counting} more stand out from it"
+    raise DataError(
+        f"{data}: one image counts for the limit of line {line_id}{left}; how good images differ from each other can't "
+        f"be told from one: give {LEAST_IMAGES} at least, better {SOUND_IMAGES} or more, of other places of the web"
+    )
+
+
 def _refuse_few(data: Path, web: GoodWeb, line_id: str, rate: float, per_100m: int) -> None:
     """Raise DataError where the tail would have to be carried farther than anyone can answer for."""
-    tiles = sum(image.tiles for image in web.images)
-    wanted = max(LEAST_TILES, math.ceil(1 / (FARTHEST * rate)))
+    tiles, wanted = web.tiles, _wanted_tiles(rate)
     if tiles >= wanted:
         return
     has = f"{tiles} tiles of good web that the students never learnt from"

@@ -15,7 +15,7 @@ from inspector import __version__
 from inspector.calibrating.blocks import BLOCK_PX, block_peaks
 from inspector.calibrating.good_pictures import Asked, ask, empty_folder
 from inspector.calibrating.good_web import FoundLevels, highest_px
-from inspector.calibrating.tail import FARTHEST, SOUND, FoundLimit, tail_fields
+from inspector.calibrating.tail import FARTHEST, SOUND, SOUND_IMAGES, FoundLimit, tail_fields
 from inspector.calibrating.wide import FoundWide
 from inspector.config import Line
 from inspector.images.reading import ImageFile
@@ -33,6 +33,7 @@ class GoodImage:
 
     file: ImageFile
     sha256: str
+    held_back: bool  # as a validation image: every constant of the graph comes from such
     region: Region
     tiles: int
     cells: F32  # [rows, columns] over the region, sigma
@@ -49,8 +50,14 @@ class GoodWeb:
 
     images: tuple[GoodImage, ...]
     left_out: int  # because the students learnt from them
+    validation_left_out: int  # because training held them back
     engine: EngineInfo
     grid: Grid
+
+    @property
+    def tiles(self) -> int:
+        """Of all images."""
+        return sum(image.tiles for image in self.images)
 
     def typical(self, levelled: Sequence[F32]) -> list[float]:
         """Median of each image's block peaks, of its map divided by the zones' factors, sigma."""
@@ -132,6 +139,7 @@ def limits_of(
         zones=found.zones,
         wide=tuple(one.limit for one in found.wide if one.limit is not None),
         provenance=_provenance(web, found, target, tiles_per_100m, data, line, two_groups),
+        images={image.name: image.sha256 for image in web.images},
     )
 
 
@@ -153,6 +161,7 @@ def summary(limits: Limits) -> str:
         f"limit {limits.limit_sigma:.2f} sigma for line {limits.line} and recipe {limits.recipe}",
         f"from {p.tiles} tiles of {p.images} good images, the highest at {p.highest_sigma:.2f} sigma",
         f"left out because the students learnt from them: {p.images_left_out} images",
+        *_validation_words(limits),
         (
             f"false alarms per 100 m: {p.false_alarms_per_100m:g}, that is one tile in {1 / p.tile_rate:.0f}, "
             f"or {p.false_alarms_per_hour:.3g} per hour at {p.speed_m_min:g} m/min"
@@ -164,12 +173,30 @@ def summary(limits: Limits) -> str:
     sound = math.ceil(SOUND / (FARTHEST * p.tile_rate))
     if p.tiles < sound:
         lines.append(f"carried far beyond so few tiles, so set with caution; {sound} tiles give a lower one")
+    if p.images < SOUND_IMAGES:
+        lines.append(
+            f"LOOK: {p.images} images hardly tell how good web differs from place to place and from roll to roll, "
+            f"so that there may be more false alarms; calibrate again with {SOUND_IMAGES} or more, of several rolls"
+        )
     if p.two_groups:
         lines.append(f"LOOK: {p.two_groups}")
     if p.suspects:
         lines.append("suspects, not counted; look whether these good images bear a fault:")
         lines += [f"  {suspect}" for suspect in p.suspects]
     return "\n".join(lines)
+
+
+def _validation_words(limits: Limits) -> list[str]:
+    p = limits.provenance
+    if p.images_validation_left_out:
+        return [f"left out because training held them back: {p.images_validation_left_out} images"]
+    if not p.images_validation:
+        return []
+    words = (
+        f"LOOK: {p.images_validation} of the images were held back in training, and every constant of the recipe comes "
+        f"from such: other web may score higher; calibrate again with {SOUND_IMAGES} or more that training never had"
+    )
+    return [words]
 
 
 def _zone_words(limits: Limits) -> str:
@@ -241,10 +268,13 @@ def _provenance(
         date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         inspector=__version__,
         engine=f"{web.engine.backend} {web.engine.version} {web.engine.precision}",
+        engine_sha256=web.engine.engine_sha256,
         data=data,
-        images=len(web.images),
+        images=len(counted),
         images_sha256=digest_of(image.sha256 for image in web.images),
         images_left_out=web.left_out,
+        images_validation=sum(image.held_back for image in counted),
+        images_validation_left_out=web.validation_left_out,
         tiles=sum(image.tiles for image in counted),
         tiles_per_100m=per_100m,
         false_alarms_per_100m=target.per_100m,
