@@ -131,7 +131,9 @@ def test_what_good_web_may_do_is_not_refused(images: list[Image]) -> None:
     ],
 )
 def test_none_one_and_copies_of_one_are_too_few(count: int, different: int, sentence: str) -> None:
-    images = [replace(image, sha256=str(n % max(1, different))) for n, image in enumerate(cloth(count))]
+    images = [
+        replace(image, pixels_sha256=str(n % max(1, different))) for n, image in enumerate(cloth(count))
+    ]
     with pytest.raises(DataError) as caught:
         hold_back(images, Cut(64, 32), 0, Path("good"))
     assert str(caught.value) == sentence

@@ -790,7 +790,11 @@ MASK = "tree/ground_truth/hole/1_mask.png"
             "1_mask.png: the mask is 256x100 px but its image 256x128; draw it anew on the image, or take both out",
         ),
         (EVALUATE, remove("tree/test/hole/1.png"), "1_mask.png: a mask without an image; it must be called"),
-        (EVALUATE, cut_short("tree/test/hole/1.png"), "tree/test/hole/1.png: not a readable image"),
+        (
+            EVALUATE,
+            cut_short("tree/test/hole/1.png"),
+            "tree/test/hole/1.png: is damaged, cut short or no image",
+        ),
     ],
 )
 def test_images_that_can_not_be_learnt_or_measured(

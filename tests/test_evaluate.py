@@ -151,9 +151,7 @@ def test_without_masks_pixel_figures_are_null(tree: Path, recipe: Path) -> None:
 def test_images_without_a_mask_count_for_image_auroc_alone(tree: Path, recipe: Path) -> None:
     whole = look(tree, recipe)
     (tree / "ground_truth/stain/001_mask.png").unlink()
-    save(
-        tree / "ground_truth/stain/002_mask.png", np.ones((HEIGHT, WIDTH), np.uint8)
-    )  # 1 is not 255: no pixel
+    save(tree / "ground_truth/stain/002_mask.png", np.zeros((HEIGHT, WIDTH), np.uint8))  # no pixel
     result = look(tree, recipe)
     assert result.image_auroc == whole.image_auroc
     assert (result.images_without_mask, result.tiles_faulty, result.faults) == (2, 4, 4)
