@@ -167,7 +167,7 @@ def read_image(file: ImageFile, channels: int | None = None) -> Image:
 def pixels_sha256(pixels: U8) -> str:
     """Hash of an image's shape, type and pixels, uint8 [H, W] or [H, W, 3]."""
     hashed = hashlib.sha256(repr((pixels.shape, pixels.dtype.str)).encode())
-    hashed.update(np.ascontiguousarray(pixels))
+    hashed.update(np.ascontiguousarray(pixels).data)
     return hashed.hexdigest()
 
 

@@ -145,7 +145,7 @@ def astray(grid: Grid, places: I32, rng: np.random.Generator) -> I32:
     """
     reach = grid.stride_px // 2
     moved = places + rng.integers(-reach, reach + 1, places.shape)
-    return np.clip(moved, 0, places.max(axis=0)).astype(np.int32)
+    return np.asarray(np.clip(moved, 0, places.max(axis=0)), np.int32)
 
 
 def cut_at(grid: Grid, pixels: U8, region: Region, places: I32) -> U8:
