@@ -12,8 +12,8 @@ from inspector.evaluating.report import Evaluation, span
 from inspector.images.plots import bar
 
 SHARES = (
-    "Below a count, the 95 % interval of its share of the total (bootstrap over images); none where drawing brings "
-    "nothing else: a single image, or none escaped, or all."
+    "Below a count stands the 95 % interval of the share that escapes (bootstrap over images). There is none for a "
+    "single image, nor where none escaped, or all: so few images promise nothing."
 )
 
 
@@ -85,7 +85,7 @@ def points(e: Evaluation) -> str:
         '<section id="points"><h2>Escapes at fixed rates of false alarms</h2><p class="lead"><b>Evaluation operating '
         "points, no limits.</b> Each threshold is read off the good test tiles themselves, so it flatters. It compares "
         "engines; a line's limit comes from calibration alone. Where a rate allows no tile above, these tiles are too "
-        "few to show it. For an interval the threshold is read off the good tiles of each drawing of images."
+        "few to show it. Intervals hold that, too: each drawing of images has its own threshold."
         f"</p>{tables}</section>"
     )
 

@@ -103,8 +103,8 @@ def tile_confusion(images: Sequence[Peaks], threshold: Threshold) -> Confusion |
     """Hold the tiles of images with a truth against a threshold; None without any mask."""
     if not any(one.faulty is not None for one in images if one.kind != GOOD):
         return None
-    peaks: list[npt.ArrayLike] = [one.tiles if one.faulty is not None else [] for one in images]
-    faulty: list[npt.ArrayLike] = [one.faulty if one.faulty is not None else [] for one in images]
+    peaks = [one.tiles if one.faulty is not None else one.tiles[:0] for one in images]
+    faulty = [one.faulty if one.faulty is not None else np.zeros(0, np.bool_) for one in images]
     return _confusion(peaks, faulty, threshold)
 
 
