@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inspector.backends.artifact import load_recipe
 from tests.conftest import ROOT
 
 
@@ -248,11 +249,29 @@ def test_escapes_and_false_alarms_per_100_m(tool: Any) -> None:
         {"truth": {"inspected_m": 100.0, "false_alarms": 0, "faults": 20, "found": 17}},
     ]
     assert tool("loom_runs").told(runs, 1.0) == [
-        "2 runs, 400 m inspected: 0 false alarms, 0.00 per 100 m (90% sure between 0.00 and 0.75).",
-        "Asked for: 1.",
+        "2 webs, 400 m inspected: 0 false alarms, 0.00 per 100 m (90% sure between 0.00 and 0.75);",
+        "web by web 0, 0. Asked for: 1.",
         "8 of 80 faults escaped (recall 90.0%): 2.00 per 100 m (90% sure between 1.00 and 3.61).",
-        "The web has 20.0 faults per 100 m.",
+        "The webs have 20.0 faults per 100 m.",
     ]
+
+
+def test_alarms_of_one_web_alone_leave_a_rate_less_sure_than_as_many_of_all(tool: Any) -> None:
+    runs = tool("loom_runs")
+    assert runs.per_100m([2] * 5, [100.0] * 5) == "2.00 per 100 m (90% sure between 1.09 and 3.39)"
+    assert runs.bounds_by_web([2] * 5, [100.0] * 5) == pytest.approx((0.02, 0.02))
+    low, high = runs.bounds_by_web([10, 0, 0, 0, 0], [100.0] * 5)
+    assert (low, high) == pytest.approx((0.0, 0.06))
+    assert runs.per_100m([10, 0, 0, 0, 0], [100.0] * 5).endswith("between 0.00 and 6.00)")
+
+
+def test_no_recipe_has_seen_a_web_that_it_is_tried_on(tool: Any) -> None:
+    demo, runs, trial = tool("make_demo_engine"), tool("loom_runs"), tool("limit_trial")
+    seen = {*demo.TRAIN_SEEDS, *demo.CALIBRATE_SEEDS}
+    assert seen.isdisjoint(range(runs.FIRST_SEED, runs.FIRST_SEED + 100))
+    assert max(seen) < min(trial.GOOD_SEEDS, trial.FAULTY_SEEDS)
+    learnt = load_recipe(ROOT / "engines" / "demo").training.learnt
+    assert {int(name[4:7]) for name in learnt} <= set(demo.TRAIN_SEEDS)
 
 
 # -- ablation.py --------------------------------------------------------------------------------------------
