@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from inspector import config
-from inspector.backends import build_engine
+from inspector.backends import build_engine, open_backend
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_recipe
 from inspector.config import Site
+from inspector.interfaces import Backend
 from tests.contrast_graph import CELL_PX, MARGIN_PX, TILE_PX, write_contrast_onnx
 
 PLANT = """\
@@ -73,3 +76,17 @@ def weave(seed: int, height: int, width: int) -> np.ndarray:
     cloth = 120 + 10 * np.sin(rows * np.pi / 4) * np.sin(columns * np.pi / 4)
     noise = np.random.default_rng(seed).normal(0, 6, (height, width))
     return np.clip(cloth + noise, 0, 255).astype(np.uint8)
+
+
+def engine_that_fails(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """Let the engine that a module opens fail at its work, once it has passed its own test."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    def opened(*how: Any) -> Backend:
+        backend = open_backend(*how)
+        monkeypatch.setattr(type(backend), "infer", fail)
+        return backend
+
+    monkeypatch.setattr(f"{module}.open_backend", opened)

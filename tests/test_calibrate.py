@@ -16,7 +16,7 @@ from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.images.reading import ImageFile, read_image
 from inspector.limits import limits_file, load_limits
-from tests.small_recipe import make_recipe, make_site, weave
+from tests.small_recipe import engine_that_fails, make_recipe, make_site, weave
 
 IMAGES = 14
 
@@ -130,6 +130,16 @@ def test_faults_among_the_good_images_do_not_hide_each_other(good: Path, site: S
     assert all(suspect in summary(found.limits) for suspect in found.limits.provenance.suspects)
     assert len([*shown.glob("*-suspect-*")]) == 3
     assert found.limits.limit_sigma == pytest.approx(clean, rel=0.15)
+
+
+def test_an_engine_that_fails_at_its_work_is_one_sentence(
+    good: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_that_fails(monkeypatch, "inspector.calibrating.calibrate")
+    assert "onnxruntime fails at scoring tiles (out of memory); run `" in refusal(
+        ArtefactError, good, "stripes", "1", site
+    )
+    assert not limits_file(site, "1", "stripes").exists()
 
 
 def test_too_few_tiles_says_how_many_more(good: Path, site: Site) -> None:

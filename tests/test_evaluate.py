@@ -14,7 +14,7 @@ import pytest
 from inspector.config import Site
 from inspector.errors import ArtefactError, DataError
 from inspector.evaluating.evaluate import Evaluation, evaluate
-from tests.small_recipe import make_recipe, make_site, weave
+from tests.small_recipe import engine_that_fails, make_recipe, make_site, weave
 
 HEIGHT, WIDTH = 128, 256
 
@@ -111,6 +111,13 @@ def test_a_type_without_masks_or_with_one_image_has_what_it_can(tree: Path, reci
     assert hole.pixel_auroc == result.pixel_auroc is not None
     assert (hole.pixel_auroc_ci95, hole.aupro_ci95) == (None, None)
     assert "  hole                     1.0000                     " in result.summary()
+
+
+def test_an_engine_that_fails_at_its_work_is_one_sentence(
+    tree: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_that_fails(monkeypatch, "inspector.evaluating.evaluate")
+    assert "onnxruntime fails at scoring tiles (out of memory); run `" in refusal(ArtefactError, tree, recipe)
 
 
 def test_an_image_scores_as_its_highest_tile(tree: Path, recipe: Path) -> None:

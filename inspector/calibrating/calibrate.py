@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from inspector.backends import open_backend
+from inspector.backends import failures_told, open_backend
 from inspector.backends.artifact import Recipe, load_recipe, write_atomically
 from inspector.calibrating.calibrated import (
     Calibration,
@@ -79,10 +80,8 @@ def calibrate(
     if not files:
         raise DataError(f"{data}: no good images in train/good; limits are set on good web alone")
     backend = open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
-    try:
+    with closing(backend), failures_told(backend):
         web = score_good(files, learnt, line, backend, progress)
-    finally:
-        backend.close()
     region_mm = _region_mm(web.images, line)
     per_100m = _tiles_per_100m(web.grid, line, region_mm[1] - region_mm[0])
     rate = target.per_100m / per_100m

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from inspector import __version__
-from inspector.backends import open_backend
+from inspector.backends import failures_told, open_backend
 from inspector.backends.artifact import Recipe, load_recipe
 from inspector.errors import ConfigError, DataError
 from inspector.evaluating import bootstrap
@@ -100,7 +101,7 @@ def evaluate(
         warn(mistake)
     backend = backend or (line.line.engine.backend if line else "openvino")
     engine = open_backend(recipe_dir, backend, line.line.engine.threads if line else 0)
-    try:
+    with closing(engine), failures_told(engine):
         if overlap_px is None:
             overlap_px = grid_for(line.line, engine.info).overlap_px if line else OVERLAP_PX
         if overlap_px % recipe.px_per_cell:
@@ -123,8 +124,6 @@ def evaluate(
                 shown.append(_draw(pictures, seen, peaks, median, look.grid, limit.sigma, shown))
         progress(len(tree.test), len(tree.test))
         evaluation = _evaluation(data, recipe, engine.info, look, collected, limit, line, web, mistake)
-    finally:
-        engine.close()
     if pictures is not None:
         write_page(pictures / "index.html", Report(evaluation, collected.peaks, collected.curves(), shown))
     return evaluation

@@ -26,7 +26,7 @@ from typing import Protocol
 import msgspec
 
 from inspector import cameras, config
-from inspector.backends import build_engine, open_backend
+from inspector.backends import build_engine, failures_told, open_backend
 from inspector.backends.artifact import load_recipe, write_recipe
 from inspector.backends.runtime import toolchain
 from inspector.bus.lock import hold_line
@@ -370,7 +370,7 @@ class _Teaching:
     def _engine(self) -> Iterator[Backend]:
         """The engine as it was built last, open."""
         backend = open_backend(self._staging.engine_dir, self._line.engine.backend, self._line.engine.threads)
-        with closing(backend):
+        with closing(backend), failures_told(backend):
             yield backend
 
     def _look_again(
