@@ -12,10 +12,13 @@ import numpy as np
 import onnxruntime
 import openvino
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from inspector import config
 from inspector.backends.artifact import load_recipe
 from inspector.cameras.loom import Loom
+from inspector.judging import levelled_alone
 from inspector.limits import Limits, load_limits
 from inspector.records import F32, U8
 
@@ -157,6 +160,23 @@ def test_other_light_is_no_fault(
     middle = good.mean()
     changed = np.clip((good - middle) * contrast + middle * gain, 0, 255).round().astype(np.uint8)
     assert seen(session, changed)[1].max() < limits.limit_sigma
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(st.floats(0.85, 1.15), st.floats(0.8, 1.15))
+@example(0.85, 0.8)
+@example(0.85, 1.15)
+@example(1.15, 0.8)
+@example(1.15, 1.15)
+def test_no_light_within_the_stated_range_alarms(
+    session: onnxruntime.InferenceSession, good: U8, limits: Limits, gain: float, contrast: float
+) -> None:
+    """Brightness within 15 %, contrast from 20 % less to 15 % more, both at once; docs/method.md states it."""
+    middle = good.mean()
+    changed = np.clip(((good - middle) * contrast + middle) * gain, 0, 255).round().astype(np.uint8)
+    cell, mm = RECIPE.px_per_cell, limits.mm_per_px
+    for cells in seen(session, changed)[0]:
+        assert levelled_alone(limits.levels, cells, cell, 0, mm).max() < limits.limit_sigma
 
 
 def test_good_web_is_far_below_the_limit_and_a_plain_fault_far_above(
