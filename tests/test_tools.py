@@ -84,6 +84,41 @@ def test_an_int8_peak_is_of_what_ran_in_int8(tool: Any) -> None:
     assert peaks.int8_peak([(floats, 2 * 64**3)], 1) == {}
 
 
+def test_a_strip_scores_its_tiles(tool: Any) -> None:
+    ways, random_graph = tool("bench_ways"), tool("random_graph")
+    graph = random_graph.random_graph("fastest", ways.SHAPE)
+    strip = np.random.default_rng(3).integers(0, 256, ways.STRIP_PX, dtype=np.uint8)
+    with ways.torch.inference_mode():
+        by_tile, of_tile = graph(ways.torch.from_numpy(ways.tiles_of(strip)))
+        by_strip, of_strip = ways.Strip(graph)(ways.torch.from_numpy(strip[None]))
+    assert (by_strip.shape, of_strip.shape) == (by_tile.shape, of_tile.shape) == ((9, 64, 64), (9,))
+    # Random weights hear of zero padding from afar, so cells are only nearly alike; other tiles' are not at all.
+    middle = (slice(None), slice(24, 40), slice(24, 40))
+    alike, mixed_up = (
+        np.corrcoef(by_strip[middle].ravel(), other[middle].ravel())[0, 1]
+        for other in (by_tile, by_tile.roll(1, 0))
+    )
+    assert alike > 0.95
+    assert mixed_up < 0.5
+
+
+def test_ways_are_told_in_times_of_a_lines(tool: Any) -> None:
+    ways = tool("bench_ways")
+    strip = ways.Way("strip", "side by side", 2, True)
+    head, _, *lines = ways.rate_table({ways.AS_A_LINE: [10.0, 20.0, 40.0], strip: [15.0, 30.0, 60.0]})
+    assert len(cells(head)) == 5
+    assert [cells(line) for line in lines] == [
+        [
+            "tiles, as a line runs them",
+            "OpenVINO's choice",
+            "OpenVINO's choice",
+            "20.0 (12.0 to 36.0)",
+            "1.00",
+        ],
+        ["strips of 320x2112 px, side by side", "2", "yes", "30.0 (18.0 to 54.0)", "1.50"],
+    ]
+
+
 def test_a_roof_on_both_sides_of_its_knee(tool: Any) -> None:
     roof = tool("roofline").Roof({"fp32": 100.0}, bytes_s=20.0)
     assert roof.attainable("fp32", 4.0) == 80.0  # bound by memory
