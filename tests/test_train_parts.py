@@ -49,6 +49,7 @@ def noise(count: int, height: int = 512, width: int = 1024) -> list[Image]:
             ImageFile(Path(f"good/{n}.png"), "good"),
             rng.integers(90, 160, (height, width), np.uint8),
             str(n),
+            str(n),
         )
         for n in range(count)
     ]
@@ -94,7 +95,7 @@ def test_only_images_that_a_tile_is_of_are_told_as_learnt_from_or_held_back() ->
     """The others are good web that nobody has seen: limits may be set on it."""
     held = hold_back(noise(40), USUAL, 0, Path("good"))
     assert len(held.learnt) > 20
-    told = training._listed(held.learnt, held.learnt_of, Path("good"))
+    told = training._listed(training._seen(held.learnt, held.learnt_of), Path("good"))
     assert set(told) == {held.learnt[at].file.path.name for at in held.learnt_of}
     assert 10 <= len(told) <= 20
 
