@@ -17,15 +17,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from safetensors import safe_open
 
 from inspector import config
 from inspector.backends import golden, open_backend
 from inspector.backends.artifact import load_recipe, sha256_of
 from inspector.cameras.loom import Loom
+from inspector.cli import main
 from inspector.images.reading import ImageFile, read_image
+from inspector.learning.export import InspectionGraph
+from inspector.learning.networks import EfficientNet, MobileNetV2
 from inspector.learning.students import build_students
 from inspector.learning.train import _identity
+from tests.contrast_graph import MARGIN_PX, write_contrast_onnx
 from tests.random_weights import write_random_weights
 from tests.small_recipe import PLANT
 
@@ -34,6 +39,7 @@ SIDE = 256
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 TILES = ("--tile-px", "64", "--margin-px", "32", "--region", "whole")
 EPOCHS = 4
+PRESET = "fast"  # to export a graph torch follows every part of every network: the default's two take it twice as long
 ONE_SIZE = "take out what differs, or let --resize bring all images to one size"
 
 
@@ -53,9 +59,10 @@ def command(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "inspector", *map(str, words)]
 
 
-def training(name: str, weights: list[Path], *more: str, data: str = "good") -> list[str]:
+def training(name: str, weights: list[Path], *more: str, preset: str | None = PRESET) -> list[str]:
     given = [word for file in weights for word in ("--weights", str(file))]
-    return ["train", data, "--recipe", name, *TILES, "--epochs", str(EPOCHS), *given, *more]
+    chosen = [] if preset is None else ["--preset", preset]
+    return ["train", "good", "--recipe", name, *TILES, "--epochs", str(EPOCHS), *chosen, *given, *more]
 
 
 def weave(folder: Path, seeds: range) -> list[Path]:
@@ -70,8 +77,8 @@ def weave(folder: Path, seeds: range) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Random, for both teachers of the default."""
-    return write_random_weights(tmp_path_factory.mktemp("weights"))
+    """Random, for the teacher of the preset."""
+    return write_random_weights(tmp_path_factory.mktemp("weights"), PRESET)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +99,7 @@ def test_training_leaves_a_whole_recipe(plant: Path, weights: list[Path]) -> Non
     names = {file.stem: sha256_of(file.read_bytes()) for file in weights}
     assert recipe.training.weights_sha256 == names
     assert recipe.training.resize is None
-    assert recipe.training.preset == "balanced"
+    assert recipe.training.preset == PRESET
     images = {**recipe.training.learnt, **recipe.training.validation}
     assert recipe.training.pixels_sha256 == {
         path: read_image(ImageFile(plant / "good" / path, "good")).pixels_sha256 for path in images
@@ -108,6 +115,31 @@ def test_training_leaves_a_whole_recipe(plant: Path, weights: list[Path]) -> Non
     for tile, places in zip(kept, corners, strict=True):
         assert any(np.array_equal(own[row, column], tile) for row, column in places), "of a held-back image"
     open_backend(folder, "openvino").close()
+
+
+def test_without_a_preset_it_is_the_default_with_both_of_its_teachers(
+    plant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the export, which takes longer than all else; test_learning_graph.py exports the default."""
+    exported: list[InspectionGraph] = []
+    write_contrast_onnx(tmp_path / "any.onnx")
+
+    def export(graph: InspectionGraph) -> bytes:
+        exported.append(graph)
+        return (tmp_path / "any.onnx").read_bytes()
+
+    monkeypatch.setattr("inspector.learning.train.to_onnx", export)
+    monkeypatch.chdir(plant)
+    weights = write_random_weights(tmp_path)
+    words = training("usual", weights, "--epochs", "1", "--margin-px", str(MARGIN_PX), preset=None)
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    recipe = load_recipe(plant / "engines" / "usual")
+    assert recipe.training.preset == "balanced"
+    assert recipe.teachers == ("efficientnet_lite0", "mobilenet_v2")
+    assert recipe.training.weights_sha256 == {file.stem: sha256_of(file.read_bytes()) for file in weights}
+    (graph,) = exported
+    assert [type(teacher.trunk) for teacher in graph.disagreement.teachers] == [EfficientNet, MobileNetV2]
 
 
 def test_from_good_images_to_a_limit_and_to_figures(plant: Path) -> None:
