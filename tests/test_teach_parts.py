@@ -15,7 +15,10 @@ import pytest
 
 from inspector import config
 from inspector.backends import open_backend
+from inspector.backends.artifact import load_recipe
 from inspector.backends.rate import TOO_SLOW
+from inspector.calibrating.calibrate import calibrate, set_limits, target_of
+from inspector.calibrating.calibrated import GoodWeb as ScoredWeb
 from inspector.calibrating.calibrated import Suspect
 from inspector.cameras.loom import Loom
 from inspector.errors import ArtefactError, CameraError, ConfigError
@@ -37,6 +40,7 @@ from inspector.teaching.drawn import KINDS, SIZES_MM, TRIES, GoodWeb, draw, try_
 from inspector.teaching.left_out import suspected
 from inspector.teaching.outliers import Look, look_at, standouts
 from inspector.teaching.record import Recorded, Recording, Wanted
+from inspector.teaching.second_look import look_again
 from inspector.teaching.shares import Needs, needs_of, share_out
 from inspector.teaching.teachable import refuse_little_room
 from inspector.tiling import grid_for
@@ -275,6 +279,39 @@ def test_no_frame_serves_twice_and_long_web_goes_to_the_limit(tmp_path: Path, co
     for part in (shares.learn, shares.limit, shares.proof):
         apart = np.diff([-1, *part, count])
         assert apart.max() <= 2.5 * count / len(part) + 1, "from end to end"
+
+
+def test_many_tiles_bring_no_better_limit_but_rare_false_alarms_want_more(tmp_path: Path) -> None:
+    line = line_of(tmp_path)
+    assert needs(line).most_for_limit == 250  # 2000 tiles
+    assert needs(line, false_alarms_per_100m=0.01).most_for_limit == 3907  # ten times the fewest: sound
+
+
+# -- the second look -----------------------------------------------------------------------------------------
+
+
+def test_limits_on_what_the_second_look_has_seen_are_those_of_calibrate(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    engine_dir, line = make_recipe(site, "stripes"), site.line("1")
+    frames = []
+    (tmp_path / "limit").mkdir()
+    for place in range(12):
+        file, pixels = tmp_path / f"limit/{place:02}.png", weave(place, 128, 256)
+        record.write_frame(file, pixels)
+        region = Region(0, 256, 0, 128)
+        frames.append(Recorded(file, place * 0.0256, region, look_at(pixels, region)))
+    with closing(open_backend(engine_dir, "onnxruntime", 1)) as backend:
+        grid = grid_for(line, backend.info)
+        look = look_again(backend, grid, frames, "after training", lambda *_: None)
+        web = ScoredWeb(look.good, 0, 0, backend.info, grid)
+    assert [image.file.path for image in web.images] == [frame.file for frame in look.kept]
+    for left in look.left:
+        left.frame.file.unlink()
+    target = target_of(1.0, None, line)
+    found = set_limits(web, load_recipe(engine_dir), "1", site, target, data=tmp_path / "limit").limits
+    again = calibrate(tmp_path / "limit", "stripes", "1", site).limits
+    provenance = msgspec.structs.replace(found.provenance, date_utc=again.provenance.date_utc)
+    assert msgspec.structs.replace(found, provenance=provenance) == again
 
 
 # -- drawn faults ------------------------------------------------------------------------------------------

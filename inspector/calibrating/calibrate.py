@@ -82,6 +82,33 @@ def calibrate(
     backend = open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
     with closing(backend), failures_told(backend):
         web = score_good(files, learnt, line, backend, progress)
+    return set_limits(web, learnt, line_id, site, target, data=data, pictures=pictures)
+
+
+def set_limits(
+    web: GoodWeb,
+    learnt: Recipe,
+    line_id: str,
+    site: Site,
+    target: Target,
+    *,
+    data: Path,
+    pictures: Path | None = None,
+) -> Calibration:
+    """Set the limits of a line on good web that is scored, and write them, as ``calibrate`` does.
+
+    Args:
+        web: images that the students never learnt from, each once, as the line's engine scores them.
+        learnt: the recipe.
+        line_id: line of the config.
+        site: the plant.
+        target: false alarms asked for (``target_of``).
+        data: where the images are from.
+        pictures: folder for pictures; what is in it is replaced.
+
+    Returns and raises what ``calibrate`` does.
+    """
+    line, recipe = site.line(line_id), learnt.name
     region_mm = _region_mm(web.images, line)
     per_100m = _tiles_per_100m(web.grid, line, region_mm[1] - region_mm[0])
     rate = target.per_100m / per_100m
@@ -112,7 +139,7 @@ def calibrate(
     )
     write_atomically(limits_file(site, line_id, recipe), to_toml(limits).encode())
     if pictures is not None:  # last: a disk too full for pictures takes nobody's limit
-        pictures_of(web, found, limits, pictures, backend.info.channels)
+        pictures_of(web, found, limits, pictures, web.engine.channels)
     return Calibration(limits, suspects_of(web, found))
 
 

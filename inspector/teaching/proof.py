@@ -15,7 +15,7 @@ from inspector.backends.engine import score_loose
 from inspector.backends.rate import RATE_S, measure_rate, speed_words
 from inspector.config import Line
 from inspector.errors import ArtefactError
-from inspector.images.reading import GOOD, ImageFile, Mask
+from inspector.images.reading import GOOD, Image, ImageFile, Mask
 from inspector.images.scoring import Scored, read_for, score_image
 from inspector.interfaces import Backend
 from inspector.judging import levelled_alone
@@ -130,7 +130,7 @@ def prove(
     alarmed = []
     for done, frame in enumerate(frames):
         progress(done, len(frames))
-        pixels, scored = score_frame(backend, grid, frame)
+        image, scored = score_frame(backend, grid, frame)
         judged = scored.levelled(levels, grid, mm_per_px)
         above = int((judged.map_peaks > levels.limit_sigma).sum())
         tiles += len(scored.map_peaks)
@@ -139,7 +139,7 @@ def prove(
             why = f"kept back, {judged.judged.max():.1f} sigma, above the new limit"
             alarmed.append(LeftOut(frame, why, _place_px(judged.judged, frame.region, grid)))
         if len(webs) < MOST_DRAWN_ON:
-            webs.append(GoodWeb(_web(pixels, frame.region), scored.cells, frame.region.left_px))
+            webs.append(GoodWeb(_web(image.pixels, frame.region), scored.cells, frame.region.left_px))
 
     def exceeds(cells: F32, left_px: int) -> Mask:
         return levelled_alone(levels, cells, grid.px_per_cell, left_px, mm_per_px) > levels.limit_sigma
@@ -148,10 +148,10 @@ def prove(
     return Proof(len(frames) * frame_m, tiles, alarms, tuple(rows), tuple(alarmed))
 
 
-def score_frame(backend: Backend, grid: Grid, frame: Recorded) -> tuple[U8, Scored]:
+def score_frame(backend: Backend, grid: Grid, frame: Recorded) -> tuple[Image, Scored]:
     """Read a recorded frame back and score its web."""
-    pixels = read_for(ImageFile(frame.file, GOOD), backend.info.channels).pixels
-    return pixels, score_image(backend, grid, frame.file, pixels, frame.region)
+    image = read_for(ImageFile(frame.file, GOOD), backend.info.channels)
+    return image, score_image(backend, grid, frame.file, image.pixels, frame.region)
 
 
 def highest_px(scored: Scored, grid: Grid) -> Box:

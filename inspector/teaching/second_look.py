@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inspector.calibrating.calibrated import GoodImage
 from inspector.images.far_above import far_above
 from inspector.interfaces import Backend
 from inspector.records import Grid
@@ -28,6 +29,13 @@ class SecondLook:
     kept: tuple[Recorded, ...]
     left: tuple[LeftOut, ...]
     highest: tuple[LeftOut, ...]  # of those kept
+    images: tuple[GoodImage, ...]  # of all, in their order
+
+    @property
+    def good(self) -> tuple[GoodImage, ...]:
+        """Of those kept: as calibration scores them, so that it needn't."""
+        kept = {frame.file for frame in self.kept}
+        return tuple(image for image in self.images if image.file.path in kept)
 
 
 def look_again(
@@ -48,10 +56,12 @@ def look_again(
 
     Raises DataError or ArtefactError where a frame can't be read or scored.
     """
-    highest, places = [], []
+    highest, places, images = [], [], []
     for done, frame in enumerate(frames):
         progress(done, len(frames))
-        _, scored = score_frame(backend, grid, frame)
+        image, scored = score_frame(backend, grid, frame)
+        tiles = len(scored.tile_scores)
+        images.append(GoodImage(image.file, image.sha256, False, frame.region, tiles, scored.cells))
         highest.append(float(scored.map_peaks.max()))
         places.append(highest_px(scored, grid))
     progress(len(frames), len(frames))
@@ -67,4 +77,5 @@ def look_again(
         kept=tuple(frame for place, frame in enumerate(frames) if place not in far),
         left=tuple(one for place, one in enumerate(told) if place in far),
         highest=tuple(told[at] for at in by_peak[:MOST_SHOWN]),
+        images=tuple(images),
     )

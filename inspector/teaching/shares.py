@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from inspector.calibrating.calibrate import FARTHEST
-from inspector.calibrating.tail import LEAST_TILES
+from inspector.calibrating.tail import LEAST_IMAGES, LEAST_TILES, SOUND, SOUND_IMAGES
 from inspector.config import Line
 from inspector.errors import ConfigError
 from inspector.records import Grid
@@ -28,7 +28,9 @@ FEWEST_TO_PROVE = 2
 LEARN_SHARE = 0.5  # of short web, at most
 PROOF_SHARE = 0.2  # of what is not learnt from
 MOST_LEFT_OUT = 0.2  # of the frames may be odd; more are no exception but the web's, or the light's, nature
-MOST_LIMIT_TILES = 8000  # minutes to score; more hardly move a limit
+# A minute to score at 35 tiles/s. Limits from an eighth of them bring no more false alarms than are asked for
+# (docs/method.md); 100 m of a web of 1.8 m have 46 times as many, and up to 100 times is sound. Rarer alarms want more.
+MOST_LIMIT_TILES = 2000
 FULL_TO_PROVE = 40  # frames
 
 
@@ -115,8 +117,8 @@ def needs_of(
         frame_m=height_px * line.web.mm_per_px / 1000,
         tiles=tiles,
         enough_to_learn=max(FEWEST_TO_LEARN, enough),
-        fewest_for_limit=math.ceil(fewest_tiles / tiles),
-        most_for_limit=math.ceil(max(MOST_LIMIT_TILES, 2 * fewest_tiles) / tiles),
+        fewest_for_limit=max(LEAST_IMAGES, math.ceil(fewest_tiles / tiles)),
+        most_for_limit=max(SOUND_IMAGES, math.ceil(max(MOST_LIMIT_TILES, SOUND * fewest_tiles) / tiles)),
     )
 
 

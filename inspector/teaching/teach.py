@@ -30,7 +30,8 @@ from inspector.backends import build_engine, failures_told, open_backend
 from inspector.backends.artifact import load_recipe, write_recipe
 from inspector.backends.runtime import toolchain
 from inspector.bus.lock import hold_line
-from inspector.calibrating.calibrate import calibrate
+from inspector.calibrating.calibrate import set_limits, target_of
+from inspector.calibrating.calibrated import GoodWeb
 from inspector.calibrating.populations import TwoKinds
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
@@ -170,7 +171,7 @@ class _Teaching:
                     f"line {self._asked.line_id}: {len(again.kept)} frames remain for the limit, which wants "
                     f"{needs.fewest_for_limit}; teach again on more --metres"
                 )
-            limits, suspects = self._calibrate(again.kept, recording.metres)
+            limits, suspects = self._set_limits(backend, grid, again, recording.metres)
             left += suspects
             self._refuse_many(len(left), len(recording.frames))
             golden_tiles, speed, proof = self._prove(backend, grid, shares.proof, needs, limits)
@@ -384,17 +385,23 @@ class _Teaching:
             _moved(one.frame, self._staging.recording / "left-out")
         return look
 
-    def _calibrate(self, frames: Sequence[Recorded], metres: float) -> tuple[Limits, list[LeftOut]]:
-        """Set the limit; return it and the frames that did not count for it, which are shown."""
+    def _set_limits(
+        self, backend: Backend, grid: Grid, look: SecondLook, metres: float
+    ) -> tuple[Limits, list[LeftOut]]:
+        """Set the limit on the maps of the second look: scoring takes minutes, and would give the same ones.
+
+        Returns it and the frames that did not count for it, which are shown.
+        """
+        frames, line_id = look.kept, self._asked.line_id
         try:
-            with self._step("limit") as progress:
-                found = calibrate(
-                    frames[0].file.parent,
-                    self._asked.recipe,
-                    self._asked.line_id,
+            with self._step("limit"):
+                found = set_limits(
+                    GoodWeb(look.good, 0, 0, backend.info, grid),
+                    load_recipe(self._staging.engine_dir),
+                    line_id,
                     self._staging.site,
-                    false_alarms_per_100m=self._asked.false_alarms_per_100m,
-                    progress=progress,
+                    target_of(self._asked.false_alarms_per_100m, None, self._line),
+                    data=frames[0].file.parent,
                 )
         except TwoKinds as kinds:
             raise self._two_kinds(kinds, frames) from None
