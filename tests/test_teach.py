@@ -92,7 +92,8 @@ def learn(data, name, engines, **_):
     shutil.copytree(os.environ["TAUGHT"], engines / name)
     recipe = load_recipe(engines / name)
     learnt = {one.file.path.name: one.sha256 for one in lessons}
-    training = msgspec.structs.replace(recipe.training, learnt=learnt, validation={})
+    pixels = {one.file.path.name: one.pixels_sha256 for one in lessons}
+    training = msgspec.structs.replace(recipe.training, learnt=learnt, validation={}, pixels_sha256=pixels)
     write_recipe(engines / name, msgspec.structs.replace(recipe, training=training))
 train.train = learn
 """
@@ -360,9 +361,13 @@ def test_kept_frames_lie_side_by_side_as_they_were_recorded_whatever_was_cut_off
     frames = {file.name: read_image(ImageFile(file, "good")) for file in kept.iterdir()}
     assert len(frames) == 40
     assert {image.pixels.shape for image in frames.values()} == {(SIDE, SIDE)}
-    learnt = load_recipe(plant / "engines/cloth").training.learnt
-    assert len(learnt) == len(lessons[-1])
-    assert learnt == {name: frames[name].sha256 for name in learnt}, "kept lessons are known again"
+    training = load_recipe(plant / "engines/cloth").training
+    assert len(training.learnt) == len(lessons[-1])
+    known = {name: frames[name] for name in training.learnt}
+    assert training.learnt == {name: image.sha256 for name, image in known.items()}, (
+        "kept lessons, known again"
+    )
+    assert training.pixels_sha256 == {name: image.pixels_sha256 for name, image in known.items()}
 
 
 def test_sigint_just_before_the_swap_leaves_the_old_recipe(

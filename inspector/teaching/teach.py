@@ -496,11 +496,12 @@ def _cut_to_region(frames: Sequence[Recorded], folder: Path) -> None:
 
 def _name_frames(engine_dir: Path, frames: Sequence[Recorded]) -> None:
     """Let the recipe name frames as they were recorded: by their crops' hashes no kept frame would be known again."""
-    hashes = {frame.file.name: read_image(ImageFile(frame.file, GOOD)).sha256 for frame in frames}
+    images = {frame.file.name: read_image(ImageFile(frame.file, GOOD)) for frame in frames}
     recipe = load_recipe(engine_dir)
-    learnt, validation = (
-        {name: hashes[name] for name in crops}
-        for crops in (recipe.training.learnt, recipe.training.validation)
+    training = msgspec.structs.replace(
+        recipe.training,
+        learnt={name: images[name].sha256 for name in recipe.training.learnt},
+        validation={name: images[name].sha256 for name in recipe.training.validation},
+        pixels_sha256={name: images[name].pixels_sha256 for name in recipe.training.pixels_sha256},
     )
-    training = msgspec.structs.replace(recipe.training, learnt=learnt, validation=validation)
     write_recipe(engine_dir, msgspec.structs.replace(recipe, training=training))
