@@ -52,9 +52,7 @@ SHOW_S = 0.25
 JOIN_S = 1.2  # SIGTERM to the last state on the bus must stay under 2 s
 SLOW_SEVERITY = 500  # what comes of it, dropped frames, is counted anyway
 UNLIKE_SEVERITY = 700  # between a client turned away and a line that stops
-HAND_OVER_S = (
-    2.0  # no room for a verdict for so long: who publishes hangs. A burst of lost frames has room sooner
-)
+HAND_OVER_S = 2.0  # without room for a verdict: who publishes hangs. A burst of lost frames has room sooner
 STUCK_S = 30.0  # an engine that chews on one frame for this long is dead
 
 
