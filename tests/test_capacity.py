@@ -236,10 +236,10 @@ def test_without_a_recipe_presets_are_told_and_nothing_is_said_of_this_machine()
     web = asked(smallest_fault_mm=0.6, ejector_m=5.0)
     told = rows(web, figure(web))
     cores = [one.sentence for one in told if one.what == "cores"]
-    assert cores == [  # 401.8 * 1.1 / (35, 98, 210 / 2)
-        "26 with preset balanced: 402 tiles/s x 1.1, at 35 tiles/s on 2, measured there",
-        "10 with preset fast: 402 tiles/s x 1.1, at 98 tiles/s on 2, measured there",
-        "5 with preset fastest: 402 tiles/s x 1.1, at 210 tiles/s on 2, measured there",
+    assert cores == [  # 401.8 * 1.1 / (38, 107, 238 / 2)
+        "24 with preset balanced: 402 tiles/s x 1.1, at 38 tiles/s on 2, measured there",
+        "9 with preset fast: 402 tiles/s x 1.1, at 107 tiles/s on 2, measured there",
+        "4 with preset fastest: 402 tiles/s x 1.1, at 238 tiles/s on 2, measured there",
     ]
     gpus = [one.sentence for one in told if one.what == "GPUs"]
     assert [one.split("preset ")[1] for one in gpus] == [

@@ -1,6 +1,7 @@
 """The default recipe on packs of real images, beside the marks it is held to.
 
     python tools/packs.py --data ../shared/data --work /tmp/packs [--table packs.md] [--only mvtec_grid ...] [--native]
+        [options of `inspector train`]
 
 For every pack: `inspector train` on its good images, then `inspector evaluate`, with the same options for all;
 only how an image becomes tiles differs, as it does in the marks. Prints a Markdown table with bootstrap
@@ -70,7 +71,7 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="write the Markdown there too")
     parser.add_argument("--only", nargs="+", choices=PACKS, default=list(PACKS))
     parser.add_argument("--native", action="store_true", help="squeeze no image")
-    given = parser.parse_args()
+    given, options = parser.parse_known_args()
     work = outside_repository(given.work)
     work.mkdir(parents=True, exist_ok=True)
     (work / "config.toml").write_text('plant = "packs"\n[line]\n')
@@ -83,7 +84,7 @@ def main() -> int:
         if given.native and how_trained == SQUEEZED:
             how_trained, how_evaluated = NATIVE
         data, began_s = (given.data / pack).resolve(), time.monotonic()
-        inspector(work, "train", data, "--recipe", pack, "--overwrite", *how_trained)
+        inspector(work, "train", data, "--recipe", pack, "--overwrite", *how_trained, *options)
         seconds = time.monotonic() - began_s
         result = work / f"{pack}.json"
         pictures = ("--pictures", work / "pictures" / pack)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 1000, 440, 64, 48, 24, 264
 KEY_PX, LINE_PX, DOT_PX = (WIDTH - RIGHT + 24, 10), 19, 7  # where the points' names are listed
 NAME_PX = 76  # of a peak: two may be as high as each other
-INTENSITIES = (2.0, 200.0)  # FLOP a byte
+INTENSITIES = (2.0, 1000.0)  # FLOP a byte
 COLOURS = ("#2b7a9b", "#e07b2a", "#5b4b8a", "#3c8d5a")
 ROOF_COLOUR, GRID_COLOUR, TEXT_COLOUR = "#1a1a1a", "#dcdfe3", "#3a4048"
 
