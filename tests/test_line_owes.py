@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ class Engine:
 
 
 @pytest.fixture
-def corridors(tmp_path: Path) -> Corridors:
+def corridors(tmp_path: Path) -> Iterator[Corridors]:
     site = make_site(tmp_path)
 
     def make(
@@ -133,7 +133,11 @@ def corridors(tmp_path: Path) -> Corridors:
         corridor.keep_verdicts()
         return corridor
 
-    return make
+    yield make
+    for thread in threading.enumerate():  # what a test held up has been let go by now
+        if thread.name in ("acquire", "inspect", "publish"):
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
 
 
 def verdicts_of(corridor: Corridor) -> list[Verdict]:
