@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -168,23 +167,43 @@ def test_frames_that_were_kept_before_are_never_replaced(tmp_path: Path) -> None
     assert said == [f"recorded frames: {new.relative_to(tmp_path)}"]
 
 
-def test_ctrl_c_while_it_cleans_up_ends_it_before_anything_is_taught(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+CLEANED = """
+import signal, sys
+from pathlib import Path
+from inspector import config
+from inspector.teaching.staging import Staging, claimed
+
+recover = Staging.recover
+
+def interrupted(staging):
+    signal.raise_signal(signal.SIGINT)
+    return recover(staging)
+
+Staging.recover = interrupted
+try:
+    with claimed(config.load(Path("config.toml")), "1", "cloth", keep_frames=False, say=print):
+        print("taught")
+except KeyboardInterrupt:
+    print("ended")
+"""
+
+
+def test_ctrl_c_while_it_cleans_up_ends_it_before_anything_is_taught(tmp_path: Path) -> None:
+    """In a process of its own: other libraries handle signals too."""
     site = make_site(tmp_path)
     make_staged(site)
-    recover = Staging.recover
-
-    def interrupted(staging: Staging) -> str | None:
-        signal.raise_signal(signal.SIGINT)
-        return recover(staging)
-
-    monkeypatch.setattr(Staging, "recover", interrupted)
-    said: list[str] = []
-    with pytest.raises(KeyboardInterrupt), claimed(site, "1", "cloth", keep_frames=False, say=said.append):
-        raise AssertionError("nothing is taught")
-    assert said[0].startswith("removed what an earlier teaching of cloth left"), "that is done first"
+    done = alone(CLEANED, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, last = done.stdout.splitlines()
+    assert first.startswith("removed what an earlier teaching of cloth left"), "that is done first"
+    assert last == "ended"
     assert not site.engines.exists()
+
+
+def alone(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=50, check=False
+    )
 
 
 SIGNALS = """
@@ -206,10 +225,8 @@ print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, signal.getsignal(signa
 """
 
 
-def test_what_is_ignored_stays_ignored_and_the_rest_ends_as_ctrl_c_does() -> None:
+def test_what_is_ignored_stays_ignored_and_the_rest_ends_as_ctrl_c_does(tmp_path: Path) -> None:
     """A teaching under nohup outlives its terminal. In a process of its own: other libraries handle signals too."""
-    done = subprocess.run(
-        [sys.executable, "-c", SIGNALS], capture_output=True, text=True, timeout=50, check=False
-    )
+    done = alone(SIGNALS, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["ended", "deferred", "True", "True"]
