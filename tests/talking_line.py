@@ -31,6 +31,7 @@ from inspector.records import (
     Timings,
     Verdict,
 )
+from inspector.tally import Snapshot
 
 T = TypeVar("T")
 COUNTS_PER_M = 10_000
@@ -80,6 +81,16 @@ def _write(file: Path, lines: list[str]) -> Site:
 BEAT = HeartbeatData(
     enc_now=4096, y_decided_m=0.1, queue_depth=1, drops=2, late=3, tiles_per_s=60.5, speed_m_min=6.0
 )
+
+
+class Quiet:
+    """Nobody looks on."""
+
+    def show(self, snapshot: Snapshot, now_s: float) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
 
 
 class TalkingLine:

@@ -24,10 +24,10 @@ from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError, InspectorError, SilentLine
 from inspector.judging import levelled
 from inspector.judging.levelled import SHOWN
-from inspector.limits import Limits, RunProvenance, digest
+from inspector.limits import Limits, digest
 from inspector.records import Outcome, Reason, WideLimit, Zone
 from tests.talking_line import TalkingLine, make_site, site_of, verdict
-from tests.test_limits import LIMITS
+from tests.test_limits import LIMITS, LOWERED
 
 STRIP_M = 0.5
 LIMIT = 7.0
@@ -284,38 +284,13 @@ IDENTITY = Identity(
 FRAME_M = 0.1024
 
 
-RUN = RunProvenance(
-    date_utc="2026-11-24T02:00:00+00:00",
-    inspector="0.1.0",
+RUN = msgspec.structs.replace(
+    LOWERED,
     previous_limit_sigma=8.0,
-    previous_sha256="ab" * 32,
-    previous_set_by_hand="",
     limit_sigma=7.0,
-    epoch=1,
-    from_m=0.0,
-    to_m=40.0,
-    first_seq=1,
-    last_seq=390,
-    good_m=40.0,
-    strips=390,
-    verdicts=390,
-    verdicts_per_100m=976.6,
-    stretches=40,
-    strips_above=0,
-    strips_beside=0,
-    verdicts_not_inspected=0,
-    verdicts_unheard=0,
-    suspects=(),
-    false_alarms_per_100m=1.0,
-    verdict_rate=0.001,
     highest_sigma=6.5,
     quantile_sigma=6.8,
     bound_sigma=7.0,
-    confidence=0.8,
-    tail_threshold_sigma=5.0,
-    tail_exceedances=39,
-    tail_scale_sigma=0.4,
-    tail_shape=0.0,
 )
 
 

@@ -33,7 +33,7 @@ from inspector.parts import open_parts
 from inspector.records import ScoreMap, TileBatch
 from inspector.tally import Snapshot
 from tests.small_recipe import make_recipe, weave
-from tests.talking_line import PATIENCE_S, Listener, ask, evidence
+from tests.talking_line import PATIENCE_S, Listener, Quiet, ask, evidence
 from tests.virtual_camera import Control
 
 Header = dict[str, Any]
@@ -55,16 +55,6 @@ maps = "{bus}-maps"
 replay = "{bus}-replay"
 """
 TRIGGERS = 10_000
-
-
-class Quiet:
-    """Nobody looks on."""
-
-    def show(self, snapshot: Snapshot, now_s: float) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
 
 
 class Witness:

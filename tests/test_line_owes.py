@@ -37,26 +37,15 @@ from inspector.records import (
     TileBatch,
     Verdict,
 )
-from inspector.tally import Snapshot
 from inspector.tiling import Tiler, strip
 from inspector.tiling.region import whole_frame
-from tests.talking_line import PATIENCE_S, make_site
+from tests.talking_line import PATIENCE_S, Quiet, make_site
 
 ROWS = 64
 GRID = Grid(tile_px=32, margin_px=4, overlap_px=0, px_per_cell=4)
 NONE_LATE_MS = 1e6
 
 Corridors = Callable[..., Corridor]
-
-
-class Quiet:
-    """Nobody looks on."""
-
-    def show(self, snapshot: Snapshot, now_s: float) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
 
 
 class Sight:

@@ -29,7 +29,7 @@ import openvino
 import torch
 import torch.nn.functional as F
 from engine_graphs import CONTENDERS
-from engine_runners import OPENVINO, Call, precisions, rate
+from engine_runners import OPENVINO, Call, precisions, rate, side_by_side
 from marked import put_between
 from torch import Tensor, nn
 from workfolder import told
@@ -192,14 +192,7 @@ def runner(graph: bytes, pixels: U8, way: Way) -> Call:
                 request.infer({0: pixels}, share_inputs=True)
 
         return one_by_one
-    queue = openvino.AsyncInferQueue(made, made.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1)
-
-    def side_by_side(times: int) -> None:
-        for _ in range(times):
-            queue.start_async({0: pixels}, share_inputs=True)
-        queue.wait_all()
-
-    return side_by_side
+    return side_by_side(made, pixels)
 
 
 def take_turns(graphs: dict[str, bytes], rounds: int) -> dict[Way, list[float]]:

@@ -11,6 +11,8 @@ import openvino
 import torch
 from engine_graphs import Built, Contender
 
+from inspector.records import U8
+
 LEAST_S = 0.25  # of a measurement: as many calls as that takes
 OPENVINO = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # what is not quantised in an int8 graph stays fp32
 
@@ -83,11 +85,16 @@ def _openvino(graph: bytes, precision: str, tiles: np.ndarray, threads: int) -> 
         "INFERENCE_NUM_THREADS": threads,
     }
     compiled = core.compile_model(model, "CPU", settings)
+    return side_by_side(compiled, tiles)
+
+
+def side_by_side(compiled: openvino.CompiledModel, pixels: U8) -> Call:
+    """Run a graph as a line's engine does: as many requests at once as the compiled graph asks for."""
     queue = openvino.AsyncInferQueue(compiled, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1)
 
     def call(times: int) -> None:
         for _ in range(times):
-            queue.start_async({0: tiles}, share_inputs=True)
+            queue.start_async({0: pixels}, share_inputs=True)
         queue.wait_all()
 
     return call

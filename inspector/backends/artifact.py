@@ -53,9 +53,7 @@ class Training(Document, frozen=True, kw_only=True):
     data: str  # folder the good images came from
     learnt: dict[str, Sha256]  # images the students learnt from: path in the folder -> sha256 of the file
     validation: dict[str, Sha256]  # images held back, that constants and the best epoch come from
-    pixels_sha256: dict[
-        str, Sha256
-    ] = {}  # of both: the same path -> hash of the decoded pixels; empty: not told
+    pixels_sha256: dict[str, Sha256] = {}  # of both: path -> hash of the decoded pixels; empty: not told
     seed: int
     epochs: int  # that the students went through: the best one on validation images is the last
     stopped_early: str = ""  # why the training ended before all its epochs, in words; empty: it didn't
@@ -132,12 +130,8 @@ class BuiltEngine(Document, frozen=True, kw_only=True):
     onnx_sha256: Sha256
     plan: str = ""  # path in the recipe's folder; empty: the graph itself is loaded
     plan_sha256: str = ""
-    profile: tuple[
-        int, ...
-    ] = ()  # tiles at a time that the plan takes: least, tuned for, most; empty: any number
-    portable: bool = (
-        False  # TensorRT: other GPUs and later versions may load it, as far as ``portable.py`` goes
-    )
+    profile: tuple[int, ...] = ()  # tiles at a time: least, tuned for, most; empty: any number
+    portable: bool = False  # TensorRT: other GPUs and later versions may load it (``portable.py``)
     driver: str = ""  # version of the GPU's driver at the build, to be told: no plan is bound to it
     golden_sha256: Sha256  # golden.png
     golden_reference: tuple[float, ...]  # tile scores of ONNX Runtime in fp32, sigma

@@ -12,7 +12,7 @@ from inspector.backends import golden, portable
 from inspector.backends.artifact import BuiltEngine, Recipe, load_manifest, load_recipe, read_bytes, sha256_of
 from inspector.backends.building import load_graph, os_name, rebuild_command
 from inspector.backends.engine import Engine, info_of, score_loose
-from inspector.backends.runtime import Toolchain, toolchain
+from inspector.backends.runtime import toolchain
 from inspector.errors import ArtefactError
 from inspector.interfaces import Backend
 
@@ -68,7 +68,8 @@ def open_untested(engine_dir: Path, backend: str, threads: int = 0) -> Opened:
     built = _entry(engine_dir, recipe, backend)
     graph = load_graph(engine_dir, recipe)
     remedy = f"run {rebuild_command(recipe.name, backend)}"
-    _check_vouched(engine_dir, recipe, tools, built, remedy)
+    version, device = tools.library_version(), tools.device_name()  # a portable plan was built with others
+    _check_vouched(engine_dir, recipe, built, version, device, remedy)
     plan = _vouched_bytes(engine_dir / built.plan, built.plan_sha256, remedy) if built.plan else b""
     _vouched_bytes(engine_dir / golden.FILE, built.golden_sha256, remedy)
     try:
@@ -78,7 +79,6 @@ def open_untested(engine_dir: Path, backend: str, threads: int = 0) -> Opened:
             f"{engine_dir / (built.plan or 'model.onnx')}: {backend} can't load it ({error}); {remedy}"
         ) from None
     sha256 = built.plan_sha256 or built.onnx_sha256
-    version, device = tools.library_version(), tools.device_name()  # a portable plan was built with others
     info = info_of(recipe, backend, version, device, built.precision, sha256)
     return Opened(Engine(recipe, info, runtime), recipe, built)
 
@@ -98,14 +98,14 @@ def _entry(engine_dir: Path, recipe: Recipe, backend: str) -> BuiltEngine:
 
 
 def _check_vouched(
-    engine_dir: Path, recipe: Recipe, tools: Toolchain, built: BuiltEngine, remedy: str
+    engine_dir: Path, recipe: Recipe, built: BuiltEngine, version: str, device: str, remedy: str
 ) -> None:
     version_fits, device_fits = (portable.version_fits, portable.device_fits) if built.portable else (eq, eq)
     for what, then, now, fits in (
         ("graph (onnx_sha256)", built.onnx_sha256, recipe.onnx_sha256, eq),
         ("kind of tiles", built.tiles, recipe.tiles, eq),
-        ("library version", built.version, tools.library_version(), version_fits),
-        ("device", built.device, tools.device_name(), device_fits),
+        ("library version", built.version, version, version_fits),
+        ("device", built.device, device, device_fits),
         ("operating system", built.os, os_name(), eq),
     ):
         if not fits(then, now):
