@@ -273,7 +273,11 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
     kinds = KINDS[: 1 if training.pair in AS_PUBLISHED else 2]
     shape = replace(SHAPE, channels=depth)
     graph = Disagreement(
-        teachers, students, shape, [Counted(len(kinds), evened_share=0.0)] * len(layers)
+        teachers,
+        students,
+        shape,
+        [layer.stride for layer in layers],
+        [Counted(len(kinds), evened_share=0.0)] * len(layers),
     ).eval()
     tiles, masks, image, faulty = test_tiles(data / pack, cut, depth)
     good = np.concatenate([held.validation_tiles, held.learnt_tiles])

@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 import openvino
 import torch
-import torch.nn.functional as F
 from engine_graphs import CONTENDERS
 from engine_runners import OPENVINO, Call, precisions, rate, side_by_side
 from marked import put_between
@@ -36,7 +35,6 @@ from workfolder import told
 
 from inspector.cameras.loom import Loom
 from inspector.config import FaultMix
-from inspector.images.reading import PX_PER_CELL
 from inspector.learning.cells import Shape
 from inspector.learning.distill import Course, as_pixels, distill, look
 from inspector.learning.export import OPSET, InspectionGraph, build_graph, mirrored, to_onnx
@@ -92,14 +90,13 @@ class Strip(nn.Module):
         pixels = strips.float().unsqueeze(1)
         taught = [tap for teacher in body.teachers for tap in teacher(pixels)]
         layers = body.students.distances(taught, body.students(pixels))
-        size = (pixels.shape[2] // PX_PER_CELL, pixels.shape[3] // PX_PER_CELL)
         maps = [
-            F.interpolate(layer[:, :kinds], size=size, mode="bilinear", align_corners=False)
-            for layer, kinds in zip(layers, body.kinds, strict=True)
+            blur(_cut(layer[:, :kinds], SHAPE.side_px // layer.shape[2]))
+            for blur, layer, kinds in zip(body.blurs, layers, body.kinds, strict=True)
         ]
         tiles = _cut(pixels, 1)
         sides = mirrored(tiles, shape)
-        maps_of_tiles = evened(body.blur(_cut(torch.cat(maps, 1), PX_PER_CELL)), body.shares)
+        maps_of_tiles = evened(torch.cat(maps, 1), body.shares)
         sigma = self.inspection.scoring(maps_of_tiles, sides) + self.inspection.light(tiles)
         if self.inspection.tone is not None:
             sigma = sigma + self.inspection.tone(tiles, sides)

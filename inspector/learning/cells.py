@@ -54,7 +54,26 @@ def grey(pixels: Tensor) -> Tensor:
 
 def cell_greys(pixels: Tensor) -> Tensor:
     """Pixels [N, channels, S, S] to the mean grey of every cell, margins and all: [N, 1, S / 4, S / 4]."""
-    return F.avg_pool2d(grey(pixels), PX_PER_CELL)
+    return block_means(grey(pixels), PX_PER_CELL)
+
+
+def block_means(pixels: Tensor, side: int) -> Tensor:
+    """The mean of every block of side x side pixels: [N, channels, S, S] to [N, channels, S / side, S / side]."""
+    return column_means(row_means(pixels, side), side)
+
+
+def row_means(pixels: Tensor, count: int) -> Tensor:
+    """The mean of every ``count`` rows: [N, channels, rows, columns] to [N, channels, rows / count, columns]."""
+    # Means along one axis and then the other: a runtime pads the single channel of a pool or a bilinear resize to 8 or
+    # 16, and takes two to four times as long.
+    images, channels, rows, columns = pixels.shape
+    return pixels.reshape(images, channels, rows // count, count, columns).mean(3)
+
+
+def column_means(pixels: Tensor, count: int) -> Tensor:
+    """The mean of every ``count`` columns: [N, channels, rows, columns] to [N, channels, rows, columns / count]."""
+    images, channels, rows, columns = pixels.shape
+    return pixels.reshape(images, channels, rows, columns // count, count).mean(4)
 
 
 def gaussian(at: Tensor, sigma: float) -> Tensor:
@@ -72,32 +91,6 @@ def around(maps: Tensor, shape: Shape, rows: int, columns: int) -> Tensor:
     down, across = min(margin, rows), min(margin, columns)
     kept = maps[:, :, margin - down : margin + cells + down, margin - across : margin + cells + across]
     return F.pad(kept, (columns - across, columns - across, rows - down, rows - down), mode="replicate")
-
-
-class Blur(nn.Module):
-    """2-D Gaussian over cells that uses real neighbours: of the margin, only what it reaches for is kept.
-
-    Args:
-        sigma_px: of the Gaussian, pixels of the tile.
-        shape: of the tiles.
-    """
-
-    line: Tensor
-
-    def __init__(self, sigma_px: float, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
-        self.radius = math.ceil(3 * sigma_px / PX_PER_CELL)
-        at = torch.arange(-self.radius, self.radius + 1) * PX_PER_CELL
-        self.register_buffer("line", gaussian(at, sigma_px).view(1, 1, 1, -1))
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Maps over a tile with its margins, [N, L, S, S] in cells, to those of its interior, [N, L, cells, cells]."""
-        layers = maps.shape[1]
-        maps = around(maps, self.shape, self.radius, self.radius)
-        across = self.line.expand(layers, 1, 1, -1)
-        maps = F.conv2d(maps, across, groups=layers)
-        return F.conv2d(maps, across.transpose(2, 3), groups=layers)
 
 
 def line_filter(weights: Tensor, first: int, outputs: int, step: int, inputs: int) -> Tensor:
@@ -133,15 +126,31 @@ class Separable(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """[N, L, rows in, columns in] to [N, L, rows out, columns out]."""
-        return self.down @ maps @ self.across
+        return self.down @ (maps @ self.across)
 
 
 class Smoothing(Separable):
-    """What ``Blur`` does, of a single map."""
+    """2-D Gaussian over cells that uses real neighbours as far as the margin goes; beyond, the outermost cell goes on.
 
-    def __init__(self, sigma_px: float, shape: Shape) -> None:
-        line = smoothing_line(sigma_px, shape)
+    Maps over a tile with its margins, [N, L, cells, cells], to those of its interior. Coarser maps are brought to
+    cells first, bilinearly; both are linear, so both are in the same two products.
+
+    Args:
+        sigma_px: of the Gaussian, pixels of the tile.
+        shape: of the tiles.
+        stride: px of the tile per cell of the maps that it is given.
+    """
+
+    def __init__(self, sigma_px: float, shape: Shape, stride: int = PX_PER_CELL) -> None:
+        line = smoothing_line(sigma_px, shape) @ to_cells(shape, stride)
         super().__init__(line, line)
+
+
+def to_cells(shape: Shape, stride: int) -> Tensor:
+    """Bilinear interpolation along a tile with its margins as a matrix, [cells, S / stride]."""
+    given = torch.eye(shape.side_px // stride)
+    size = shape.side_px // PX_PER_CELL
+    return F.interpolate(given[None], size=size, mode="linear", align_corners=False)[0].T
 
 
 def smoothing_line(sigma_px: float, shape: Shape) -> Tensor:

@@ -21,12 +21,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import onnx
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inspector.errors import ArtefactError
 from inspector.images.reading import PX_PER_CELL
-from inspector.learning.cells import Blur, Shape
+from inspector.learning.cells import Shape, Smoothing
 from inspector.learning.distance import Students
 from inspector.learning.distill import LOOK, as_pixels
 from inspector.learning.folding import fold
@@ -41,7 +40,7 @@ from inspector.learning.fusion import (
 )
 from inspector.learning.light import Light
 from inspector.learning.normal import SIDES
-from inspector.learning.teachers import AS_PUBLISHED, Teacher
+from inspector.learning.teachers import AS_PUBLISHED, Teacher, pair_layers
 from inspector.learning.tone import Tone, ToneSigma
 from inspector.records import U8
 
@@ -52,10 +51,23 @@ COMPARED_PX = 8  # of a margin, to tell whether it is a mirror image
 
 
 class Disagreement(nn.Module):
-    """Tiles to blurred layer maps of the judged interior, and which sides are mirrored."""
+    """Tiles to blurred layer maps of the judged interior, and which sides are mirrored.
+
+    Args:
+        teachers: of a pair.
+        students: theirs.
+        shape: of the tiles.
+        strides: of the layers, px of the tile per cell.
+        layers: how each counts.
+    """
 
     def __init__(
-        self, teachers: Sequence[Teacher], students: Students, shape: Shape, layers: Sequence[Counted]
+        self,
+        teachers: Sequence[Teacher],
+        students: Students,
+        shape: Shape,
+        strides: Sequence[int],
+        layers: Sequence[Counted],
     ) -> None:
         super().__init__()
         self.teachers = nn.ModuleList(teachers)
@@ -63,18 +75,16 @@ class Disagreement(nn.Module):
         self.shape = shape
         self.kinds = [layer.kinds for layer in layers]
         self.shares = shares_of(layers)
-        self.blur = Blur(BLUR_PX, shape)
+        self.blurs = nn.ModuleList(Smoothing(BLUR_PX, shape, stride) for stride in strides)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels float32 [N, channels, S, S] on 0..255 to maps [N, L, cells, cells] and sides [N, 4] of 0 or 1."""
         taught = [tap for teacher in self.teachers for tap in teacher(pixels)]
         layers = self.students.distances(taught, self.students(pixels))
-        size = self.shape.side_px // PX_PER_CELL
         maps = [
-            F.interpolate(layer[:, :kinds], size=(size, size), mode="bilinear", align_corners=False)
-            for layer, kinds in zip(layers, self.kinds, strict=True)
+            blur(layer[:, :kinds]) for blur, layer, kinds in zip(self.blurs, layers, self.kinds, strict=True)
         ]
-        return evened(self.blur(torch.cat(maps, 1)), self.shares), mirrored(pixels, self.shape)
+        return evened(torch.cat(maps, 1), self.shares), mirrored(pixels, self.shape)
 
 
 def mirrored(pixels: Tensor, shape: Shape) -> Tensor:
@@ -84,20 +94,21 @@ def mirrored(pixels: Tensor, shape: Shape) -> Tensor:
         return torch.ones_like(pixels[:, 0, 0, :SIDES])
     last = margin + tile - 1
     # Where the web ends inside a cell, the tile is filled up and the mirror stands up to a cell further in.
-    ends = range(last - PX_PER_CELL + 1, last + 1)
-    sides = [
-        torch.stack([_folds(pixels, dimension, axis, width) for axis in axes]).amax(0)
-        for dimension in (2, 3)
-        for axes in ((margin,), ends)
-    ]
+    axes = torch.tensor([margin, *range(last - PX_PER_CELL + 1, last + 1)])
+    sides = []
+    for dimension in (2, 3):
+        folds = _folds(pixels, dimension, axes, width)
+        sides += [folds[:, 0], folds[:, 1:].amax(1)]
     return torch.stack(sides, 1)
 
 
-def _folds(pixels: Tensor, dimension: int, axis: int, width: int) -> Tensor:
-    """[N]: 1 where whole-numbered pixels on both sides of a row or column are equal, else 0."""
+def _folds(pixels: Tensor, dimension: int, axes: Tensor, width: int) -> Tensor:
+    """[N, axes]: 1 where whole-numbered pixels on both sides of a row or column are equal, else 0."""
     away = torch.arange(1, width + 1)
-    one, other = pixels.index_select(dimension, axis - away), pixels.index_select(dimension, axis + away)
-    return 1.0 - (one - other).abs().amax((1, 2, 3)).clamp(max=1.0)
+    before, behind = (axes[:, None] - away).flatten(), (axes[:, None] + away).flatten()
+    apart = (pixels.index_select(dimension, before) - pixels.index_select(dimension, behind)).abs()
+    by_axis = apart.amax((1, 5 - dimension)).view(-1, len(axes), width)
+    return 1.0 - by_axis.amax(2).clamp(max=1.0)
 
 
 class InspectionGraph(nn.Module):
@@ -142,14 +153,14 @@ def build_graph(
     Raises ArtefactError where a weight or constant is no finite number: a runtime's ReLU may turn a NaN
     inside into 0, so it must not get in; and where every tile looks exactly alike to a layer.
     """
-    layers = counted_layers(pair)
-    disagreement = Disagreement(teachers, students, shape, layers).eval()
+    layers, strides = counted_layers(pair), [layer.stride for layer in pair_layers(pair)]
+    disagreement = Disagreement(teachers, students, shape, strides, layers).eval()
     maps, sides = in_batches(disagreement, validation)
     scoring = Scoring.of(maps, sides, shape, weights_of(layers), power_of(pair))
     tone = None
     if pair not in AS_PUBLISHED:
         tone = tone_of(shape, [validation, *learnt], scoring(maps, sides))
-    light = Light.of([validation, *learnt], shape.margin_px)
+    light = Light.of([validation, *learnt], shape)
     graph = InspectionGraph(disagreement, scoring, tone, light).eval()
     for name, value in graph.state_dict().items():
         if not torch.isfinite(value).all() or (

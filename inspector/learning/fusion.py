@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inspector.learning.cells import Shape
+from inspector.learning.cells import Shape, block_means
 from inspector.learning.normal import Normal, measure
 from inspector.learning.teachers import AS_PUBLISHED, pair_layers
 
@@ -83,7 +82,9 @@ def evened(maps: Tensor, shares: Sequence[float]) -> Tensor:
     """
     if not any(shares):
         return maps
-    blocks = F.avg_pool2d(maps, min(EVENED_CELLS, maps.shape[-1])).flatten(2)
+    side = min(EVENED_CELLS, maps.shape[-1])
+    whole = maps.shape[-1] // side * side
+    blocks = block_means(maps[:, :, :whole, :whole], side).flatten(2)
     upper_half = torch.topk(blocks, blocks.shape[2] // 2 + 1, dim=2).values
     return maps - torch.tensor(shares).view(-1, 1, 1) * upper_half[:, :, -1, None, None]
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inspector.images.reading import PX_PER_CELL
-from inspector.learning.cells import cell_greys
+from inspector.learning.cells import Separable, Shape, cell_greys, line_filter
 from inspector.records import U8
 
 WINDOW_CELLS = 5  # 20 px: wider than a yarn, so that single ones average out
@@ -29,22 +28,29 @@ class Light(nn.Module):
     Args:
         darkest: grey of a window, 0 to 255, below which it counts.
         brightest: above which it counts.
-        margin_px: of a tile.
+        shape: of the tiles.
     """
 
     darkest: Tensor
     brightest: Tensor
 
-    def __init__(self, darkest: float, brightest: float, margin_px: int) -> None:
+    def __init__(self, darkest: float, brightest: float, shape: Shape) -> None:
         super().__init__()
         self.register_buffer("darkest", torch.tensor(darkest))
         self.register_buffer("brightest", torch.tensor(brightest))
-        self._margin = margin_px // PX_PER_CELL
+        line = line_filter(
+            torch.full((WINDOW_CELLS,), 1 / WINDOW_CELLS),
+            shape.margin_px // PX_PER_CELL - WINDOW_CELLS // 2,
+            shape.cells,
+            1,
+            shape.side_px // PX_PER_CELL,
+        )
+        self.windows = Separable(line, line)
 
     @classmethod
-    def of(cls, good: Sequence[U8], margin_px: int) -> Light:
+    def of(cls, good: Sequence[U8], shape: Shape) -> Light:
         """Take the range from good tiles, uint8 [N, S, S(, 3)] each; at least one tile in all."""
-        measuring = cls(0.0, 255.0, margin_px)
+        measuring = cls(0.0, 255.0, shape)
         ends = []
         for tiles in good:
             for tile in tiles:  # one at a time: memory
@@ -53,18 +59,17 @@ class Light(nn.Module):
                 ends.append((float(seen.min()), float(seen.max())))
         darkest, brightest = min(low for low, _ in ends), max(high for _, high in ends)
         beyond = max(GREYS_BEYOND, SHARE_BEYOND * (brightest - darkest))
-        return cls(darkest - beyond, brightest + beyond, margin_px)
+        return cls(darkest - beyond, brightest + beyond, shape)
 
     def greys(self, pixels: Tensor) -> Tensor:
         """Pixels float32 [N, channels, S, S] on 0..255 to the mean grey around each judged cell, [N, c, c]."""
-        windows = F.avg_pool2d(
-            cell_greys(pixels), WINDOW_CELLS, 1, WINDOW_CELLS // 2, count_include_pad=False
-        )
-        inner = slice(self._margin, windows.shape[-1] - self._margin)
-        return windows[:, 0, inner, inner]
+        greys: Tensor = self.windows(cell_greys(pixels))
+        return greys[:, 0]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Sigma to add, [N, c, c]: 0 within the range of good web."""
-        greys = self.greys(pixels)
-        beyond = (self.darkest - greys).clamp(min=0) + (greys - self.brightest).clamp(min=0)
+        middle, reach = (self.brightest + self.darkest) / 2, (self.brightest - self.darkest) / 2
+        # Taken off before the product, or low precision would round whole greys away.
+        from_middle = self.windows(cell_greys(pixels) - middle)[:, 0]
+        beyond: Tensor = (from_middle.abs() - reach).clamp(min=0)
         return beyond / GREYS_PER_SIGMA

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 
 from inspector.backends.artifact import write_atomically
 from inspector.errors import ArtefactError, ConfigError
+from inspector.learning.cells import block_means
 from inspector.learning.networks import EfficientNet, MobileNetV2, ResNet18, Trunk
 
 StateDict = dict[str, Tensor]
@@ -189,9 +190,7 @@ class Teacher(nn.Module):
 
 def at_half(pixels: Tensor) -> Tensor:
     """The mean of every 2x2 pixels: [N, channels, S, S] to [N, channels, S/2, S/2], S even."""
-    # Halfway between two pixels, bilinear is their mean. A pool is the same, and slower: runtimes pad a single channel.
-    size = (pixels.shape[2] // 2, pixels.shape[3] // 2)
-    return F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+    return block_means(pixels, 2)
 
 
 def _fold_to_mono(trunk: Trunk, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:

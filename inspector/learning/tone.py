@@ -30,9 +30,11 @@ from inspector.learning.cells import (
     Shape,
     Smoothing,
     around,
+    column_means,
     gaussian,
     grey,
     line_filter,
+    row_means,
     smoothing_line,
 )
 from inspector.learning.normal import Normal, measure
@@ -79,21 +81,25 @@ class Lines(nn.Module):
         return lines
 
 
-class Yarns(Separable):
-    """Rows of cells, of single columns each, to how much an end differs from those beside it, for each judged cell.
+class Yarns(nn.Module):
+    """How much a pick and an end differ from those beside them, for each judged cell.
 
     Args:
         shape: of the tiles.
     """
 
     def __init__(self, shape: Shape) -> None:
+        super().__init__()
         aside = math.ceil(3 * YARNS_BESIDE_PX / PX_PER_CELL) * PX_PER_CELL  # px beyond a cell
         at = torch.arange(-aside, aside + PX_PER_CELL) - (PX_PER_CELL - 1) / 2  # from a cell's middle
         difference = gaussian(at, YARN_PX) - gaussian(at, YARNS_BESIDE_PX)
-        super().__init__(
-            smoothing_line(YARN_LONG_PX, shape),
-            line_filter(difference, shape.margin_px - aside, shape.cells, PX_PER_CELL, shape.side_px),
-        )
+        beside = line_filter(difference, shape.margin_px - aside, shape.cells, PX_PER_CELL, shape.side_px)
+        along = smoothing_line(YARN_LONG_PX, shape)
+        self.picks, self.ends = Separable(beside, along), Separable(along, beside)
+
+    def forward(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Single rows in columns of cells, [N, 1, S, S / 4], and single columns in rows of cells, to [N, 2, c, c]."""
+        return torch.cat([self.picks(rows), self.ends(columns)], 1)
 
 
 class Tone(nn.Module):
@@ -114,16 +120,11 @@ class Tone(nn.Module):
         level = greys.mean((2, 3), keepdim=True)
         # Taken off before anything is added up, or low precision would round away what is looked for.
         above = greys - level
-        # Means over rows and columns instead of a pool: a runtime pads a single channel to eight.
-        side = self.shape.side_px
-        cells_a_side = side // PX_PER_CELL
-        rows = above.view(-1, 1, cells_a_side, PX_PER_CELL, side).mean(3)
-        columns = above.view(-1, 1, side, cells_a_side, PX_PER_CELL).mean(4)
-        cells = rows.view(-1, 1, cells_a_side, cells_a_side, PX_PER_CELL).mean(4)
+        rows, columns = row_means(above, PX_PER_CELL), column_means(above, PX_PER_CELL)
+        cells = column_means(rows, PX_PER_CELL)
         near, wide = self.near(cells), self.wide(cells)
         streaks = self.lines(self.streak(cells) - self.beside(cells))
-        picks, ends = self.yarns(columns.transpose(2, 3)).transpose(2, 3), self.yarns(rows)
-        tones = torch.cat([near - wide, streaks, picks, ends], 1)
+        tones = torch.cat([near - wide, streaks, self.yarns(columns, rows)], 1)
         tone: Tensor = tones / (level + wide).clamp(min=LEAST_GREY)
         return tone
 
