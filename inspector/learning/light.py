@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inspector.images.reading import PX_PER_CELL
-from inspector.learning.cells import Separable, Shape, cell_greys, line_filter
+from inspector.learning.cells import Separable, Shape, cell_greys
 from inspector.records import U8
 
 WINDOW_CELLS = 5  # 20 px: wider than a yarn, so that single ones average out
@@ -38,13 +38,10 @@ class Light(nn.Module):
         super().__init__()
         self.register_buffer("darkest", torch.tensor(darkest))
         self.register_buffer("brightest", torch.tensor(brightest))
-        line = line_filter(
-            torch.full((WINDOW_CELLS,), 1 / WINDOW_CELLS),
-            shape.margin_px // PX_PER_CELL - WINDOW_CELLS // 2,
-            shape.cells,
-            1,
-            shape.side_px // PX_PER_CELL,
-        )
+        cells = torch.arange(shape.side_px // PX_PER_CELL)
+        judged = cells[shape.margin_px // PX_PER_CELL :][: shape.cells]
+        near = ((judged[:, None] - cells).abs() <= WINDOW_CELLS // 2).float()
+        line = near / near.sum(1, keepdim=True)
         self.windows = Separable(line, line)
 
     @classmethod
