@@ -1,7 +1,8 @@
 """What presets cost and do, for who has no recipe yet: counted in their graphs, measured on one machine.
 
 Work is that of `count_work` for a mono tile as `train` makes it unless it is told otherwise. Rates are those of
-docs/speed.md: OpenVINO in fp32, a tile at a time as on a line, both cores.
+docs/speed.md of a machine without AVX-512, the slower of two: OpenVINO in fp32, a tile at a time as on a line, both
+cores.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Preset:
 
 
 PRESETS = (
-    Preset("balanced", Work(2_452_534_720, 59_127_274, 183_165_329), 38.0),
-    Preset("fast", Work(759_015_872, 24_179_628, 78_298_933), 107.0),
-    Preset("fastest", Work(294_131_008, 8_022_810, 26_955_282), 238.0),
+    Preset("balanced", Work(2_459_465_408, 59_090_948, 180_920_667), 38.0),
+    Preset("fast", Work(762_248_128, 24_167_200, 76_391_145), 107.0),
+    Preset("fastest", Work(294_628_928, 7_983_396, 25_177_872), 238.0),
 )
