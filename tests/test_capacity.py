@@ -19,7 +19,6 @@ from inspector.bus import wire
 from inspector.capacity import Asked, Rate, figure, table
 from inspector.capacity.figures import BYTES_PER_VALUE, HEADER_BYTES, PEAK_SHARE, VERDICT_BYTES
 from inspector.capacity.hardware import LINKS, Gpu
-from inspector.capacity.presets import PRESETS
 from inspector.capacity.words import FITS, NOT, UNKNOWN, WIDTH, rows
 from inspector.cli import main
 from inspector.errors import ArtefactError, ConfigError
