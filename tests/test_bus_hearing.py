@@ -9,21 +9,25 @@ import socket as tcp
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
+import cv2
+import msgspec
 import pytest
 import zmq
 
 from inspector import config
 from inspector.bus import publisher as publishing
 from inspector.bus.publisher import Publisher
-from inspector.bus.subscriber import Subscriber, _reachable
-from inspector.bus.wire import Event, State
+from inspector.bus.subscriber import Subscriber, _reachable, keep_picture, print_events
+from inspector.bus.wire import DefectHeader, Event, State
 from inspector.config import Site
 from inspector.errors import BusError
 from inspector.records import Outcome
 from tests.talking_line import (
+    MARGIN_PX,
     PATIENCE_S,
     Listener,
     TalkingLine,
@@ -421,3 +425,84 @@ def test_an_endpoint_that_is_none_is_one_sentence(site: Site, tmp_path: Path) ->
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(BusError, match=r"bus\.verdicts = tcp://127\.0\.0\.1:nonsense can't be bound"):
         Publisher(config.load(tmp_path / "bad.toml"), "1")
+
+
+# -- pictures of defects -------------------------------------------------------------------------------
+
+
+def heard_defects(site: Site, folder: Path, count: int) -> list[str]:
+    """What `events --kind defect --pictures` prints of a line that has a defect again and again."""
+    printed: list[str] = []
+    with talking(site) as line:
+        listening = threading.Thread(
+            target=print_events,
+            args=(bus_of(line.publisher), "1"),
+            kwargs={
+                "root": site.root,
+                "as_json": False,
+                "kinds": ("defect",),
+                "lane": None,
+                "outcome": None,
+                "count": count,
+                "silence_s": PATIENCE_S,
+                "pictures": folder,
+                "write": printed.append,
+                "warn": printed.append,
+            },
+        )
+        listening.start()
+        strip, scores = evidence()
+        until_s = time.monotonic() + PATIENCE_S
+        while listening.is_alive():
+            assert time.monotonic() < until_s
+            line.do(lambda p: p.publish_evidence(strip, scores, [verdict(outcome=Outcome.FAIL)], 7.0))
+            listening.join(0.02)
+    return printed
+
+
+def test_pictures_of_defects_are_kept_and_named(site: Site, tmp_path: Path) -> None:
+    printed = heard_defects(site, tmp_path / "out" / "defects", 2)
+    files = sorted((tmp_path / "out" / "defects").iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    assert len(files) == 2  # the same defect told twice: none takes the other's place
+    assert [line.rpartition("  ")[2] for line in printed] == [str(file) for file in files]
+    for file in files:
+        picture = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        assert (picture == evidence()[0].batch.pixels[1, MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]).all()
+
+
+def test_a_picture_that_cannot_be_written_is_said_and_no_id_leads_out_of_the_folder(tmp_path: Path) -> None:
+    header = msgspec.convert(
+        {
+            "schema": "inspector.defect/1",
+            **dict.fromkeys(
+                (
+                    "line_id",
+                    "job_id",
+                    "recipe_id",
+                    "part_id",
+                    "engine_sha256",
+                    "calibration_sha256",
+                    "recipe_rev",
+                ),
+                "x",
+            ),
+            **dict.fromkeys(("epoch", "seq", "t_acq_us", "t_pub_us", "mono_us", "lane"), 1),
+            **dict.fromkeys(
+                ("x_mm", "y_m", "w_mm", "h_mm", "area_mm2", "length_mm", "width_mm", "peak"), 1.0
+            ),
+            "state": "Operational.ContinuousExecution",
+            "is_simulated": True,
+            "defect_id": "../../1-0-0",
+            "phase": "new",
+        },
+        DefectHeader,
+    )
+    event = Event("defect", header, (b"picture",))
+    kept = keep_picture(event, tmp_path / "out")
+    assert kept is not None
+    assert kept.parent == tmp_path / "out"
+    assert kept.read_bytes() == b"picture"
+    assert keep_picture(Event("defect", header), tmp_path / "out") is None  # one without a picture
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(BusError, match=r"file.*can't be written .*; free the disk or mend the path"):
+        keep_picture(event, tmp_path / "file")

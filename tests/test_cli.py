@@ -929,6 +929,11 @@ def test_truth_is_the_looms_alone(plant: Path) -> None:
         ((*RUN, "--summary", "good"), "'--summary': File 'good' is a directory."),
         (("events", "--line", "1", "--silence", "nan"), "'--silence': nan is not a finite number."),
         (("events", "--line", "1", "--silence", "-1"), "'--silence': -1.0 is not in the range x>0.0."),
+        (
+            ("events", "--line", "1", "--pictures", "p", "--kind", "hb"),
+            "--pictures are of defects: with it goes",
+        ),
+        (("events", "--line", "1", "--pictures", "p", "--outcome", "FAIL"), "and no --outcome"),
         (("events", "--line", "1", "--kind", "verdct"), "'--kind': 'verdct' is not one of 'verdict', 'tile'"),
         ((*CALIBRATE, "--false-alarms-per-100m", "inf"), "inf is not a finite number."),
         ((*EVALUATE, "--limit", "nan"), "'--limit': nan is not a finite number."),

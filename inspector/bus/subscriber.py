@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -195,12 +196,15 @@ def print_events(
     outcome: str | None,
     count: int | None,
     silence_s: float,
+    pictures: Path | None,
     write: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> None:
-    """Print a line's events, one a line, until ``count`` are printed. Raises SilentLine.
+    """Print a line's events, one a line, until ``count`` are printed, and keep defects' pictures in a folder.
 
     ``write`` gets the lines, ``warn`` what the line's reader should know besides (see Subscriber).
+
+    Raises SilentLine, and BusError where a picture can't be written.
     """
     wanted = kinds or PRINTED_KINDS
     printed = 0
@@ -208,10 +212,33 @@ def print_events(
         for event in subscriber.events(silence_s):
             if event.kind not in wanted or not _passes(event, lane, outcome):
                 continue
-            write(as_json_line(event) if as_json else as_text(event))
+            kept = keep_picture(event, pictures) if pictures else None
+            if as_json:
+                write(as_json_line(event))
+            else:
+                write(as_text(event) + (f"  {kept}" if kept else ""))
             printed += 1
             if printed == count:
                 return
+
+
+def keep_picture(event: Event, folder: Path) -> Path | None:
+    """Write the picture that a defect came with, as it came; None where it has none. Raises BusError."""
+    header = event.header
+    if not isinstance(header, DefectHeader) or not event.payload:
+        return None
+    at = datetime.fromtimestamp(header.t_pub_us / 1e6, UTC).strftime("%Y%m%d-%H%M%S")
+    # A defect that grows is told again, maybe with the next tile; seq keeps the two apart.
+    name = re.sub(r"[^\w.-]", "_", header.defect_id)  # from the wire: no path may be made of it
+    file = folder / f"{at}-defect-{name}-{header.seq}.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(event.payload[0])
+    except OSError as error:
+        raise BusError(
+            f"{file}: a defect's picture can't be written ({error.strerror}); free the disk or mend the path"
+        ) from None
+    return file
 
 
 def as_json_line(event: Event) -> str:

@@ -260,6 +260,11 @@ def tiles(config_file: Path, line_id: str, picture: Path) -> None:
     show_default=True,
     help="Seconds without a word: exit code 8.",
 )
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the pictures of defects in this folder.",
+)
 def events(
     config_file: Path,
     line_id: str,
@@ -269,17 +274,24 @@ def events(
     outcome: str | None,
     count: int | None,
     silence_s: float,
+    pictures: Path | None,
 ) -> None:
     """Print a line's events; exit with code 8 when the line goes silent.
 
-    Heartbeats are heard but only printed with --kind hb.
+    Heartbeats are heard but only printed with --kind hb. Of a frame's defects the first few come with a picture, which
+    is the tile that the defect lies in.
 
     \b
     Examples:
       inspector events --line 3
       inspector events --line 3 --outcome FAIL --json
       inspector events --line 3 --kind defect --count 10
+      inspector events --line 3 --kind defect --pictures out/defects
     """
+    if pictures and (outcome or (kinds and "defect" not in kinds)):
+        raise click.UsageError(
+            "--pictures are of defects: with it goes --kind defect, or no --kind, and no --outcome"
+        )
     from inspector.bus.subscriber import print_events
 
     site = load_site(config_file)
@@ -293,6 +305,7 @@ def events(
         outcome=outcome,
         count=count,
         silence_s=silence_s,
+        pictures=pictures,
         write=click.echo,
         warn=tell,
     )
