@@ -20,6 +20,7 @@ import zmq
 
 from inspector import config
 from inspector.bus import publisher as publishing
+from inspector.bus import wire
 from inspector.bus.publisher import Publisher
 from inspector.bus.subscriber import Subscriber, _reachable, keep_picture, print_events
 from inspector.bus.wire import DefectHeader, Event, State
@@ -33,6 +34,7 @@ from tests.talking_line import (
     TalkingLine,
     ask,
     bus_of,
+    defect,
     evidence,
     make_site,
     talking,
@@ -474,26 +476,12 @@ def test_a_picture_that_cannot_be_written_is_said_and_no_id_leads_out_of_the_fol
     header = msgspec.convert(
         {
             "schema": "inspector.defect/1",
-            **dict.fromkeys(
-                (
-                    "line_id",
-                    "job_id",
-                    "recipe_id",
-                    "part_id",
-                    "engine_sha256",
-                    "calibration_sha256",
-                    "recipe_rev",
-                ),
-                "x",
-            ),
-            **dict.fromkeys(("epoch", "seq", "t_acq_us", "t_pub_us", "mono_us", "lane"), 1),
-            **dict.fromkeys(
-                ("x_mm", "y_m", "w_mm", "h_mm", "area_mm2", "length_mm", "width_mm", "peak"), 1.0
-            ),
+            **dict.fromkeys(("line_id", "job_id", "recipe_id", "recipe_rev", "part_id"), "x"),
+            **dict.fromkeys(("engine_sha256", "calibration_sha256"), "ab" * 32),
+            **dict.fromkeys(("epoch", "seq", "t_acq_us", "t_pub_us", "mono_us"), 1),
+            **wire.defect_fields(defect("../../1-0-0"), 0),
             "state": "Operational.ContinuousExecution",
             "is_simulated": True,
-            "defect_id": "../../1-0-0",
-            "phase": "new",
         },
         DefectHeader,
     )

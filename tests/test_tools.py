@@ -11,7 +11,7 @@ import pytest
 
 from inspector.backends.artifact import load_recipe
 from inspector.backends.openvino import count_work
-from inspector.capacity.presets import MARGIN_PX, PRESETS, TILE_PX
+from inspector.capacity.presets import MARGIN_PX, PRESETS, TILE_PX, Preset
 from tests.conftest import ROOT
 
 
@@ -104,11 +104,11 @@ def test_a_strip_scores_its_tiles(tool: Any) -> None:
     assert mixed_up < 0.5
 
 
-def test_what_capacity_says_of_presets_work_is_counted_in_their_graphs(tool: Any) -> None:
-    (fastest,) = [one for one in PRESETS if one.name == "fastest"]
+@pytest.mark.parametrize("preset", PRESETS, ids=[one.name for one in PRESETS])
+def test_what_capacity_says_of_presets_work_is_counted_in_their_graphs(tool: Any, preset: Preset) -> None:
     shape = tool("inspector.learning.cells").Shape(TILE_PX, MARGIN_PX, 1)
-    graph = tool("inspector.learning.export").to_onnx(tool("random_graph").random_graph("fastest", shape))
-    assert fastest.work == count_work("fastest", graph, shape.tile_shape)
+    graph = tool("inspector.learning.export").to_onnx(tool("random_graph").random_graph(preset.name, shape))
+    assert preset.work == count_work(preset.name, graph, shape.tile_shape)
 
 
 def test_ways_are_told_in_times_of_a_lines(tool: Any) -> None:

@@ -227,10 +227,9 @@ def keep_picture(event: Event, folder: Path) -> Path | None:
     header = event.header
     if not isinstance(header, DefectHeader) or not event.payload:
         return None
-    at = datetime.fromtimestamp(header.t_pub_us / 1e6, UTC).strftime("%Y%m%d-%H%M%S")
-    # A defect that grows is told again, maybe with the next tile; seq keeps the two apart.
     name = re.sub(r"[^\w.-]", "_", header.defect_id)  # from the wire: no path may be made of it
-    file = folder / f"{at}-defect-{name}-{header.seq}.png"
+    # A defect that grows is told again, maybe with the next tile; seq keeps the two apart.
+    file = folder / f"{_published(event):%Y%m%d-%H%M%S}-defect-{name}-{header.seq}.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file.write_bytes(event.payload[0])
@@ -248,9 +247,12 @@ def as_json_line(event: Event) -> str:
 
 def as_text(event: Event) -> str:
     """One line for a person."""
-    header = event.header
-    at = datetime.fromtimestamp(header.t_pub_us / 1e6, UTC).strftime("%H:%M:%S.%f")[:-3]
-    return f"{at}  line {header.line_id}  {_words(event)}"
+    at = f"{_published(event):%H:%M:%S.%f}"[:-3]
+    return f"{at}  line {event.header.line_id}  {_words(event)}"
+
+
+def _published(event: Event) -> datetime:
+    return datetime.fromtimestamp(event.header.t_pub_us / 1e6, UTC)
 
 
 def _words(event: Event) -> str:

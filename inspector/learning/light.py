@@ -58,15 +58,16 @@ class Light(nn.Module):
         beyond = max(GREYS_BEYOND, SHARE_BEYOND * (brightest - darkest))
         return cls(darkest - beyond, brightest + beyond, shape)
 
-    def greys(self, pixels: Tensor) -> Tensor:
-        """Pixels float32 [N, channels, S, S] on 0..255 to the mean grey around each judged cell, [N, c, c]."""
-        greys: Tensor = self.windows(cell_greys(pixels))
+    def greys(self, pixels: Tensor, above: Tensor | float = 0.0) -> Tensor:
+        """Pixels float32 [N, channels, S, S] on 0..255 to the mean grey around each judged cell, [N, c, c].
+
+        It is told above a grey, which is taken off before the product: low precision would round whole greys away.
+        """
+        greys: Tensor = self.windows(cell_greys(pixels) - above)
         return greys[:, 0]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Sigma to add, [N, c, c]: 0 within the range of good web."""
         middle, reach = (self.brightest + self.darkest) / 2, (self.brightest - self.darkest) / 2
-        # Taken off before the product, or low precision would round whole greys away.
-        from_middle = self.windows(cell_greys(pixels) - middle)[:, 0]
-        beyond: Tensor = (from_middle.abs() - reach).clamp(min=0)
+        beyond: Tensor = (self.greys(pixels, above=middle).abs() - reach).clamp(min=0)
         return beyond / GREYS_PER_SIGMA
