@@ -1,9 +1,10 @@
 """Stand-ins for the CUDA driver and TensorRT's runtime, stricter than the real ones. They show nothing of a GPU.
 
-"Device" memory lies in host buffers. What is queued happens when the stream is waited for, not before. Whatever is
-misused is a fault on a list, besides the error that it gives: a copy that leaves its buffers or takes host memory that
-isn't pinned, memory freed twice or never, a call from a thread that hasn't made the GPU its own, a context that runs
-before all is set, a context changed after a graph was recorded from it, a wait while recording.
+"Device" memory lies in host buffers. What is queued happens when the stream is waited for, not before; other streams
+come first wherever no event holds them back, and not at all where nobody waits for them. Whatever is misused is a
+fault on a list, besides the error that it gives: a copy that leaves its buffers or takes host memory that isn't pinned,
+memory freed twice or never, a call from a thread that hasn't made the GPU its own, a context that runs before all is
+set, a context changed after a graph was recorded from it, a wait while recording, a stream that isn't joined there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from inspector.records import F32
+
 
 class Result(Enum):
     CUDA_SUCCESS = 0
@@ -31,21 +34,52 @@ DONE = Result.CUDA_SUCCESS
 BAD = Result.CUDA_ERROR_INVALID_VALUE
 
 
+Step = Callable[[], object] | tuple[str, object]  # work, or ("record" | "wait", what an event stood for)
+
+
+def play(queues: dict[int, list[Step]], stream: int, done: set[object]) -> None:
+    """Do all that is queued in a stream, and of the others what must come first, or can. ``done``: events so far."""
+
+    def run(one: int, until: object = None, patient: bool = True) -> None:
+        queue = queues[one]
+        while queue:
+            step = queue[0]
+            if callable(step):
+                step()
+            elif step[0] == "record":
+                done.add(step[1])
+            elif step[1] not in done:
+                if not patient:
+                    return
+                run(next((other for other, steps in queues.items() if ("record", step[1]) in steps)), step[1])
+                continue
+            queue.pop(0)
+            if until is not None and until in done:
+                return
+
+    for other in queues.keys() - {stream}:
+        run(other, patient=False)
+    run(stream)
+
+
 class Driver:
     """cuda.bindings.driver: every call answers with a tuple that begins with its result."""
 
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL="thread local")
+    CUevent_flags = SimpleNamespace(CU_EVENT_DISABLE_TIMING=SimpleNamespace(value=2))
 
     def __init__(self) -> None:
         self.faults: list[str] = []
         self.device_memory: dict[int, Any] = {}
         self.pinned_memory: dict[int, Any] = {}
-        self.streams: set[int] = set()
-        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.streams: dict[int, list[Step]] = {}  # what is queued in each
+        self.events: dict[int, object] = {}  # what each stands for
+        self.done: set[object] = set()  # of that
+        self.graphs: dict[int, tuple[int, dict[int, list[Step]]]] = {}
         self.retained = 0
         self.current: set[int] = set()  # threads that have made the GPU theirs
-        self.queue: list[Callable[[], None]] = []
-        self.recording: list[Callable[[], None]] | None = None
+        self.recording: dict[int, list[Step]] | None = None  # by stream; the first is where it began
+        self.recorded_events: set[object] = set()
         self.launches = 0
         self.room = 1 << 30
         self.names = itertools.count(1000)
@@ -71,7 +105,7 @@ class Driver:
         return (DONE,)
 
     def cuStreamCreate(self, Flags: int) -> tuple[Any, ...]:
-        return self.checked("cuStreamCreate") or (DONE, self.take(self.streams))
+        return self.checked("cuStreamCreate") or (DONE, self.take(self.streams, []))
 
     def cuStreamDestroy(self, hStream: int) -> tuple[Any, ...]:
         return self.let_go(self.streams, hStream, "a stream")
@@ -81,10 +115,36 @@ class Driver:
             return bad
         if self.recording is not None:
             return self.fault("a wait while recording")
-        work, self.queue = self.queue, []
-        for step in work:
-            step()
+        play(self.streams, hStream, self.done)
         return (DONE,)
+
+    def cuEventCreate(self, Flags: int) -> tuple[Any, ...]:
+        if Flags != self.CUevent_flags.CU_EVENT_DISABLE_TIMING.value:
+            return self.fault("an event that takes the time")
+        return self.checked("cuEventCreate") or (DONE, self.take(self.events))
+
+    def cuEventDestroy(self, hEvent: int) -> tuple[Any, ...]:
+        return self.let_go(self.events, hEvent, "an event")
+
+    def cuEventRecord(self, hEvent: int, hStream: int) -> tuple[Any, ...]:
+        if bad := self.checked("cuEventRecord", hStream):
+            return bad
+        if hEvent not in self.events:
+            return self.fault("an event that isn't there")
+        self.events[hEvent] = point = object()
+        if self.recording is not None:
+            self.recorded_events.add(point)
+        return self.enqueue(hStream, ("record", point))
+
+    def cuStreamWaitEvent(self, hStream: int, hEvent: int, Flags: int) -> tuple[Any, ...]:
+        if bad := self.checked("cuStreamWaitEvent", hStream):
+            return bad
+        point = self.events.get(hEvent)
+        if point is None:
+            return self.fault("a wait for an event that was never recorded")
+        if self.recording is not None and point in self.recorded_events:
+            self.recording.setdefault(hStream, [])  # the stream is in the recording from now on
+        return self.enqueue(hStream, ("wait", point))
 
     def cuMemAlloc(self, bytesize: int) -> tuple[Any, ...]:
         return self.allocate(self.device_memory, bytesize)
@@ -111,18 +171,23 @@ class Driver:
     def cuStreamBeginCapture(self, hStream: int, mode: str) -> tuple[Any, ...]:
         if bad := self.checked("cuStreamBeginCapture", hStream):
             return bad
-        if self.recording is not None or self.queue:
+        if self.recording is not None or any(self.streams.values()):
             return self.fault("recording begins while there is work")
-        self.recording = []
+        self.recording = {hStream: []}
         return (DONE,)
 
     def cuStreamEndCapture(self, hStream: int) -> tuple[Any, ...]:
         if bad := self.checked("cuStreamEndCapture", hStream):
             return bad
-        if self.recording is None:
-            return self.fault("recording ends that never began")
+        if self.recording is None or hStream != next(iter(self.recording)):
+            return self.fault("recording ends that never began there")
         recorded, self.recording = self.recording, None
-        return DONE, self.take(self.graphs, recorded)
+        waited_for = {step[1] for step in recorded[hStream] if not callable(step) and step[0] == "wait"}
+        for stream, steps in recorded.items():
+            last = steps[-1] if steps else None
+            if stream != hStream and (last is None or callable(last) or last[1] not in waited_for):
+                return self.fault("a stream that a recording forked to isn't joined")
+        return DONE, self.take(self.graphs, (hStream, recorded))
 
     def cuGraphInstantiate(self, hGraph: int, flags: int) -> tuple[Any, ...]:
         return DONE, self.take(self.graphs, self.graphs[hGraph])
@@ -139,8 +204,10 @@ class Driver:
         if hGraphExec not in self.graphs:
             return self.fault("a graph is launched that isn't there")
         self.launches += 1
-        self.queue += self.graphs[hGraphExec]
-        return (DONE,)
+        first, recorded = self.graphs[hGraphExec]
+        return self.enqueue(
+            hStream, lambda: play({stream: [*steps] for stream, steps in recorded.items()}, first, set())
+        )
 
     def fault(self, what: str) -> tuple[Any, ...]:
         self.faults.append(what)
@@ -156,21 +223,15 @@ class Driver:
 
     def take(self, of: Any, value: Any = None) -> int:
         name = next(self.names)
-        if isinstance(of, set):
-            of.add(name)
-        else:
-            of[name] = value
+        of[name] = value
         return name
 
     def let_go(self, of: Any, name: int, what: str) -> tuple[Any, ...]:
         if name not in of:
             return self.fault(f"{what} is given back twice, or was never taken")
-        if self.queue:
+        if any(self.streams.values()):
             self.faults.append(f"{what} is given back while work is queued")
-        if isinstance(of, set):
-            of.remove(name)
-        else:
-            del of[name]
+        del of[name]
         return (DONE,)
 
     def allocate(self, memory: dict[int, Any], size: int) -> tuple[Any, ...]:
@@ -191,14 +252,24 @@ class Driver:
             return self.fault("a copy leaves its device memory")
         if not within(self.pinned_memory, host, size):
             return self.fault("a copy of host memory that isn't pinned, or beyond it")
-        self.enqueue(lambda: ctypes.memmove(to, of, size))
+        return self.enqueue(stream, lambda: ctypes.memmove(to, of, size))
+
+    def enqueue(self, stream: int, step: Step) -> tuple[Any, ...]:
+        if self.recording is None:
+            self.streams[stream].append(step)
+        elif stream in self.recording:
+            self.recording[stream].append(step)
+        else:
+            return self.fault("work in a stream beside the recording")
         return (DONE,)
 
-    def enqueue(self, step: Callable[[], object]) -> None:
-        (self.queue if self.recording is None else self.recording).append(lambda: void(step()))
-
     def left_over(self) -> dict[str, int]:
-        held = {"device": self.device_memory, "pinned": self.pinned_memory, "streams": self.streams}
+        held = {
+            "device": self.device_memory,
+            "pinned": self.pinned_memory,
+            "streams": self.streams,
+            "events": self.events,
+        }
         counted = {name: len(one) for name, one in held.items()}
         return {
             name: n
@@ -213,7 +284,8 @@ class Context:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.driver = engine, engine.driver
         self.addresses: dict[str, int] = {}
-        self.profile = self.memory = self.shape = None
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.profile = self.memory = None
         self.flushed = self.recorded = False
 
     def changes(self, what: str) -> None:
@@ -241,15 +313,25 @@ class Context:
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.changes("shape")
-        fits = name == "tiles" and self.profile is not None and 1 <= shape[0] <= self.engine.most
-        self.shape = shape if fits else None
+        fits = name in self.engine.inputs and self.profile is not None and 1 <= shape[0] <= self.engine.most
+        self.shapes.pop(name, None)
+        if fits:
+            self.shapes[name] = shape
         return fits
+
+    @property
+    def count(self) -> int | None:
+        """Of tiles, once all inputs have a shape."""
+        counts = {shape[0] for shape in self.shapes.values()}
+        return counts.pop() if self.shapes.keys() == self.engine.inputs and len(counts) == 1 else None
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         if self.engine.fails_at == "run":
             return self.refuse("an illegal address")
-        missing = {"tiles", "map", "score"} - self.addresses.keys()
-        missing |= {what for what in ("profile", "memory", "shape") if getattr(self, what) is None}
+        count = self.count
+        missing = self.engine.sizes.keys() - self.addresses.keys()
+        missing |= {what for what in ("profile", "memory") if getattr(self, what) is None}
+        missing |= {"shape"} if count is None else set()
         if missing or stream_handle not in self.driver.streams:
             self.driver.faults.append(f"a run before all is set: {', '.join(sorted(missing)) or 'stream'}")
             return self.refuse("not all is set")
@@ -261,11 +343,12 @@ class Context:
             self.recorded = True
         else:
             self.flushed = True
-        shape, addresses = self.shape, dict(self.addresses)
+        assert count is not None
+        addresses = dict(self.addresses)
         for name, size in self.engine.sizes.items():
-            if not within(self.driver.device_memory, addresses[name], size * shape[0]):
+            if not within(self.driver.device_memory, addresses[name], size * count):
                 self.driver.faults.append(f"{name} has too little memory")
-        self.driver.enqueue(lambda: self.engine.score(shape, addresses))
+        self.driver.enqueue(stream_handle, lambda: self.engine.score(count, addresses))
         return True
 
     def refuse(self, why: str) -> bool:
@@ -284,6 +367,10 @@ class Engine:
         self.contexts: list[Context] = []
         self.ran: list[int] = []
 
+    @property
+    def inputs(self) -> set[str]:
+        return {"tiles"}
+
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
         most = 16 if self.fails_at == "profile" else self.most
         side = round(self.sizes["tiles"] ** 0.5)
@@ -298,25 +385,62 @@ class Engine:
         self.contexts.append(Context(self))
         return self.contexts[-1]
 
-    def score(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
-        count = shape[0]
+    def score(self, count: int, addresses: dict[str, int]) -> None:
         self.ran.append(count)
+        self.answer(addresses, self.means(count, addresses))
+
+    def means(self, count: int, addresses: dict[str, int]) -> F32:
         tiles = np.frombuffer(self.bytes_at(addresses["tiles"], self.sizes["tiles"] * count), np.uint8)
-        means = tiles.reshape(count, -1).mean(1, dtype=np.float32)
-        maps = np.repeat(means, self.cells**2).astype(np.float32)
-        for name, values in (("map", maps), ("score", means)):
-            ctypes.memmove(addresses[name], values.tobytes(), values.nbytes)
+        return tiles.reshape(count, -1).mean(1, dtype=np.float32)
+
+    def answer(self, addresses: dict[str, int], scores: F32) -> None:
+        self.write(addresses["map"], np.repeat(scores, self.cells**2))
+        self.write(addresses["score"], scores)
+
+    def write(self, address: int, values: F32) -> None:
+        ctypes.memmove(address, values.astype(np.float32).tobytes(), 4 * values.size)
 
     def bytes_at(self, address: int, size: int) -> bytes:
         return ctypes.string_at(address, size)
 
 
+# What lies between the stand-ins of three engines: one number a tile, one and a half of a mean and half of one.
+ANSWERS = {"teachers": ("taught", 1.5), "students": ("learnt", 0.5)}
+
+
+class Part(Engine):
+    """One of three: judging takes the students' answer from the teachers' and has the mean grey again."""
+
+    def __init__(self, part: str, *rest: Any) -> None:
+        super().__init__(*rest)
+        self.part = part
+        if part in ANSWERS:
+            del self.sizes["map"], self.sizes["score"]
+            self.sizes[ANSWERS[part][0]] = 4
+        else:
+            self.sizes |= {name: 4 for name, _ in ANSWERS.values()}
+
+    @property
+    def inputs(self) -> set[str]:
+        return {"tiles"} | {name for name, _ in ANSWERS.values() if self.part not in ANSWERS}
+
+    def score(self, count: int, addresses: dict[str, int]) -> None:
+        self.ran.append(count)
+        if self.part in ANSWERS:
+            name, times = ANSWERS[self.part]
+            self.write(addresses[name], times * self.means(count, addresses))
+            return
+        taught, learnt = (
+            np.frombuffer(self.bytes_at(addresses[name], 4 * count), np.float32)
+            for name, _ in ANSWERS.values()
+        )
+        self.answer(addresses, taught - learnt)
+        for name, _ in ANSWERS.values():  # whoever judges by what was there before is found out
+            self.write(addresses[name], np.full(count, np.nan, np.float32))
+
+
 def within(memory: dict[int, Any], address: int, size: int) -> bool:
     return any(start <= address and address + size <= start + len(held) for start, held in memory.items())
-
-
-def void(_: object) -> None:
-    return None
 
 
 class PyCudaError(Exception):
@@ -378,11 +502,26 @@ def pycuda_driver(driver: Driver) -> Any:
         def synchronize(self) -> None:
             value(driver.cuStreamSynchronize(self.handle))
 
+        def wait_for_event(self, event: Event) -> None:
+            value(driver.cuStreamWaitEvent(self.handle, event.handle, 0))
+
         def __del__(self) -> None:
             driver.cuStreamDestroy(self.handle)
 
+    class Event:
+        def __init__(self, flags: int = 0) -> None:
+            self.handle = value(driver.cuEventCreate(flags))
+
+        def record(self, stream: Stream) -> None:
+            value(driver.cuEventRecord(self.handle, stream.handle))
+
+        def __del__(self) -> None:
+            driver.cuEventDestroy(self.handle)
+
     return SimpleNamespace(
         Error=PyCudaError,
+        Event=Event,
+        event_flags=SimpleNamespace(DISABLE_TIMING=2),
         init=lambda: None,
         Device=Device,
         Stream=Stream,

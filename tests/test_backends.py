@@ -655,9 +655,11 @@ def test_some_options_are_tensorrts_alone(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match="--workspace-mb is TensorRT's; leave it out with --backend openvino"
     ):
-        build_engine(tmp_path / "tiny", "openvino", workspace_mb=64)
+        build_engine(tmp_path / "tiny", "openvino", means=Means(workspace_mb=64))
     with pytest.raises(ConfigError, match="--portable is TensorRT's; leave it out with --backend openvino"):
-        build_engine(tmp_path / "tiny", "openvino", portable=True)
+        build_engine(tmp_path / "tiny", "openvino", means=Means(portable=True))
+    with pytest.raises(ConfigError, match="--apart is TensorRT's; leave it out with --backend openvino"):
+        build_engine(tmp_path / "tiny", "openvino", means=Means(apart=True))
 
 
 def test_tensorrt_says_what_is_missing(tmp_path: Path) -> None:

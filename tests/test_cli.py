@@ -948,9 +948,10 @@ def test_arguments_that_can_not_be(plant: Path, words: tuple[str, ...], said: st
     assert contents(plant) == before
 
 
-def test_a_portable_engine_is_tensorrts(plant: Path) -> None:
-    sentence = refusal(plant, 2, *BUILD, "--portable")
-    assert sentence == "inspector: --portable is TensorRT's; leave it out with --backend onnxruntime"
+@pytest.mark.parametrize("option", ["--portable", "--apart"])
+def test_what_only_tensorrt_builds(plant: Path, option: str) -> None:
+    sentence = refusal(plant, 2, *BUILD, option)
+    assert sentence == f"inspector: {option} is TensorRT's; leave it out with --backend onnxruntime"
 
 
 def test_a_rate_of_false_alarms_that_can_not_be(plant: Path) -> None:

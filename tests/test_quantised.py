@@ -21,8 +21,8 @@ from torch import nn
 
 from inspector.backends import build_engine, golden, open_backend
 from inspector.backends.artifact import SCHEMA, Recipe, Training, load_recipe, sha256_of, write_recipe
-from inspector.backends.building import score_with_reference
 from inspector.backends.engine import score_loose
+from inspector.backends.proving import score_with_reference
 from inspector.backends.runtime import Means, Unsuited
 from inspector.backends.typed import in_fp16
 from inspector.errors import ArtefactError, ConfigError

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from inspector import config
-from inspector.backends import build_engine, building, golden, open_backend, rate, tensorrt
+from inspector.backends import build_engine, golden, open_backend, proving, rate, tensorrt
 from inspector.backends.company import SIZES, Alone, neighbours_for
 from inspector.backends.machine import without_folders
 from inspector.backends.rate import Rounds
@@ -143,7 +143,7 @@ def test_an_engine_that_an_extreme_tile_dazzles_fails(
     tiles = np.random.default_rng(1).integers(60, 200, (golden.COUNT, SIDE_PX, SIDE_PX), np.uint8)
     golden.write_golden_tiles(folder, tiles)
     with monkeypatch.context() as patch:
-        patch.setattr(building, "_dazzled", lambda runtime, recipe: [])
+        patch.setattr(proving, "_dazzled", lambda runtime, recipe: [])
         build_engine(folder, "openvino")
     failed, report = failing(tmp_path)
     assert failed == ["golden", "extremes"]  # with the reference too

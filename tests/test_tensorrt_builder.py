@@ -16,7 +16,9 @@ import onnx
 import pytest
 
 from inspector.backends import tensorrt
+from inspector.backends.apart import JUDGING, PARTS, TEACHERS, Apart
 from inspector.backends.artifact import Recipe, load_recipe
+from inspector.backends.cutting import cut_apart
 from inspector.backends.runtime import Means, Unsuited
 from inspector.errors import ArtefactError
 from tests.graphs import SIDE_PX, tiny_graph, write_tiny_recipe
@@ -66,8 +68,8 @@ def test_the_demo_recipes_graph_becomes_a_plan(precision: str) -> None:
 
 @pytest.mark.parametrize("precision", tensorrt.precisions())
 def test_the_network_keeps_the_graphs_contract(precision: str) -> None:
-    recipe = load_recipe(DEMO)
-    made = tensorrt.blueprint(recipe, (DEMO / "model.onnx").read_bytes(), precision, MEANS)
+    recipe, graph = load_recipe(DEMO), (DEMO / "model.onnx").read_bytes()
+    made = tensorrt.blueprint(recipe, tensorrt.typed_for(recipe, graph, precision), precision, MEANS)
     network, cells = made.network, recipe.cells
     tiles = network.get_input(0)
     assert (network.num_inputs, tiles.name, tiles.dtype.name) == (1, "tiles", "UINT8")
@@ -96,6 +98,7 @@ def test_precision_is_the_graphs_own_and_nan_survives() -> None:
 
 def test_networks_are_in_fp16_and_what_judges_is_not() -> None:
     recipe, graph = load_recipe(DEMO), (DEMO / "model.onnx").read_bytes()
+    graph = tensorrt.typed_for(recipe, graph, "fp16")
     network = tensorrt.blueprint(recipe, graph, "fp16", MEANS).network
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     types: dict[str, set[str]] = {}
@@ -110,6 +113,32 @@ def test_networks_are_in_fp16_and_what_judges_is_not() -> None:
         one for one in layers if one.type.name == "CONVOLUTION" and one.get_output(0).dtype.name == "HALF"
     ]
     assert len(halves) == 104  # of 123: the others blur
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_the_demo_recipes_graph_becomes_a_plan_of_three(precision: str) -> None:
+    recipe, graph = load_recipe(DEMO), (DEMO / "model.onnx").read_bytes()
+    plan = Apart.from_bytes(tensorrt.build_plan(recipe, graph, precision, Means(apart=True)))
+    assert list(plan.parts) == list(PARTS)
+    assert len(plan.parts[TEACHERS]) > len(graph) / 2, "teachers are most of it"
+    assert {one.itemsize for one in plan.answers} == {2 if precision == "fp16" else 4}
+
+
+def test_what_judges_takes_the_answers_of_both_at_every_batch() -> None:
+    recipe, graph = load_recipe(DEMO), (DEMO / "model.onnx").read_bytes()
+    cut = cut_apart(tensorrt.typed_for(recipe, graph, "fp16"))
+    made = tensorrt.blueprint(recipe, cut.parts[JUDGING], "fp16", MEANS, cut.answers)
+    inputs = [made.network.get_input(index) for index in range(made.network.num_inputs)]
+    assert {one.name for one in inputs} == {"tiles", *(one.name for one in cut.answers)}
+    for answer in cut.answers:
+        spans = [tuple(shape) for shape in made.profile.get_shape(answer.name)]
+        assert spans == [(count, *answer.shape) for count in (tensorrt.LEAST, tensorrt.BEST, tensorrt.MOST)]
+
+
+def test_a_graph_that_names_no_networks_is_one_engine(recipe: Recipe) -> None:
+    with pytest.raises(Unsuited, match=r"recipe tiny: not in three engines \(no weight .* without --apart"):
+        tensorrt.build_plan(recipe, tiny_graph(), "fp32", Means(apart=True))
 
 
 def test_a_graph_that_names_no_networks_has_no_fp16(recipe: Recipe) -> None:

@@ -108,7 +108,7 @@ HERE = (Machine.version, Machine.device)
 def moved(machine: Machine, folder: Path, portable: bool, version: str, device: str) -> None:
     """Build here; open where version and device are others."""
     machine.version, machine.device = HERE
-    build_engine(folder, "tensorrt", "fp32", portable=portable)
+    build_engine(folder, "tensorrt", "fp32", means=Means(portable=portable))
     machine.version, machine.device = version, device
     opened = open_backend(folder, "tensorrt")
     assert opened.info.version == version
@@ -122,6 +122,15 @@ def test_what_is_built_is_what_is_loaded(machine: Machine, folder: Path, portabl
     assert [means.portable for means in machine.built] == [portable]
     assert machine.opened_as_portable == [portable, portable]  # to be proved, and to run
     assert ("portable = true" in (folder / "manifest.toml").read_text()) is portable
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_the_manifest_says_whether_a_plan_is_of_three_engines(
+    machine: Machine, folder: Path, apart: bool
+) -> None:
+    built = build_engine(folder, "tensorrt", "fp32", means=Means(apart=apart)).engines["tensorrt"]
+    assert [means.apart for means in machine.built] == [apart] == [built.apart]
+    open_backend(folder, "tensorrt").close()
 
 
 @pytest.mark.parametrize(
@@ -169,7 +178,7 @@ def test_a_portable_plan_is_bound_to_its_operating_system(
 ) -> None:
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(building, "os_name", lambda: "Windows AMD64")
-        build_engine(folder, "tensorrt", "fp32", portable=True)
+        build_engine(folder, "tensorrt", "fp32", means=Means(portable=True))
     with pytest.raises(ArtefactError, match="another operating system: Windows AMD64, here it is "):
         open_backend(folder, "tensorrt")
 

@@ -10,7 +10,9 @@ import inspect
 import re
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -20,12 +22,15 @@ import numpy as np
 import pytest
 
 from inspector.backends import gpu_cuda, gpu_pycuda, tensorrt
+from inspector.backends.apart import PARTS, Answer, Apart
 from inspector.backends.artifact import Recipe
 from inspector.records import F32, U8
 from tests.graphs import SIDE_PX, write_tiny_recipe
-from tests.strict_gpu import Driver, Engine, pycuda_driver
+from tests.strict_gpu import ANSWERS, Driver, Engine, Part, pycuda_driver
 
 CELLS = 8
+PLANS = {part: part.encode() for part in PARTS}
+THREE = Apart(PLANS, tuple(Answer(name, (1,), 4, part) for part, (name, _) in ANSWERS.items())).to_bytes()
 
 
 class Machine:
@@ -34,7 +39,8 @@ class Machine:
     def __init__(self) -> None:
         self.driver = Driver()
         self.fails_at = ""
-        self.engine: Any = None
+        self.engine: Any = None  # the last one
+        self.engines: list[Any] = []
         self.code_allowed: Callable[[], bool]
         self.side_px, self.cells, self.activation_bytes = SIDE_PX, CELLS, 4096
 
@@ -52,8 +58,10 @@ class Machine:
         if self.fails_at == "plan":
             log.log("ERROR", "the plan is of another version")
             return None
-        self.engine = Engine(self.driver, log, self.fails_at, tensorrt.MOST, self.side_px, self.cells)
+        about = self.driver, log, self.fails_at, tensorrt.MOST, self.side_px, self.cells
+        self.engine = Part(plan.decode(), *about) if plan in PLANS.values() else Engine(*about)
         self.engine.device_memory_size_v2 = self.activation_bytes
+        self.engines.append(self.engine)
         return self.engine
 
 
@@ -90,12 +98,18 @@ def recipe(tmp_path: Path) -> Recipe:
     return write_tiny_recipe(tmp_path / "tiny")
 
 
-def opened(recipe: Recipe) -> Any:
-    return tensorrt.open_runtime(recipe, b"", b"plan", "fp16", 0)
+def opened(recipe: Recipe, plan: bytes = b"plan") -> Any:
+    return tensorrt.open_runtime(recipe, b"", plan, "fp16", 0)
 
 
 def tiles_of(count: int, seed: int = 0) -> U8:
     return np.random.default_rng(seed).integers(0, 256, (count, SIDE_PX, SIDE_PX), dtype=np.uint8)
+
+
+def scored_as_they_are(runtime: Any, tiles: U8) -> F32:
+    scores = np.full(len(tiles), np.nan, np.float32)
+    runtime.run(tiles, np.empty((len(tiles), CELLS, CELLS), np.float32), scores)
+    return scores
 
 
 def scored(runtime: Any, tiles: U8) -> F32:
@@ -125,7 +139,7 @@ def test_a_batch_size_is_recorded_once_and_launched_from_then_on(machine: Machin
             tiles = tiles_of(count, seed)
             np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
     assert machine.driver.launches == 12 - 2  # all but the first of each size
-    assert [context.shape[0] for context in machine.engine.contexts] == [1, 32, 6]  # 1 to see that it opens
+    assert [context.count for context in machine.engine.contexts] == [1, 32, 6]  # 1 to see that it opens
     assert machine.driver.left_over()["graphs"] == 2
     runtime.close()
 
@@ -250,6 +264,80 @@ def test_a_run_that_fails(machine: Machine, recipe: Recipe) -> None:
     assert machine.driver.left_over() == {}
 
 
+# Three engines in one plan: teachers and students side by side, then what judges by both.
+
+
+@pytest.mark.parametrize(("count", "calls"), [(1, [1]), (33, [32, 1]), (70, [32, 32, 6])])
+def test_three_engines_score_like_one(machine: Machine, recipe: Recipe, count: int, calls: list[int]) -> None:
+    runtime = opened(recipe, THREE)
+    for seed in range(3):
+        tiles = tiles_of(count, seed)
+        np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
+    assert [engine.part for engine in machine.engines] == list(PARTS)
+    assert [engine.ran for engine in machine.engines] == [3 * calls] * 3
+    runtime.close()
+    assert machine.driver.left_over() == {}
+
+
+@pytest.mark.parametrize("machine", [WITH_GRAPHS], indirect=True)
+def test_three_engines_are_one_launch(machine: Machine, recipe: Recipe) -> None:
+    runtime = opened(recipe, THREE)
+    for _ in range(4):
+        scored(runtime, tiles_of(6))
+    assert machine.driver.launches == 3
+    runtime.close()
+
+
+def test_three_engines_take_memory_for_what_lies_between_them(machine: Machine, recipe: Recipe) -> None:
+    runtime = opened(recipe, THREE)
+    held = machine.driver.left_over()
+    assert (held["device"], held["pinned"]) == (8, 3)  # tiles, map, score, two answers, activations of each
+    assert len(set(map(id, machine.engines))) == 3
+    memory = {id(context.memory): context.memory for engine in machine.engines for context in engine.contexts}
+    assert len(memory) == 3, "two that run at once may not share it"
+    scored(runtime, tiles_of(7))
+    runtime.close()
+
+
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_streams_that_do_not_wait_for_each_other_are_found_out(
+    machine: Machine, recipe: Recipe, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in's streams race at their worst: students before the tiles are there, judging before students."""
+    for gpu in (gpu_cuda.CudaGpu, gpu_pycuda.PyCudaGpu):
+        follow = gpu._follow
+
+        def follow_one_way(self: Any, stream: Any, other: Any, follow: Any = follow) -> None:
+            if (stream is self._second) is (way == "back"):
+                follow(self, stream, other)
+
+        monkeypatch.setattr(gpu, "_follow", follow_one_way)
+    runtime = opened(recipe, THREE)
+    scores = np.concatenate([scored_as_they_are(runtime, tiles_of(5, seed)) for seed in range(2)])
+    rights = np.concatenate([tiles_of(5, seed).mean((1, 2)) for seed in range(2)])
+    assert not np.allclose(scores, rights, rtol=1e-3)
+    machine.driver.faults.clear()  # of the recording, where there is one
+    runtime.close()
+
+
+def test_a_run_of_three_that_fails(machine: Machine, recipe: Recipe) -> None:
+    machine.fails_at = "run"
+    runtime = opened(recipe, THREE)
+    with pytest.raises(RuntimeError, match="TensorRT failed: an illegal address"):
+        scored(runtime, tiles_of(1))
+    runtime.close()
+    assert machine.driver.left_over() == {}
+
+
+def test_a_file_of_three_that_is_none(machine: Machine, recipe: Recipe) -> None:
+    held = BytesIO()
+    with zipfile.ZipFile(held, "w") as file:
+        file.writestr("teachers", b"plan")
+    with pytest.raises(RuntimeError, match="this is no plan of three engines"):
+        opened(recipe, held.getvalue())
+    assert machine.driver.left_over() == {}
+
+
 # The stand-in itself: whatever it is to catch, it catches.
 
 
@@ -272,6 +360,31 @@ def test_the_stand_in_catches_what_it_is_there_for() -> None:
     driver.cuMemFree(device)
     assert len(driver.faults) == 5
     assert driver.left_over() == {"pinned": 1, "streams": 1, "contexts": 1}
+
+
+def test_the_stand_in_catches_streams_that_are_led_astray() -> None:
+    driver = Driver()
+    driver.cuDevicePrimaryCtxRetain(0)
+    driver.cuCtxSetCurrent("primary")
+    (_, first), (_, second), (_, event) = (
+        driver.cuStreamCreate(0),
+        driver.cuStreamCreate(0),
+        driver.cuEventCreate(2),
+    )
+    driver.cuStreamWaitEvent(second, event, 0)
+    driver.cuEventRecord(event + 1, first)
+    driver.cuStreamBeginCapture(first, "thread local")
+    driver.enqueue(second, lambda: None)  # not in the recording yet
+    driver.cuEventRecord(event, first)
+    driver.cuStreamWaitEvent(second, event, 0)
+    driver.enqueue(second, lambda: None)
+    driver.cuStreamEndCapture(first)
+    assert driver.faults == [
+        "a wait for an event that was never recorded",
+        "an event that isn't there",
+        "work in a stream beside the recording",
+        "a stream that a recording forked to isn't joined",
+    ]
 
 
 class Bench:
@@ -353,7 +466,6 @@ def _memory_of_nobody(bench: Bench) -> None:
 def _more_tiles_than_buffers_hold(bench: Bench) -> None:
     bench.set(count=3)
     bench.runs()
-    bench.driver.queue.clear()
 
 
 def _recorded_unseen(bench: Bench) -> None:
@@ -412,6 +524,7 @@ def test_the_driver_is_called_as_cuda_bindings_has_it() -> None:
         if hasattr(stand_in, name):
             assert list(inspect.signature(getattr(stand_in, name)).parameters) == arguments, name
     assert hasattr(real.CUstreamCaptureMode, "CU_STREAM_CAPTURE_MODE_THREAD_LOCAL")
+    assert real.CUevent_flags.CU_EVENT_DISABLE_TIMING.value == 2
     for part in ("MAJOR", "MINOR"):
         assert hasattr(real.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_{part}")
 
@@ -426,6 +539,10 @@ PYCUDAS = {
     "device": "Device.",
     "Device": "Device.",  # Device(0).retain_primary_context
     "_stream": "Stream.",
+    "_second": "Stream.",
+    "stream": "Stream.",
+    "_event": "Event.",
+    "event_flags": "event_flags.",
     "_context": "Context.",
     "memory": "DeviceAllocation.",
 }

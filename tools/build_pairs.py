@@ -3,7 +3,8 @@
     python tools/build_pairs.py [--tile 256] [--margin 32]
 
 Exports each pair as `train` does, ours with --int8 too, and builds it with the TensorRT that is installed, as a rule
-TensorRT for RTX, which needs neither GPU nor driver to parse and build. Nothing is run.
+TensorRT for RTX, which needs neither GPU nor driver to parse and build; in the best precision and in int8 also as
+three engines (`build-engine --apart`). Nothing is run.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def _build(pair: str, shape: Shape) -> None:
         f"{_named(pair, shape)}{learnt} of {convolutions_of(pair)} convolutions of its networks are fp16 in fp16"
     )
     for precision in tensorrt.precisions():
-        _build_plan(pair, shape, graph, precision)
+        _build_plan(pair, shape, graph, precision, Means())
+    _build_plan(pair, shape, graph, tensorrt.precisions()[0], Means(apart=True))
 
 
 def _build_in_int8(pair: str, shape: Shape) -> None:
@@ -69,14 +71,19 @@ def _build_in_int8(pair: str, shape: Shape) -> None:
     print(
         f"{_named(pair, shape)}{rounding} of {convolutions_of(pair)} convolutions of its networks are int8 in int8"
     )
-    _build_plan(pair, shape, graph, "int8")
+    for apart in (False, True):
+        _build_plan(pair, shape, graph, "int8", Means(apart=apart))
 
 
-def _build_plan(pair: str, shape: Shape, graph: bytes, precision: str) -> None:
+def _build_plan(pair: str, shape: Shape, graph: bytes, precision: str, means: Means) -> None:
     began_s = time.perf_counter()
-    plan = tensorrt.build_plan(_recipe(pair, shape, graph), graph, precision, Means())
+    plan = tensorrt.build_plan(_recipe(pair, shape, graph), graph, precision, means)
     took_s = time.perf_counter() - began_s
-    print(f"{_named(pair, shape)}{precision:<6}{len(plan) / 2**20:>6.1f} MB in {took_s:.1f} s", flush=True)
+    engines = ", three engines" if means.apart else ""
+    print(
+        f"{_named(pair, shape)}{precision:<6}{len(plan) / 2**20:>6.1f} MB in {took_s:.1f} s{engines}",
+        flush=True,
+    )
 
 
 def _named(pair: str, shape: Shape) -> str:

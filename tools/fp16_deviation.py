@@ -21,8 +21,7 @@ import onnxruntime
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from inspector.backends import golden
-from inspector.backends.artifact import load_recipe
-from inspector.backends.building import load_graph
+from inspector.backends.artifact import load_graph, load_recipe
 from inspector.backends.typed import in_fp16
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8

@@ -41,7 +41,7 @@ SYMBOLS = (
 )
 MODULES = [
     Path(__file__).resolve().parents[1] / "inspector" / "backends" / name
-    for name in ("tensorrt.py", "tensorrt_runtime.py")
+    for name in ("tensorrt.py", "tensorrt_runtime.py", "tensorrt_engine.py")
 ]
 # What the backend calls an object, and what TensorRT calls its class.
 OBJECTS = {
@@ -53,6 +53,7 @@ OBJECTS = {
     "profile": "IOptimizationProfile",
     "timings": "ITimingCache",
     "_runtime": "Runtime",
+    "runtime": "Runtime",
     "_engine": "ICudaEngine",
     "context": "IExecutionContext",
 }

@@ -132,6 +132,9 @@ class BuiltEngine(Document, frozen=True, kw_only=True):
     plan_sha256: str = ""
     profile: tuple[int, ...] = ()  # tiles at a time: least, tuned for, most; empty: any number
     portable: bool = False  # TensorRT: other GPUs and later versions may load it (``portable.py``)
+    apart: bool = (
+        False  # TensorRT: three engines in one plan, teachers and students side by side (``apart.py``)
+    )
     driver: str = ""  # version of the GPU's driver at the build, to be told: no plan is bound to it
     golden_sha256: Sha256  # golden.png
     golden_reference: tuple[float, ...]  # tile scores of ONNX Runtime in fp32, sigma
@@ -168,6 +171,19 @@ def load_recipe(engine_dir: Path) -> Recipe:
             f"px_per_cell = {recipe.px_per_cell}; {remedy}"
         )
     return recipe
+
+
+def load_graph(engine_dir: Path, recipe: Recipe) -> bytes:
+    """Read model.onnx if it is the graph that the recipe vouches for. Raises ArtefactError otherwise."""
+    file = engine_dir / "model.onnx"
+    remedy = f"bring back the file, or run `inspector train DATA --recipe {recipe.name}`"
+    graph = read_bytes(file, remedy)
+    if sha256_of(graph) != recipe.onnx_sha256:
+        raise ArtefactError(
+            f"{file}: not the graph that recipe.toml vouches for (onnx_sha256 differs): changed or half "
+            f"copied; {remedy}"
+        )
+    return graph
 
 
 def write_recipe(engine_dir: Path, recipe: Recipe) -> None:

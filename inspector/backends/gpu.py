@@ -1,4 +1,4 @@
-"""The first GPU, its memory and one stream: what the runtime asks of it, through cuda-bindings or else pycuda.
+"""The first GPU, its memory and its streams: what the runtime asks of it, through cuda-bindings or else pycuda.
 
 Failures are RuntimeErrors that bear CUDA's name for them. Neither has run on hardware.
 """
@@ -22,7 +22,7 @@ DRIVER_VERSION = Path("/sys/module/nvidia/version")  # CUDA's own calls tell onl
 
 
 class Gpu(Protocol):
-    """Memory on the first GPU and beside it, copies between both, and a stream that they queue in.
+    """Memory on the first GPU and beside it, copies between both, a stream that they queue in, and a second beside it.
 
     All is asked for inside ``held``, by one thread at a time. Raises RuntimeError whenever CUDA refuses.
     """
@@ -46,8 +46,14 @@ class Gpu(Protocol):
     def download(self, host: U8, device: int) -> None:
         """Queue a copy from the GPU that fills a pinned array."""
 
+    def fork(self) -> int:
+        """Handle of the second stream: what is queued there begins when all that is queued by now is done."""
+
+    def join(self) -> None:
+        """What is queued from now on begins when all in the second stream is done, too; it goes with ``fork``."""
+
     def wait(self) -> None:
-        """Until all that was queued is done."""
+        """Until all that was queued is done; what was forked is to be joined by then."""
 
     def capture(self, queue: Callable[[], None]) -> Any:
         """Record what ``queue`` would queue, instead of doing it, as a graph for ``launch``.

@@ -1,4 +1,4 @@
-"""The first GPU, its memory and one stream, through cuda-bindings, in the device's primary context.
+"""The first GPU, its memory and its streams, through cuda-bindings, in the device's primary context.
 
 CUDA reports failure as values; here each becomes a RuntimeError that bears the driver's name for it. Not run on
 hardware: held against the binding's signatures, and against a stand-in of the driver that is stricter than it.
@@ -42,6 +42,8 @@ class CudaGpu:
         self._pinned_memory: list[Any] = []
         self._graphs: list[Any] = []
         self._stream: Any = None
+        self._second: Any = None  # a stream; none until it is forked
+        self._event: Any = None
         _call(self._cuda.cuInit(0))
         self._device = _call(self._cuda.cuDeviceGet(0))
         self._context: Any = _call(self._cuda.cuDevicePrimaryCtxRetain(self._device))
@@ -81,6 +83,24 @@ class CudaGpu:
     def download(self, host: U8, device: int) -> None:
         """Queue a copy from the GPU that fills a pinned array."""
         _call(self._cuda.cuMemcpyDtoHAsync(host.ctypes.data, device, host.nbytes, self._stream))
+
+    def fork(self) -> int:
+        """Handle of the second stream: what is queued there begins when all that is queued by now is done."""
+        if self._second is None:
+            no_timing = self._cuda.CUevent_flags.CU_EVENT_DISABLE_TIMING
+            self._event = _call(self._cuda.cuEventCreate(no_timing.value))
+            self._second = _call(self._cuda.cuStreamCreate(0))
+        self._follow(self._second, self._stream)
+        return int(self._second)
+
+    def join(self) -> None:
+        """What is queued from now on begins when all in the second stream is done, too; it goes with ``fork``."""
+        self._follow(self._stream, self._second)
+
+    def _follow(self, stream: Any, other: Any) -> None:
+        """One event serves both ways: a wait is for what it stood for when it was queued."""
+        _call(self._cuda.cuEventRecord(self._event, other))
+        _call(self._cuda.cuStreamWaitEvent(stream, self._event, 0))
 
     def wait(self) -> None:
         """Until all that was queued is done."""
@@ -123,16 +143,20 @@ class CudaGpu:
         if self._context is None:
             return
         self._cuda.cuCtxSetCurrent(self._context)
-        if self._stream is not None:
-            self._cuda.cuStreamSynchronize(self._stream)  # nothing may be freed that a copy is still reading
+        streams = [stream for stream in (self._second, self._stream) if stream is not None]
+        for stream in streams:
+            self._cuda.cuStreamSynchronize(stream)  # nothing may be freed that a copy is still reading
         self.destroy_graphs()
         for address in self._device_memory:
             self._cuda.cuMemFree(address)
         for address in self._pinned_memory:
             self._cuda.cuMemFreeHost(address)
-        if self._stream is not None:
-            self._cuda.cuStreamDestroy(self._stream)
-        self._device_memory, self._pinned_memory, self._stream = [], [], None
+        if self._event is not None:
+            self._cuda.cuEventDestroy(self._event)
+        for stream in streams:
+            self._cuda.cuStreamDestroy(stream)
+        self._device_memory, self._pinned_memory = [], []
+        self._stream = self._second = self._event = None
         self._cuda.cuDevicePrimaryCtxRelease(self._device)
         self._context = None
 

@@ -1,4 +1,4 @@
-"""The first GPU, its memory and one stream, through pycuda: where there is no cuda-bindings, as on some Jetsons.
+"""The first GPU, its memory and its streams, through pycuda: where there is no cuda-bindings, as on some Jetsons.
 
 pycuda has no CUDA graphs, so work is queued anew for every batch. Its errors become RuntimeErrors. Not run on hardware:
 held against the names of the real binding (2026.1), and against a stand-in of the driver that is stricter than it.
@@ -33,6 +33,8 @@ class PyCudaGpu:
         self._device_memory: list[Any] = []
         self._pinned_memory: list[Any] = []
         self._stream: Any = None
+        self._second: Any = None  # a stream; none until it is forked
+        self._event: Any = None
         with _told(self._cuda):
             self._cuda.init()
             self._context: Any = self._cuda.Device(0).retain_primary_context()
@@ -79,6 +81,23 @@ class PyCudaGpu:
         """Queue a copy from the GPU that fills a pinned array."""
         self._cuda.memcpy_dtoh_async(host, device, self._stream)
 
+    def fork(self) -> int:
+        """Handle of the second stream: what is queued there begins when all that is queued by now is done."""
+        if self._second is None:
+            self._event = self._cuda.Event(self._cuda.event_flags.DISABLE_TIMING)
+            self._second = self._cuda.Stream()
+        self._follow(self._second, self._stream)
+        return int(self._second.handle)
+
+    def join(self) -> None:
+        """What is queued from now on begins when all in the second stream is done, too; it goes with ``fork``."""
+        self._follow(self._stream, self._second)
+
+    def _follow(self, stream: Any, other: Any) -> None:
+        """One event serves both ways: a wait is for what it stood for when it was queued."""
+        self._event.record(other)
+        stream.wait_for_event(self._event)
+
     def wait(self) -> None:
         """Until all that was queued is done."""
         self._stream.synchronize()
@@ -100,11 +119,13 @@ class PyCudaGpu:
             return
         with contextlib.suppress(RuntimeError), _told(self._cuda):
             self._context.push()
-            if self._stream is not None:
-                self._stream.synchronize()  # nothing may be freed that a copy is still reading
+            for stream in (self._second, self._stream):
+                if stream is not None:
+                    stream.synchronize()  # nothing may be freed that a copy is still reading
+            stream = None
             for memory in (*self._device_memory, *self._pinned_memory):
                 memory.free()
-            self._stream = None
+            self._stream = self._second = self._event = None
             self._context.detach()  # takes it off pycuda's stack, too; where it isn't current, it may not be let go of
         self._device_memory, self._pinned_memory, self._context = [], [], None
 

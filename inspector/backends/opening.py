@@ -9,8 +9,16 @@ from operator import eq
 from pathlib import Path
 
 from inspector.backends import golden, portable
-from inspector.backends.artifact import BuiltEngine, Recipe, load_manifest, load_recipe, read_bytes, sha256_of
-from inspector.backends.building import load_graph, os_name, rebuild_command
+from inspector.backends.artifact import (
+    BuiltEngine,
+    Recipe,
+    load_graph,
+    load_manifest,
+    load_recipe,
+    read_bytes,
+    sha256_of,
+)
+from inspector.backends.building import os_name, rebuild_command
 from inspector.backends.engine import Engine, info_of, score_loose
 from inspector.backends.runtime import toolchain
 from inspector.errors import ArtefactError

@@ -30,7 +30,11 @@ class Means:
 
     workspace_mb: int | None = None  # most GPU memory that a running operator may take; None: all there is
     portable: bool = False  # other GPUs and later versions of the library shall load the plan, too
+    apart: bool = False  # teachers and students shall be engines of their own, side by side
     timing_cache: Path | None = None  # file of what was timed before; None: everything is timed anew
+
+
+NO_MEANS = Means()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,14 @@ in memory of ``gpu``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from inspector.backends.apart import INPUT, Answer, Apart
 from inspector.backends.artifact import Recipe, write_atomically
 from inspector.backends.gpu import INSTALL, driver_version, gpu_name
 from inspector.backends.runtime import Means, PlanFacts, Unsuited
@@ -53,14 +56,21 @@ class Blueprint:
     log: Any
 
 
-def blueprint(recipe: Recipe, graph: bytes, precision: str, means: Means) -> Blueprint:
+def blueprint(
+    recipe: Recipe, graph: bytes, precision: str, means: Means, answers: Sequence[Answer] = ()
+) -> Blueprint:
     """Parse a graph for any number of tiles from LEAST to MOST.
 
-    Raises Unsuited when it can't be had in that precision, ArtefactError with the parser's own words otherwise.
+    Args:
+        recipe: whose graph it is, or part of it.
+        graph: ONNX, with the types that ``precision`` asks for.
+        precision: of ``precisions``, or "int8".
+        means: what the build may use.
+        answers: what the graph takes besides tiles, where it is the judging part of one that is cut apart.
+
+    Raises ArtefactError with the parser's own words.
     """
     trt = _tensorrt()
-    if precision == "fp16":
-        graph = _in_fp16(recipe, graph)
     log = _log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(_network_flags(trt))
@@ -70,7 +80,8 @@ def blueprint(recipe: Recipe, graph: bytes, precision: str, means: Means) -> Blu
         raise ArtefactError(f"recipe {recipe.name}: TensorRT can't parse its graph ({reasons[:300]})")
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
-    profile.set_shape("tiles", *((count, *recipe.tile_shape) for count in (LEAST, BEST, MOST)))
+    for name, shape in ((INPUT, recipe.tile_shape), *((one.name, one.shape) for one in answers)):
+        profile.set_shape(name, *((count, *shape) for count in (LEAST, BEST, MOST)))
     if config.add_optimization_profile(profile) < 0:
         raise ArtefactError(
             f"recipe {recipe.name}: TensorRT refuses tiles of {recipe.tile_shape}; train again"
@@ -87,8 +98,22 @@ def blueprint(recipe: Recipe, graph: bytes, precision: str, means: Means) -> Blu
 
 
 def build_plan(recipe: Recipe, graph: bytes, precision: str, means: Means) -> bytes:
-    """Build a plan for any number of tiles from LEAST to MOST. Raises Unsuited or ArtefactError."""
-    made = blueprint(recipe, graph, precision, means)
+    """Build a plan for any number of tiles from LEAST to MOST; of three engines where ``means`` wants them apart.
+
+    Raises Unsuited when the graph can't be had in that precision or can't be cut, ArtefactError otherwise.
+    """
+    graph = typed_for(recipe, graph, precision)
+    if not means.apart:
+        return _built(recipe, blueprint(recipe, graph, precision, means), means)
+    cut = _cut(recipe, graph)
+    plans = {
+        part: _built(recipe, blueprint(recipe, one, precision, means, cut.inputs_of(part)), means)
+        for part, one in cut.parts.items()
+    }
+    return Apart(plans, cut.answers).to_bytes()
+
+
+def _built(recipe: Recipe, made: Blueprint, means: Means) -> bytes:
     # TensorRT for RTX times nothing when it builds; its calls are there, do nothing and warn.
     cache = means.timing_cache if _tensorrt().__name__ == "tensorrt" else None
     if cache is not None:
@@ -145,15 +170,36 @@ def _recall_timings(config: Any, file: Path) -> None:
             return
 
 
-def _in_fp16(recipe: Recipe, graph: bytes) -> bytes:
-    try:
+def typed_for(recipe: Recipe, graph: bytes, precision: str) -> bytes:
+    """Give a recipe's graph the types that ``precision`` asks for. Raises Unsuited where it can't have them."""
+    if precision != "fp16":
+        return graph
+    with _onnx_for("fp16"):
         from inspector.backends.typed import in_fp16
-    except ImportError as error:
-        raise ArtefactError(f"fp16 needs the package {error.name!r}; {INSTALL}") from None
     try:
         return in_fp16(graph)
     except Unsuited as error:
         raise Unsuited(f"recipe {recipe.name}: no fp16 ({error}); build with --precision tf32") from None
+
+
+def _cut(recipe: Recipe, graph: bytes) -> Apart:
+    with _onnx_for("--apart"):
+        from inspector.backends.cutting import cut_apart
+    try:
+        return cut_apart(graph)
+    except Unsuited as error:
+        raise Unsuited(
+            f"recipe {recipe.name}: not in three engines ({error}); build without --apart"
+        ) from None
+
+
+@contextmanager
+def _onnx_for(what: str) -> Iterator[None]:
+    """The package is no part of what a line needs to run. Raises ArtefactError where it is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise ArtefactError(f"{what} needs the package {error.name!r}; {INSTALL}") from None
 
 
 def _reason(objection: Any) -> str:

@@ -1,27 +1,29 @@
 """A TensorRT plan on the GPU: everything taken once, tiles in through pinned memory, small maps out.
 
-Work on a batch is queued once as it is and once into a CUDA graph; from then on that size is a single launch. A graph
-holds only as long as nothing changes the execution context that it was recorded from, so each size has a context of
-its own. All of them share one block of activations, as only one runs at a time (NVIDIA, "Optimizing TensorRT
-Performance", CUDA Graphs). Not run on hardware.
+A plan is one engine, or three: teachers and students side by side in two streams, then what judges by both. Work on a
+batch is queued once as it is and once into a CUDA graph; from then on that size is a single launch. Not run on
+hardware.
 """
 
 from __future__ import annotations
 
 import contextlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 
+from inspector.backends.apart import INPUT, OUTPUTS, PARTS, Answer, Apart
 from inspector.backends.artifact import Recipe
 from inspector.backends.gpu import open_gpu
+from inspector.backends.tensorrt_engine import TensorRtEngine
 from inspector.records import F32, U8
-
-LEAST_BYTES = 256  # CUDA refuses to allocate nothing
 
 
 class TensorRtRuntime:
-    """One plan, one stream, buffers for ``most`` tiles; one execution context and one CUDA graph a batch size.
+    """One plan, buffers for ``most`` tiles, and one CUDA graph a batch size.
 
     Args:
         trt: the library.
@@ -37,12 +39,14 @@ class TensorRtRuntime:
     def __init__(self, trt: Any, log: Any, recipe: Recipe, plan: bytes, most: int, portable: bool) -> None:
         self._trt, self._log, self._most = trt, log, most
         self._tile_shape = recipe.tile_shape
-        self._cells = recipe.cells
-        self._tile_bytes = recipe.side_px**2 * recipe.channels
-        self._contexts: dict[int, Any] = {}  # by batch size
+        self._sizes = {  # bytes a tile
+            INPUT: recipe.side_px**2 * recipe.channels,
+            "map": 4 * recipe.cells**2,
+            "score": 4,
+        }
+        self._turns: list[list[TensorRtEngine]] = []  # one after the other; those of one turn side by side
         self._graphs: dict[int, Any] = {}  # by batch size; None: it can't be recorded
         self._runtime: Any = None
-        self._engine: Any = None
         self._closed = False
         self._host: dict[str, U8] = {}
         self._device: dict[str, int] = {}
@@ -69,45 +73,57 @@ class TensorRtRuntime:
         with contextlib.suppress(RuntimeError), self._gpu.held():  # a GPU that has failed can't free, either
             self._gpu.destroy_graphs()
             self._graphs.clear()
-            self._contexts.clear()
-            self._engine = self._runtime = None
+            for engine in self._engines:
+                engine.close()
+            self._turns, self._runtime = [], None
         self._host = {}
         self._gpu.close()
 
+    @property
+    def _engines(self) -> list[TensorRtEngine]:
+        return [engine for turn in self._turns for engine in turn]
+
     def _load(self, plan: bytes, portable: bool) -> None:
-        gpu = self._gpu
         self._runtime = self._trt.Runtime(self._log)
         self._runtime.engine_host_code_allowed = portable
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            raise RuntimeError(f"TensorRT refuses the plan: {self._log.last_error}")
-        spans = [
-            tuple(shape) for shape in self._engine.get_tensor_profile_shape("tiles", 0)
-        ]  # least, best, most
-        wanted = [(count, *self._tile_shape) for count in (1, self._most)]
-        if not spans or [spans[0], spans[-1]] != wanted:
-            raise RuntimeError(
-                f"the plan is for tiles {spans}, not for any number from {wanted[0]} to {wanted[1]}"
+        handed_on: dict[str, int] = {}  # between engines: bytes a tile
+        if zipfile.is_zipfile(BytesIO(plan)):
+            cut = Apart.from_bytes(plan)
+            handed_on = {one.name: one.tile_bytes for one in cut.answers}
+            teachers, students, judging = (
+                self._engine(cut.parts[part], cut.inputs_of(part), cut.outputs_of(part)) for part in PARTS
             )
-        self._sizes = {"tiles": self._tile_bytes, "map": 4 * self._cells**2, "score": 4}  # bytes a tile
-        self._activation_bytes = max(int(self._engine.device_memory_size_v2), LEAST_BYTES)
-        buffers = {name: self._most * size for name, size in self._sizes.items()}
-        pinned = sum(buffers.values())
+            self._turns = [[teachers, students], [judging]]
+        else:
+            self._turns = [[self._engine(plan, [], OUTPUTS)]]
+        self._take_memory(handed_on, len(plan))
+        for engine in self._engines:
+            engine.context(self._gpu, 1)  # what can't be had is told now, not at the first tile
+
+    def _engine(self, plan: bytes, answers: Sequence[Answer], outputs: Sequence[str]) -> TensorRtEngine:
+        inputs = {INPUT: self._tile_shape, **{one.name: one.shape for one in answers}}
+        return TensorRtEngine(self._trt, self._log, self._runtime, plan, inputs, outputs, self._most)
+
+    def _take_memory(self, handed_on: Mapping[str, int], plan_bytes: int) -> None:
+        gpu = self._gpu
+        pinned = {name: self._most * size for name, size in self._sizes.items()}
+        device = pinned | {name: self._most * size for name, size in handed_on.items()}
         try:
-            self._host = {name: gpu.pinned_buffer(size) for name, size in buffers.items()}
-            self._device = {name: gpu.device_buffer(size) for name, size in buffers.items()}
-            self._activations = gpu.device_buffer(self._activation_bytes)
+            self._host = {name: gpu.pinned_buffer(size) for name, size in pinned.items()}
+            self._device = {name: gpu.device_buffer(size) for name, size in device.items()}
+            for engine in self._engines:
+                engine.place(gpu, self._device)
         except RuntimeError as error:
+            wanted = sum(device.values()) + sum(engine.activation_bytes for engine in self._engines)
             raise RuntimeError(
-                f"CUDA gives no memory ({error}): the engine wants {_mb(pinned + self._activation_bytes)} on the GPU, "
-                f"beside the plan of {_mb(len(plan))}, and {_mb(pinned)} of pinned memory for batches of {self._most} "
+                f"CUDA gives no memory ({error}): the engine wants {_mb(wanted)} on the GPU, beside the plan of "
+                f"{_mb(plan_bytes)}, and {_mb(sum(pinned.values()))} of pinned memory for batches of {self._most} "
                 "tiles; end what else uses the GPU (nvidia-smi shows it), or take a preset of smaller networks"
             ) from None
-        self._context(1)  # what can't be had is told now, not at the first tile
 
     def _run(self, tiles: U8, maps: F32, scores: F32) -> None:
         count = len(tiles)
-        self._part("tiles", count)[:] = tiles.reshape(-1)
+        self._part(INPUT, count)[:] = tiles.reshape(-1)
         if self._graphs.get(count) is not None:
             self._gpu.launch(self._graphs[count])
         else:
@@ -128,32 +144,18 @@ class TensorRtRuntime:
             return None
 
     def _queue(self, count: int) -> None:
-        context = self._context(count)
-        self._gpu.upload(self._device["tiles"], self._part("tiles", count))
-        if not context.execute_async_v3(self._gpu.stream):
-            raise RuntimeError(f"TensorRT failed: {self._log.last_error}")
-        for name in ("map", "score"):
-            self._gpu.download(self._part(name, count), self._device[name])
-
-    def _context(self, count: int) -> Any:
-        """The execution context of a batch size: made at its first batch, never changed after."""
-        if count in self._contexts:
-            return self._contexts[count]
-        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = self._engine.create_execution_context(strategy)
-        if context is None:
-            raise RuntimeError(f"TensorRT gives no execution context: {self._log.last_error}")
-        if not context.set_optimization_profile_async(0, self._gpu.stream):
-            raise RuntimeError(f"TensorRT refuses the plan's only profile: {self._log.last_error}")
-        self._gpu.wait()
-        context.set_device_memory(self._activations, self._activation_bytes)
-        for name, address in self._device.items():
-            if not context.set_tensor_address(name, address):
-                raise RuntimeError(f"the plan has no tensor {name!r}")
-        if not context.set_input_shape("tiles", (count, *self._tile_shape)):
-            raise RuntimeError(f"TensorRT refuses {count} tiles: {self._log.last_error}")
-        self._contexts[count] = context
-        return context
+        gpu = self._gpu
+        gpu.upload(self._device[INPUT], self._part(INPUT, count))
+        for first, *beside in self._turns:
+            if beside:
+                second_stream = gpu.fork()
+                for engine in beside:
+                    engine.queue(gpu, count, second_stream)
+            first.queue(gpu, count, gpu.stream)
+            if beside:
+                gpu.join()
+        for name in OUTPUTS:
+            gpu.download(self._part(name, count), self._device[name])
 
     def _part(self, name: str, count: int) -> U8:
         """What so many tiles take of a pinned buffer."""

@@ -12,12 +12,11 @@ because what comes out of a distance never goes into a network again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from inspector.backends.nodes import before, behind
 from inspector.backends.runtime import Unsuited
 
 NETWORKS = ("disagreement.teachers.", "disagreement.students.")
@@ -83,22 +82,8 @@ def networks(graph: ModelProto) -> set[int]:
         for index, node in enumerate(nodes)
         if node.op_type == "Conv" and node.input[1].startswith(NETWORKS)
     }
-    after = _reached(learnt, [(node.input, node.output) for node in nodes])
-    backwards = [(node.output, node.input) for node in reversed(nodes)]
-    before = {len(nodes) - 1 - index for index in _reached({len(nodes) - 1 - i for i in learnt}, backwards)}
-    return {index for index in learnt | (after & before) if nodes[index].op_type in IN_FP16}
-
-
-def _reached(start: set[int], nodes: list[tuple[Iterable[str], Iterable[str]]]) -> set[int]:
-    """Places of the nodes that what comes out of ``start`` goes into; nodes are what goes in, what comes out."""
-    reached: set[int] = set()
-    tensors: set[str] = set()
-    for index, (inputs, outputs) in enumerate(nodes):
-        if not tensors.isdisjoint(inputs):
-            reached.add(index)
-        if index in reached or index in start:
-            tensors.update(outputs)
-    return reached
+    between = behind(nodes, learnt) & before(nodes, learnt)
+    return {index for index in learnt | between if nodes[index].op_type in IN_FP16}
 
 
 def _types(graph: ModelProto) -> dict[str, int]:

@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 from inspector.backends import failures_told, open_backend
-from inspector.backends.artifact import Recipe, load_recipe
-from inspector.backends.building import load_graph
+from inspector.backends.artifact import Recipe, load_graph, load_recipe
 from inspector.backends.rate import RATE_S, measure_rate
 from inspector.backends.work import Work
 from inspector.capacity.asked import Asked, Options, Rate

@@ -31,6 +31,7 @@ from inspector.errors import ConfigError
 
 if TYPE_CHECKING:
     from inspector.backends.at_limit import AtLimit
+    from inspector.backends.runtime import Means
 
 
 @main.command(epilog=EXIT_CODES)
@@ -322,6 +323,12 @@ def _calibrate_from_run(
     help="TensorRT: a plan that other GPUs from Ampere on, and later TensorRTs of the same major version, load too; "
     "it may be slower. Not for Jetsons. Not run on hardware.",
 )
+@click.option(
+    "--apart",
+    is_flag=True,
+    help="TensorRT: teachers and students are engines of their own, side by side, and a third judges; `inspector "
+    "bench` tells whether that pays. Not run on hardware.",
+)
 def build_engine(
     config_file: Path,
     recipe: str,
@@ -331,6 +338,7 @@ def build_engine(
     good: Path | None,
     workspace_mb: int | None,
     portable: bool,
+    apart: bool,
 ) -> None:
     """Compile a recipe's ONNX graph for this machine and prove that it scores like the graph.
 
@@ -343,12 +351,16 @@ def build_engine(
       inspector build-engine --recipe denim --backend onnxruntime
       inspector build-engine --recipe denim --precision fp32
       inspector build-engine --recipe denim --backend tensorrt --workspace-mb 1024
+      inspector build-engine --recipe denim --backend tensorrt --apart
       inspector build-engine --recipe denim --line 3 --good more-good-frames/
     """
     if (line_id is None) != (good is None):
         raise ConfigError("--line and --good go together: a line's limit, and the images it came from")
+    from inspector.backends.runtime import Means
+
+    means = Means(workspace_mb, portable, apart)
     if line_id is None or good is None:
-        _build(config_file, recipe, backend, precision, workspace_mb=workspace_mb, portable=portable)
+        _build(config_file, recipe, backend, precision, means=means)
         click.echo("decisions at a line's limit were not compared; --line and --good do that")
         return
     from inspector.calibrating.good_at_limit import GoodAtLimit
@@ -356,7 +368,7 @@ def build_engine(
 
     with progress_bar("good images") as progress:
         at_limit = GoodAtLimit(load_site(config_file), line_id, recipe, good, progress)
-        _build(config_file, recipe, backend, precision, at_limit, workspace_mb, portable)
+        _build(config_file, recipe, backend, precision, at_limit, means)
 
 
 def _build(
@@ -365,15 +377,13 @@ def _build(
     backend: str,
     precision: str,
     at_limit: AtLimit | None = None,
-    workspace_mb: int | None = None,
-    portable: bool = False,
+    means: Means | None = None,
 ) -> None:
     from inspector import backends
+    from inspector.backends.runtime import NO_MEANS
 
     engine_dir = load_site(config_file).engines / recipe
-    manifest = backends.build_engine(
-        engine_dir, backend, precision, click.echo, at_limit, workspace_mb, portable
-    )
+    manifest = backends.build_engine(engine_dir, backend, precision, click.echo, at_limit, means or NO_MEANS)
     built = manifest.engines[backend]
     click.echo(f"{recipe}: {backend} {built.version} {built.precision} on {built.device}; golden tiles agree")
 

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from inspector.backends import golden
-from inspector.backends.building import load_graph, rebuild_command, score_with_reference
+from inspector.backends.artifact import load_graph
+from inspector.backends.building import rebuild_command
 from inspector.backends.company import SHARE, SIZES, Alone, Difference, neighbours_for
 from inspector.backends.engine import score_loose
 from inspector.backends.extremes import extreme_tiles, not_finite
 from inspector.backends.machine import without_folders
 from inspector.backends.opening import Opened, open_untested
+from inspector.backends.proving import score_with_reference
 from inspector.backends.rate import TOO_SLOW, keeps_up, measure_rate
 from inspector.config import FolderCamera, GenicamCamera, Line, Site
 from inspector.errors import ArtefactError
