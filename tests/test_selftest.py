@@ -24,7 +24,7 @@ from inspector.config import Site
 from inspector.interfaces import Backend
 from inspector.records import ScoreMap, TileBatch
 from inspector.selftest import self_test
-from inspector.selftest.checks import rows_of_tiles
+from inspector.selftest.load import rows_of_tiles
 from inspector.tiling import Grid
 from tests.graphs import POISON, SIDE_PX, tiny_graph, write_tiny_recipe
 

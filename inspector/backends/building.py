@@ -73,7 +73,7 @@ def build_engine(
     tools = toolchain(backend)
     means = replace(means, timing_cache=engine_dir / f"plans/{backend}.timing")
     version, device = tools.library_version(), tools.device_name()
-    wanted = _wanted(tools, recipe, backend, device, precision, progress)
+    wanted = wanted_precisions(tools, recipe, backend, device, precision, progress)
 
     yardstick = yardstick_of(recipe, graph, _golden_tiles(engine_dir, recipe), at_limit, progress)
 
@@ -140,13 +140,13 @@ def _golden_tiles(engine_dir: Path, recipe: Recipe) -> U8:
         return tiles
 
 
-def _wanted(
+def wanted_precisions(
     tools: Toolchain,
     recipe: Recipe,
     backend: str,
     device: str,
     precision: str,
-    progress: Callable[[str], None],
+    progress: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[str, ...]:
     """Which precisions to try, in order. Another CPU than the one a command was written for is no mistake."""
     if recipe.training.int8:

@@ -83,12 +83,18 @@ def yardstick_of(
 
 @contextmanager
 def loaded(
-    backend: str, recipe: Recipe, graph: bytes, plan: bytes, precision: str, portable: bool = False
+    backend: str,
+    recipe: Recipe,
+    graph: bytes,
+    plan: bytes,
+    precision: str,
+    portable: bool = False,
+    threads: int = 0,
 ) -> Iterator[Engine]:
-    """An engine that nobody vouches for yet."""
+    """An engine that nobody vouches for yet. Raises ArtefactError where it can't be loaded."""
     tools = toolchain(backend)
     try:
-        runtime = tools.open_runtime(recipe, graph, plan, precision, 0, portable)
+        runtime = tools.open_runtime(recipe, graph, plan, precision, threads, portable)
     except RuntimeError as error:
         raise ArtefactError(f"recipe {recipe.name}: the new engine can't be loaded ({error})") from None
     version, device = tools.library_version(), tools.device_name()

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from inspector.cli.shared import (
     ABOVE_0,
+    BACKENDS,
     CONFIG,
     EXIT_CODES,
     JSON_FILE,
@@ -195,6 +196,52 @@ def selftest(config_file: Path, line_id: str, seconds: float, report_file: Path 
         write_json(report_file, test.to_json())
     if test.failed:
         raise ArtefactError(f"line {line_id}: the engine fails its self-test: {', '.join(test.failed)}")
+
+
+@main.command(epilog=EXIT_CODES)
+@CONFIG
+@LINE
+@click.option(
+    "--seconds", type=ABOVE_0, default=10.0, show_default=True, help="How long to measure each way for."
+)
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    type=BACKENDS,
+    help="Only this one; may repeat. Default: all that are installed.",
+)
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all figures there as JSON, to be sent back.",
+)
+def bench(
+    config_file: Path, line_id: str, seconds: float, backends: tuple[str, ...], report_file: Path | None
+) -> None:
+    """Time every way to run a line's recipe on this machine, and say which is the fastest.
+
+    Backends, precisions and, with TensorRT, teachers and students in one engine or side by side. Each is built
+    in memory, held against the reference, and takes its turn with the others; what the line runs stays
+    as it is. Opens no camera. The line should not run meanwhile.
+
+    \b
+    Examples:
+      inspector bench --line 3
+      inspector bench --line 3 --backend tensorrt --seconds 60 --report bench.json
+    """
+    from inspector.backends.runtime import BACKENDS as ALL
+    from inspector.selftest import bench as bench_line
+    from inspector.view import progress_bar
+
+    if report_file:
+        refuse_unwritable(report_file)
+    with progress_bar("turns") as progress:
+        found = bench_line(load_site(config_file), line_id, seconds, backends or ALL, tell, progress)
+    click.echo(found.text())
+    if report_file:
+        write_json(report_file, found.to_json())
 
 
 @main.command()

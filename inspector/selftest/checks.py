@@ -23,12 +23,12 @@ from inspector.backends.machine import without_folders
 from inspector.backends.opening import Opened, open_untested
 from inspector.backends.proving import score_with_reference
 from inspector.backends.rate import TOO_SLOW, keeps_up, measure_rate
-from inspector.config import FolderCamera, GenicamCamera, Line, Site
+from inspector.config import Line, Site
 from inspector.errors import ArtefactError
 from inspector.limits import Limits, load_limits
-from inspector.records import Grid
+from inspector.selftest.load import load_of
 from inspector.selftest.report import Row, SelfTest
-from inspector.tiling import grid_for, plan_between
+from inspector.tiling import grid_for
 
 STAND_IN_SIGMA = 10.0  # where a line has no limits yet; the demo's are 25 sigma, so this is the stricter
 CHECKS = 5  # before the rate
@@ -192,42 +192,28 @@ class _Tester:
 
     def _rate(self, seconds: float) -> Row:
         """Of a batch as large as one of the line's frames gives."""
-        seen_mm = self._limits.region_mm if self._limits else (0.0, self._line.web.width_mm)
-        plan = plan_between(self._grid, self._line, *seen_mm)
-        rows, of_what = rows_of_tiles(self._line, self._grid)
+        load = load_of(self._line, self._grid, self._limits)
 
         def tell(done_s: float) -> None:
             self._progress(CHECKS + int(min(done_s, seconds)), CHECKS + math.ceil(seconds), "rate")
 
-        rate = measure_rate(self._opened.engine, seconds, rows * plan.tiles_across, tell)
+        rate = measure_rate(self._opened.engine, seconds, load.tiles, tell)
         figures = {
             "tiles": rate.tiles,
             "rounds": len(rate.seconds),
             "tiles_per_s": rate.tiles_per_s,
             "p50_ms": rate.quantile_ms(P50),
             "p99_ms": rate.quantile_ms(P99),
-            "needed_tiles_per_s": plan.tiles_per_s,
+            "needed_tiles_per_s": load.needed_tiles_per_s,
         }
         sentence = (
-            f"{rate.tiles_per_s:.0f} tiles/s; {rate.tiles} tiles, {of_what}, take {figures['p50_ms']:.1f} ms (p50), "
-            f"{figures['p99_ms']:.1f} ms (p99 of {len(rate.seconds)} rounds), each until its results are in host "
-            f"memory; {self._line.web.speed_m_min:g} m/min needs {plan.tiles_per_s:.0f} tiles/s"
+            f"{rate.tiles_per_s:.0f} tiles/s; {rate.tiles} tiles, {load.of_what}, take {figures['p50_ms']:.1f} ms "
+            f"(p50), {figures['p99_ms']:.1f} ms (p99 of {len(rate.seconds)} rounds), each until its results are in "
+            f"host memory; {self._line.web.speed_m_min:g} m/min needs {load.needed_tiles_per_s:.0f} tiles/s"
         )
-        if keeps_up(rate.tiles_per_s, plan.tiles_per_s):
+        if keeps_up(rate.tiles_per_s, load.needed_tiles_per_s):
             return Row("rate", "ok", sentence, figures)
         return Row("rate", "warn", f"{sentence}; {TOO_SLOW}", figures)
 
     def _row(self, check: str, well: bool, sentence: str, remedy: str, figures: dict[str, Any]) -> Row:
         return Row(check, "ok" if well else "FAIL", sentence if well else f"{sentence}; {remedy}", figures)
-
-
-def rows_of_tiles(line: Line, grid: Grid) -> tuple[int, str]:
-    """How many rows of tiles a frame gives, as far as the config tells its height; and in words what that is."""
-    camera = line.camera
-    if isinstance(camera, FolderCamera):
-        return 1, "one row of them (a folder's images tell their height only when they are read)"
-    height = camera.features.get("Height") if isinstance(camera, GenicamCamera) else camera.height_px
-    if not isinstance(height, int):
-        return 1, "one row of them (the config doesn't state the camera's Height)"
-    beyond_px = height if line.web.seamless else height - grid.overlap_px
-    return max(1, math.ceil(beyond_px / grid.stride_px)), f"a frame of {height} rows"
