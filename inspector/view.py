@@ -8,6 +8,7 @@ import sys
 import termios
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO, cast
 
 from rich.console import Console, Group
@@ -113,7 +114,7 @@ class LiveView:
 
 
 class LogLines:
-    """One ``key=value`` line every LOG_EVERY_S seconds, and one for each new defect."""
+    """One ``key=value`` line every LOG_EVERY_S seconds, and one for each new defect, each with the time in UTC."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -125,11 +126,11 @@ class LogLines:
         """Write the defects that are new, and the counts when it is time again."""
         for defect in snapshot.recent_defects:
             if defect.defect_id not in self._told:
-                self.say("defect " + _logfmt(defect_fields(defect)))
+                self.say(f"defect {_logfmt({'t': _utc(), **defect_fields(defect)})}")
         self._told = {defect.defect_id for defect in snapshot.recent_defects}  # what is gone comes no more
         if now_s >= self._next_s:
             self._next_s = now_s + LOG_EVERY_S
-            self.say("line " + _logfmt(line_fields(snapshot)))
+            self.say(f"line {_logfmt({'t': _utc(), **line_fields(snapshot)})}")
 
     def say(self, text: str) -> None:
         """Write one line. A full disk or a reader that is gone is told once: it is no reason to stop the line."""
@@ -281,6 +282,11 @@ def _ms(value: float) -> str:
 
 def _number(value: float) -> float | str:
     return round(value, 1) if math.isfinite(value) else "-"
+
+
+def _utc() -> str:
+    """Now, to the second: a log that is a plain file has no other clock."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _logfmt(fields: dict[str, object]) -> str:

@@ -635,7 +635,12 @@ def test_golden_tiles_that_do_not_fit_are_made_anew(tmp_path: Path, data: bytes)
     folder = tmp_path / "tiny"
     recipe = write_tiny_recipe(folder)
     (folder / "golden.png").write_bytes(data)
-    build_engine(folder, "openvino")
+    told: list[str] = []
+    build_engine(folder, "openvino", progress=told.append)
+    assert (
+        f"{folder / 'golden.png'} is missing or of other tiles: 8 are made up, of a web that is not yours"
+        in told
+    )
     np.testing.assert_array_equal(golden.golden_tiles(folder, recipe, ""), golden.made_up_tiles(recipe))
     write_tiny_recipe(folder, channels=3)  # trained again, for another camera
     build_engine(folder, "openvino")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,9 @@ def test_a_log_gets_a_line_for_each_new_defect_and_counts_every_few_seconds() ->
     kinds = [line.split()[0] for line in log.getvalue().splitlines()]
     assert kinds == ["defect", "line", "line"]
     first, second, _ = log.getvalue().splitlines()
+    for line in (first, second):
+        told = datetime.strptime(line.split()[1], "t=%Y-%m-%dT%H:%M:%S%z")
+        assert abs((datetime.now(UTC) - told).total_seconds()) < 60
     assert "id=1-0-0 y_m=0.05 x_mm=14.0" in first
     assert "pass=5 fail=1 not_inspected=2 drops=1" in second
 
@@ -129,7 +133,7 @@ def test_a_log_of_months_remembers_no_more_defects_than_are_shown() -> None:
         recent = tuple(defect(f"1-{number}-{place}") for place in range(12))
         for _ in range(2):
             lines.show(dataclasses.replace(seen, recent_defects=recent), 0.0)
-    assert log.getvalue().count("defect id=") == 1200
+    assert log.getvalue().count(" id=") == 1200
     assert len(lines._told) == 12
 
 

@@ -75,7 +75,7 @@ def build_engine(
     version, device = tools.library_version(), tools.device_name()
     wanted = wanted_precisions(tools, recipe, backend, device, precision, progress)
 
-    yardstick = yardstick_of(recipe, graph, _golden_tiles(engine_dir, recipe), at_limit, progress)
+    yardstick = yardstick_of(recipe, graph, _golden_tiles(engine_dir, recipe, progress), at_limit, progress)
 
     for precision in wanted:
         progress(f"compiling {recipe.name} for {backend} {version}, {precision}")
@@ -130,11 +130,15 @@ def os_name() -> str:
     return f"{platform.system()} {platform.machine()}"
 
 
-def _golden_tiles(engine_dir: Path, recipe: Recipe) -> U8:
+def _golden_tiles(engine_dir: Path, recipe: Recipe, progress: Callable[[str], None]) -> U8:
     """Those that are there; made-up ones where there are none, or where they are of another tile size."""
     try:
         return golden.golden_tiles(engine_dir, recipe, "build again")
     except ArtefactError:
+        progress(
+            f"{engine_dir / golden.FILE} is missing or of other tiles: {golden.COUNT} are made up, of a web that is not "
+            "yours"
+        )
         tiles = golden.made_up_tiles(recipe)
         golden.write_golden_tiles(engine_dir, tiles)
         return tiles
