@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -345,6 +347,18 @@ def test_every_training_is_a_row_and_every_row_has_its_training(tool: Any) -> No
     names = [row.name for row in ablation.rows()]
     assert len(names) == len(set(names))
     assert {row for _, _, row in tool("pareto").ROWS} <= set(names)
+
+
+def test_figures_are_kept_among_those_of_other_runs(tool: Any, tmp_path: Path) -> None:
+    ablation, file = tool("ablation"), tmp_path / "figures.json"
+    ablation.keep_figures(
+        file, {("paper", "cloth"): [(98.2, 97.2, 91.5)], ("fast", "cloth"): [(1.0, 2.0, 3.0)]}
+    )
+    ablation.keep_figures(file, {("fast", "cloth"): [(90.0, 80.0, 70.0), (91.0, 81.004, 70.0)]})
+    assert json.loads(file.read_text()) == {
+        "paper": {"cloth": [98.2, 97.2, 91.5]},
+        "fast": {"cloth": [90.5, 80.5, 70.0]},
+    }
 
 
 def test_constants_of_the_middle_raise_a_rim_that_is_noisier(tool: Any) -> None:

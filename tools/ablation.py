@@ -431,6 +431,14 @@ def cell(found: Sequence[tuple[float, float, float]], has_masks: bool) -> str:
     return " / ".join(f"{value:.1f}" for value in (middle if has_masks else middle[:1]))
 
 
+def keep_figures(file: Path, found: dict[tuple[str, str], list[tuple[float, float, float]]]) -> None:
+    """Write means over seeds, row by row and pack by pack, among those that the file holds: trainings take hours."""
+    means: dict[str, dict[str, list[float]]] = json.loads(file.read_text()) if file.is_file() else {}
+    for (name, pack), each in found.items():
+        means.setdefault(name, {})[pack] = [round(float(value), 2) for value in np.mean(each, axis=0)]
+    file.write_text(json.dumps(means, indent=1) + "\n")
+
+
 def main() -> int:
     """Train, ask, print."""
     parser = argparse.ArgumentParser(
@@ -439,7 +447,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the packs")
     parser.add_argument("--work", type=Path, required=True, help="folder outside the repository")
     parser.add_argument("--table", type=Path, help="write the Markdown there too")
-    parser.add_argument("--json", type=Path, help="write the figures there: row, pack, mean over seeds")
+    parser.add_argument(
+        "--json", type=Path, help="keep the figures there, with those it has: row, pack, mean over seeds"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--trainings", nargs="+", choices=TRAININGS, default=list(TRAININGS))
     parser.add_argument("--packs", nargs="+", choices=PACKS, default=list(PACKS))
@@ -465,10 +475,7 @@ def main() -> int:
         lines.append(f"| {row.name} | {' | '.join(cells)} |")
     print("\n".join(lines))
     if given.json:
-        means: dict[str, dict[str, list[float]]] = {}
-        for (name, pack), each in found.items():
-            means.setdefault(name, {})[pack] = [float(value) for value in np.mean(each, axis=0)]
-        given.json.write_text(json.dumps(means, indent=1) + "\n")
+        keep_figures(given.json, found)
     if given.table:
         given.table.write_text("\n".join(lines) + "\n")
     return 0

@@ -136,8 +136,8 @@ def _golden_tiles(engine_dir: Path, recipe: Recipe, progress: Callable[[str], No
         return golden.golden_tiles(engine_dir, recipe, "build again")
     except ArtefactError:
         progress(
-            f"{engine_dir / golden.FILE} is missing or of other tiles: {golden.COUNT} are made up, of a web that is not "
-            "yours"
+            f"{engine_dir / golden.FILE} is missing or of other tiles: {golden.COUNT} are made up, of a web that "
+            "is not yours"
         )
         tiles = golden.made_up_tiles(recipe)
         golden.write_golden_tiles(engine_dir, tiles)
