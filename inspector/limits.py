@@ -4,8 +4,8 @@ A limit is the score, in sigma, above which web counts as faulty. It belongs to 
 one ONNX graph and one resolution: limits that belong to anything else are refused, never stretched.
 Zones across the web raise or lower it by a factor, and windows have limits of their own for what is large and
 faint (``judging.levelled``); a file without any holds one limit for all. A person may move ``limit_sigma`` (all
-zones move with it), a zone's ``factor`` or a window's ``limit_deviations`` by hand and must say who and why in
-``set_by_hand``: a limit that isn't what was measured is refused without. The provenance still tells what that was.
+zones move with it), a zone or a window by hand and must say who and why in ``set_by_hand``: limits that aren't what
+was measured, by their hash, are refused without. The provenance still tells what that was.
 """
 
 from __future__ import annotations
@@ -137,12 +137,26 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     set_by_hand: str = ""
     zones: tuple[Zone, ...] = ()  # from left to right
     wide: tuple[WideLimit, ...] = ()
+    levels_sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = (
+        ""  # of ``sealed``; empty: an older file
+    )
     images: dict[str, Sha256] = {}  # file's name -> its hash, suspects too; empty: an older file doesn't tell
 
     @property
     def levels(self) -> Levels:
         """As judging takes them."""
         return Levels(self.limit_sigma, self.zones, self.wide)
+
+
+def sealed(limits: Limits) -> Limits:
+    """Limits as calibration or a run found them: what is moved by hand afterwards differs from the hash."""
+    return msgspec.structs.replace(limits, levels_sha256=_levels_sha256(limits))
+
+
+def _levels_sha256(limits: Limits) -> str:
+    """Of the limit, zones and windows, as numbers: how the file spells them is nobody's concern."""
+    found = msgspec.to_builtins((limits.limit_sigma, limits.zones, limits.wide))
+    return hashlib.sha256(msgspec.json.encode(found)).hexdigest()
 
 
 def limits_file(site: Site, line_id: str, recipe: str) -> Path:
@@ -271,6 +285,11 @@ def _check_moved(file: Path, limits: Limits, again: str) -> None:
         raise ArtefactError(
             f"{file}: {what} {is_now}, but {written:.4f} is what was measured and set_by_hand is empty; write into it "
             f"who moved the limit, when and why, put the limit back, or run {again}"
+        )
+    if limits.levels_sha256 not in ("", _levels_sha256(limits)):
+        raise ArtefactError(
+            f"{file}: a zone or window isn't what was measured (levels_sha256 is of others) and set_by_hand is empty; "
+            f"write into it who moved it, when and why, put it back, or run {again}"
         )
 
 

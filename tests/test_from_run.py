@@ -215,7 +215,7 @@ def test_the_limit_lands_where_the_scores_on_the_bus_say(plant: Site) -> None:
     factor = after.limit_sigma / before.limit_sigma
     for old, new in zip(before.wide, after.wide, strict=True):
         assert new.limit_deviations == pytest.approx(factor * old.limit_deviations, abs=1.01e-4)
-    unmoved = {"limit_sigma": 0.0, "wide": (), "provenance": None, "set_by_hand": ""}
+    unmoved = {"limit_sigma": 0.0, "wide": (), "provenance": None, "set_by_hand": "", "levels_sha256": ""}
     assert msgspec.structs.replace(after, **unmoved) == msgspec.structs.replace(before, **unmoved)
     assert msgspec.structs.replace(after.provenance, runs=()) == before.provenance
 

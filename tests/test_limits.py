@@ -19,6 +19,7 @@ from inspector.limits import (
     WideProvenance,
     limits_file,
     load_limits,
+    sealed,
     to_toml,
 )
 from inspector.records import WideLimit
@@ -297,6 +298,52 @@ def test_zones_and_windows_come_back_as_they_were_written(zoned: Site) -> None:
     limits_file(zoned, "3", "denim").write_text(to_toml(found), encoding="utf-8")
     assert load_limits(zoned, "3", "denim") == found
     assert found.levels.limit_sigma == found.limit_sigma
+
+
+MOVED = [
+    ("factor = 1.5", "factor = 3.0"),
+    ("to_mm = 200.0", "to_mm = 100.0"),
+    ("mean_sigma = 0.1", "mean_sigma = -2.0"),
+    ("limit_deviations = 9.0", "limit_deviations = 12.0"),
+    (ZONED[ZONED.index("[[wide]]") :], ""),
+]
+
+
+@pytest.fixture
+def measured(zoned: Site) -> Site:
+    """With zones and windows as calibration and a run since found them."""
+    found = load_limits(zoned, "3", "denim")
+    runs = msgspec.structs.replace(found.provenance, runs=(LOWERED,), bound_sigma=9.5, highest_sigma=9.0)
+    lowered = msgspec.structs.replace(found, limit_sigma=LOWERED.limit_sigma, provenance=runs)
+    limits_file(zoned, "3", "denim").write_text(to_toml(sealed(lowered)), encoding="utf-8")
+    return zoned
+
+
+def move(site: Site, old: str, new: str) -> None:
+    if "[[wide]]" in old:
+        found = load_limits(site, "3", "denim")
+        limits_file(site, "3", "denim").write_text(to_toml(msgspec.structs.replace(found, wide=())))
+        return
+    edit(site, old, new)
+    if old == "to_mm = 200.0":
+        edit(site, "from_mm = 200.0", "from_mm = 100.0")
+
+
+@pytest.mark.parametrize(("old", "new"), MOVED)
+def test_whatever_is_moved_of_zones_and_windows_wants_a_word(measured: Site, old: str, new: str) -> None:
+    assert load_limits(measured, "3", "denim").wide[0].limit_deviations == 9.0
+    move(measured, old, new)
+    assert (
+        "a zone or window isn't what was measured (levels_sha256 is of others) and set_by_hand is empty"
+        in (refusal(measured))
+    )
+    edit(measured, 'set_by_hand = ""', 'set_by_hand = "M. Weber, 3 May: the left selvedge is loose"')
+    load_limits(measured, "3", "denim")
+
+
+def test_numbers_that_are_spelt_otherwise_are_the_same(measured: Site) -> None:
+    edit(measured, "factor = 1.5", "factor = 1.50")
+    load_limits(measured, "3", "denim")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from inspector.config import Line
 from inspector.images.reading import ImageFile
 from inspector.images.scoring import read_for
 from inspector.interfaces import EngineInfo
-from inspector.limits import Limits, Provenance, WideProvenance
+from inspector.limits import Limits, Provenance, WideProvenance, sealed
 from inspector.records import F32, Grid, Region
 
 HIGHEST_SHOWN = 3  # good images besides the suspects
@@ -128,7 +128,7 @@ def limits_of(
         data: where the images came from, as shown.
         two_groups: what to do where the images are of two kinds; empty: they are not.
     """
-    return Limits(
+    limits = Limits(
         line=line_id,
         recipe=recipe,
         onnx_sha256=onnx_sha256,
@@ -141,6 +141,7 @@ def limits_of(
         provenance=_provenance(web, found, target, tiles_per_100m, data, line, two_groups),
         images={image.name: image.sha256 for image in web.images},
     )
+    return sealed(limits)
 
 
 def suspects_of(web: GoodWeb, found: FoundLevels) -> tuple[Suspect, ...]:

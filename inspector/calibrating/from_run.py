@@ -32,7 +32,7 @@ from inspector.calibrating.tail import FoundLimit, find_limit, tail_fields
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.judging.levelled import SHOWN
-from inspector.limits import Limits, RunProvenance, digest, limits_file, load_limits, to_toml
+from inspector.limits import Limits, RunProvenance, digest, limits_file, load_limits, sealed, to_toml
 from inspector.records import WideLimit
 
 __all__ = ["Learnt", "Wish", "calibrate_from_run", "find", "lowered", "summary"]
@@ -93,7 +93,7 @@ def calibrate_from_run(
     run = _provenance(limits, moved, heard, wish, stretches, found)
     if moved is not limits:
         moved = msgspec.structs.replace(
-            moved,
+            sealed(moved),
             provenance=msgspec.structs.replace(moved.provenance, runs=(*limits.provenance.runs, run)),
         )
         if digest(load_limits(site, line_id, recipe)) != run.previous_sha256:
