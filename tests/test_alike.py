@@ -11,7 +11,7 @@ import pytest
 
 from inspector.errors import DataError
 from inspector.images.reading import Cut, Image, ImageFile, open_data, read_image
-from inspector.learning.alike import refuse_unlike
+from inspector.learning.alike import refuse_unlike, two_looks
 from inspector.learning.train import hold_back
 from inspector.records import U8
 from tests.small_recipe import weave
@@ -116,6 +116,30 @@ def test_sizes_may_differ_where_images_are_squeezed() -> None:
 )
 def test_what_good_web_may_do_is_not_refused(images: list[Image]) -> None:
     refuse_unlike(images, squeezed=False)
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (
+            cloth(8, *[brighter(0.3)] * 4),
+            "4 of 12 good images look otherwise (good/8.png, good/9.png, good/10.png, good/11.png: grey 35 on average, "
+            "the median of all grey 119 on average) and are learnt as a look of this web; if the line never shows it"
+            + LIGHT.replace(";", ","),
+        ),
+        (
+            cloth(16, *[weave(99, 128, 768)] * 8),
+            "8 of 24 good images look otherwise (good/16.png, good/17.png, good/18.png, good/19.png, good/20.png and 3 "
+            "more: 768 px wide, the median of all 192 px wide) and are learnt as a look of this web; if the line never "
+            "shows it" + SCALE.replace(";", ","),
+        ),
+    ],
+    ids=["dark", "large"],
+)
+def test_many_that_differ_are_told_and_learnt(images: list[Image], told: str) -> None:
+    refuse_unlike(images, squeezed=False)
+    assert two_looks(images, squeezed=False) == [told]
+    assert two_looks(images[:8], squeezed=False) == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 Students would learn it as one more look of good web, and the limit would rise until little is found. Each
 image is held against the median of all. Where images vary they are given room, by the median absolute
 deviation; where they hardly do, generous floors hold: each is at least twice what the farthest good image of
-five real packs needs. A look that more than MOST_SHARE of the images have is a look of this web, and stays.
+five real packs needs. A look that more than MOST_SHARE of the images have may be a look of this web: it stays, and is
+told.
 Colour, bits a pixel and damage: ``images.reading``. This module knows nothing of networks.
 """
 
@@ -56,6 +57,12 @@ class Oddity:
     seen: F64  # [N] what was measured
     said: str  # of one value, a format
     remedy: str
+    whatever_share: bool = False  # no web may look so, however many images do
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether so few images are odd that they can't be a look of this web."""
+        return self.whatever_share or bool(self.odd.mean() <= MOST_SHARE)
 
 
 class UnlikeImages(DataError):
@@ -84,7 +91,7 @@ def refuse_unlike(images: Sequence[Image], *, squeezed: bool) -> None:
         return
     for oddity in oddities(Looks.of([image.pixels for image in images]), squeezed=squeezed):
         odd = np.flatnonzero(oddity.odd).tolist()
-        if not odd:
+        if not odd or not oddity.is_refused:
             continue
         raise UnlikeImages(
             [images[at].file.path for at in odd],
@@ -92,6 +99,26 @@ def refuse_unlike(images: Sequence[Image], *, squeezed: bool) -> None:
             oddity.said.format(float(np.median(oddity.seen))),
             oddity.remedy,
         )
+
+
+def two_looks(images: Sequence[Image], *, squeezed: bool) -> list[str]:
+    """Sentences about images that differ from the rest, but are too many to be a mistake; arguments as before."""
+    if not images:
+        return []
+    told = []
+    for oddity in oddities(Looks.of([image.pixels for image in images]), squeezed=squeezed):
+        odd = np.flatnonzero(oddity.odd).tolist()
+        if not odd or oddity.is_refused:
+            continue
+        names = ", ".join(str(images[at].file.path) for at in odd[:MOST_NAMED])
+        more = f" and {len(odd) - MOST_NAMED} more" if len(odd) > MOST_NAMED else ""
+        told.append(
+            f"{len(odd)} of {len(images)} good images look otherwise ({names}{more}: "
+            f"{oddity.said.format(float(np.median(oddity.seen[odd])))}, the median of all "
+            f"{oddity.said.format(float(np.median(oddity.seen)))}) and are learnt as a look of this web; if the line "
+            f"never shows it, {oddity.remedy}"
+        )
+    return told
 
 
 def oddities(looks: Looks, *, squeezed: bool) -> list[Oddity]:
@@ -102,16 +129,16 @@ def oddities(looks: Looks, *, squeezed: bool) -> list[Oddity]:
     clipped = looks.clipped - np.median(looks.clipped) > _given(looks.clipped, CLIPPED)
     exposed = np.abs(looks.mean - np.median(looks.mean)) > _given(looks.mean, GREYS)
     found = [
-        Oddity(blank, looks.deviation, "{:.1f} greys of contrast", "take out what shows nothing"),
-        Oddity(_few(clipped), 100 * looks.clipped, "{:.0f} % black or white", light),
-        Oddity(_few(exposed), looks.mean, "grey {:.0f} on average", light),
+        Oddity(blank, looks.deviation, "{:.1f} greys of contrast", "take out what shows nothing", True),
+        Oddity(clipped, 100 * looks.clipped, "{:.0f} % black or white", light),
+        Oddity(exposed, looks.mean, "grey {:.0f} on average", light),
     ]
     if squeezed:
         return found
     for side, said in ((looks.width, "{:.0f} px wide"), (looks.height, "{:.0f} px high")):
         times = np.log(side)
         scaled = np.abs(times - np.median(times)) > _given(times, float(np.log(TIMES)))
-        found.append(Oddity(_few(scaled), side, said, scale))
+        found.append(Oddity(scaled, side, said, scale))
     return found
 
 
@@ -119,10 +146,6 @@ def _given(values: F64, least: float) -> float:
     """How far from the median a value may lie."""
     spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
     return max(least, SPREADS * (1 + FEW / len(values)) * spread)
-
-
-def _few(odd: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    return odd if odd.mean() <= MOST_SHARE else np.zeros_like(odd)
 
 
 def _measured(pixels: U8) -> tuple[float, float, float, float, float]:

@@ -31,7 +31,7 @@ from inspector.images.reading import (
     read_images,
 )
 from inspector.learning import curve
-from inspector.learning.alike import refuse_unlike
+from inspector.learning.alike import refuse_unlike, two_looks
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
 from inspector.learning.distance import Students
@@ -46,6 +46,7 @@ from inspector.learning.unlearnt import NAME, Sheet
 from inspector.records import I32, U8
 
 FEWEST_IMAGES = 5  # different ones: four to learn from and one to hold back is the least that means anything
+GOOD_NUMBER = 20  # of images; below it is told what to do
 FEWEST_TILES = 4  # to learn from, and to hold back
 # Of tiles of 256 px; of others as many as show as much web (``as_much_web``), so that memory and time are the same.
 MOST_TILES = 320  # learnt from; more teach little and fill memory (2 MB each, with its relit copy)
@@ -124,7 +125,8 @@ def train(
         mm_per_px: of the images, for the record.
         overwrite: replace a recipe of that name.
         progress: told how far it is.
-        warn: told a sentence that names good images which may bear a fault; None: it isn't looked for them.
+        warn: told in sentences which good images look otherwise or may bear a fault, and that they are few; None: it
+            isn't looked for such.
         learning_curve: train shortly on parts of the images too and tell what more would bring; also writes
             ``engines/NAME/learning-curve.svg``.
         say: told the learning curve in a few lines.
@@ -146,6 +148,14 @@ def train(
     images = read_images(open_data(data).good, channels)
     refuse_unlike(images, squeezed=resize is not None)
     held = hold_back(images, cut, seed, data)
+    if warn is not None:
+        for sentence in two_looks(images, squeezed=resize is not None):
+            warn(sentence)
+        if len(images) < GOOD_NUMBER and not learning_curve:
+            warn(
+                f"{len(images)} good images are few, {GOOD_NUMBER} or more are better; --learning-curve says what more "
+                "would bring"
+            )
     lesson = held.lesson(pair, seed)
     depth = held.learnt[0].channels
     teachers, hashes = load_teachers(pair, depth, weights)
@@ -285,7 +295,7 @@ def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
         same = f" ({len(images)}, but only {len(distinct)} different)" if len(distinct) < len(images) else ""
         count = f"1 good image{same} is" if len(distinct) == 1 else f"{len(distinct)} good images{same} are"
         raise DataError(
-            f"{data}: {count} too few; training wants at least {FEWEST_IMAGES}, better 20 or more"
+            f"{data}: {count} too few; training wants at least {FEWEST_IMAGES}, better {GOOD_NUMBER} or more"
         )
     rng = np.random.default_rng((seed, len(distinct)))
     order = [distinct[at] for at in rng.permutation(len(distinct))]
