@@ -7,6 +7,7 @@ import itertools
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import click
 import numpy as np
@@ -19,7 +20,17 @@ from torch import nn
 from inspector.cli.recipe import teach, train
 from inspector.errors import ArtefactError, ConfigError
 from inspector.learning import distill as distillation
-from inspector.learning.distill import GAIN, LOW_RATE_SHARE, Course, Lesson, Standing, distill, look, stalled
+from inspector.learning.distill import (
+    DECAY,
+    GAIN,
+    LOW_RATE_SHARE,
+    Course,
+    Lesson,
+    Standing,
+    distill,
+    look,
+    stalled,
+)
 from inspector.learning.networks import EfficientNet, ResNet18
 from inspector.learning.students import build_students
 from inspector.learning.teachers import (
@@ -36,6 +47,7 @@ from inspector.learning.teachers import (
     random_teachers,
     read_weights,
 )
+from inspector.learning.train import decay_of
 
 SIDE = 64
 EPOCHS = 3
@@ -67,6 +79,29 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return all(
         torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     )
+
+
+def test_without_decay_it_is_adam_and_ours_has_some(
+    lessons: tuple[Lesson, Lesson], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What presets that are as published learn by."""
+    decays: list[float] = []
+
+    def adam(parameters: Any, rate: float, weight_decay: float) -> torch.optim.Adam:
+        decays.append(weight_decay)
+        return torch.optim.Adam(parameters, rate)
+
+    students = [build_students("reduced", 1, 0) for _ in range(2)]
+    taught = [look(random_teachers("reduced", 1, 0), tiles(count, count), silent) for count in (6, 2)]
+    distill(students[0], *taught, Course(EPOCHS, 0, "test", decay=0.0), tmp_path / "own", silent)
+    monkeypatch.setattr(torch.optim, "AdamW", adam)
+    distill(students[1], *taught, Course(EPOCHS, 0, "test", decay=0.0), tmp_path / "adam", silent)
+    assert same(*students)
+    trained(lessons, tmp_path / "ours")
+    assert decays == [0.0, DECAY]
+    assert {pair: decay_of(pair) for pair in PAIRS} == {
+        pair: 0.0 if pair in ("paper", "reduced") else DECAY for pair in PAIRS
+    }
 
 
 def test_one_seed_gives_one_result(lessons: tuple[Lesson, Lesson], tmp_path: Path) -> None:

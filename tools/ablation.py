@@ -52,7 +52,7 @@ from inspector.learning.quantised import quantise
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers, pair_specs
 from inspector.learning.tone import STREAKS, YARNS, Tone, ToneSigma
-from inspector.learning.train import default_epochs, hold_back, patience_for
+from inspector.learning.train import decay_of, default_epochs, hold_back, patience_for
 from inspector.records import F32, U8, Grid, Region
 from inspector.tiling import cut_region, find_region
 
@@ -262,7 +262,14 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         students,
         look(teachers, lesson, say),
         look(teachers, held.validation_tiles, say),
-        Course(epochs, seed, identity, patience_for(training.pair, epochs), bf16=ours and bf16_is_fast()),
+        Course(
+            epochs,
+            seed,
+            identity,
+            patience_for(training.pair, epochs),
+            bf16=ours and bf16_is_fast(),
+            decay=decay_of(training.pair),
+        ),
         folder,
         say,
     )

@@ -91,7 +91,9 @@ def measure(
         part = Lesson(training.tiles[chosen], [f[torch.from_numpy(chosen)] for f in training.features])
         epochs = max(1, round(steps / -(-len(chosen) // course.batch)))
         identity = f"{course.identity} {count} of {len(images)} images"
-        short = Course(epochs, course.seed, identity, bf16=course.bf16, batch=course.batch)
+        short = Course(
+            epochs, course.seed, identity, bf16=course.bf16, batch=course.batch, decay=course.decay
+        )
 
         def told(done: int, total: int, note: str = "", count: int = count) -> None:
             progress(done, total, f"learning curve, {count} images: {note}")

@@ -34,6 +34,7 @@ from inspector.records import U8
 
 BATCH = 8  # tiles a step
 PEAK_RATE = 4e-3
+DECAY = 1e-4
 WARM_SHARE = 0.3  # of the epochs, until the rate is at its peak; from there it falls as a cosine does
 LOW_RATE_SHARE = WARM_SHARE + (1 - WARM_SHARE) / 2  # of the epochs, until it has fallen to half of its peak
 GAIN = 0.005  # of the lowest validation loss: less is none
@@ -58,6 +59,7 @@ class Course:
     patience: int | None = None  # epochs at a low rate without a gain, after which it ends; None: never early
     bf16: bool = False  # what students learn by is computed in bf16 where that loses nothing
     batch: int = BATCH  # tiles a step
+    decay: float = DECAY  # of weights, a share a step at a rate of 1; 0: plain Adam
 
 
 @dataclass
@@ -203,7 +205,7 @@ class _Pupil:
         self.course = course
         self.batches = batches
         self.best = copy.deepcopy(students.state_dict())
-        self.optimiser = torch.optim.AdamW(students.parameters(), PEAK_RATE, weight_decay=1e-4)
+        self.optimiser = torch.optim.AdamW(students.parameters(), PEAK_RATE, weight_decay=course.decay)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser,
             PEAK_RATE,

@@ -143,7 +143,7 @@ PAIRS = {
     "paper": (TeacherSpec("resnet18", (4, 8), pooled=True), TeacherSpec("efficientnet_b0", (16, 32))),
     "reduced": (TeacherSpec("resnet18", (4, 8), pooled=True),),
 }
-# Learn and judge as the paper says, but for what no preset is without: AdamW (``distill``) and ``light``.
+# Learn and judge as the paper says, but for what no preset is without: ``light``.
 AS_PUBLISHED = ("paper", "reduced")
 
 

@@ -35,7 +35,7 @@ from inspector.learning.alike import refuse_unlike, two_looks
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
 from inspector.learning.distance import Students
-from inspector.learning.distill import BATCH, Course, Progress, bf16_is_fast, distill, look, residuals
+from inspector.learning.distill import BATCH, DECAY, Course, Progress, bf16_is_fast, distill, look, residuals
 from inspector.learning.export import InspectionGraph, build_graph, to_onnx
 from inspector.learning.halved import halved
 from inspector.learning.quantised import quantise
@@ -172,6 +172,7 @@ def train(
         patience_for(pair, epochs),
         bf16=pair not in AS_PUBLISHED and bf16_is_fast(),
         batch=batch_of(pair, cut),
+        decay=decay_of(pair),
     )
     checkpoints = folder / "training"
     held_back = look(teachers, held.validation_tiles, progress)
@@ -282,6 +283,11 @@ def batch_of(pair: str, cut: Cut) -> int:
 def patience_for(pair: str, epochs: int) -> int | None:
     """Epochs without a gain that end a training: a tenth, at least 3. The paper's pair learns as published."""
     return None if pair in AS_PUBLISHED else max(3, round(epochs / 10))
+
+
+def decay_of(pair: str) -> float:
+    """Of weights in training. What is as published learns by plain Adam."""
+    return 0.0 if pair in AS_PUBLISHED else DECAY
 
 
 def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
