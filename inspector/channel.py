@@ -110,16 +110,21 @@ class FrameChannel(Channel[Acquired]):
     def put(self, item: Acquired) -> bool:
         """Add a trigger; evict the oldest pixels if need be. False when nobody has taken any for long."""
         with self._changed:
-            if isinstance(item, Frame) and self._frames() >= self._pixels:
-                if self._patient:
-                    while self._frames() >= self._pixels and not self._closed and not self._stopping():
-                        self._changed.wait(0.1)
-                else:
-                    self._evict_oldest()
+            if self._patient:
+                while self._is_full_for(item) and not self._closed and not self._stopping():
+                    self._changed.wait(0.1)
+            elif isinstance(item, Frame) and self._frames() >= self._pixels:
+                self._evict_oldest()
             taken = self.offer(item)
             if isinstance(item, Frame):
                 self.peak = max(self.peak, self._frames())
             return taken
+
+    def _is_full_for(self, item: Acquired) -> bool:
+        """Lost frames cost little, but a folder of what can't be read tells them faster than they are answered."""
+        return len(self._items) >= self._capacity or (
+            isinstance(item, Frame) and self._frames() >= self._pixels
+        )
 
     def _frames(self) -> int:
         return sum(isinstance(item, Frame) for item in self._items)

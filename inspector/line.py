@@ -146,8 +146,12 @@ def run_line(
             publisher.publish_state(State.INITIALIZED)
             parts = open_parts(site, line_id)
         except BaseException as error:
-            publisher.publish_alarm(800, type(error).__name__, str(error), "mend it and start the line again")
-            publisher.close(State.ERROR)
+            try:
+                publisher.publish_alarm(
+                    800, type(error).__name__, str(error), "mend it and start the line again"
+                )
+            finally:
+                publisher.close(State.ERROR)
             raise
         publisher.identify(identity(parts))
         slow = slowness(parts)
@@ -210,6 +214,7 @@ class Corridor:
         self.tiling_s = 0.0  # CPU time of the inspect thread
         self.busy_since_s = math.inf  # when the inspect thread took up its present frame
         self.web_ended = False
+        self.next_beat_s = 0.0  # the publish thread's
         # Tiler, judge and frames belong to whoever holds this: the inspect thread, except while its engine works.
         self.turn = threading.Lock()
         self.strips: list[Strip] = []  # of the present frame, without a verdict yet
@@ -372,11 +377,10 @@ class Corridor:
             self._hand_over(_Judged(verdicts, strip, None))
 
     def _finish(self) -> None:
-        """The last verdicts."""
-        if self.web_ended:
-            for strip in self.parts.tiler.finish():
-                verdicts = self.parts.judge.not_inspected(strip, strip.reason, strip.detail)
-                self._hand_over(_Judged(verdicts, strip, None))
+        """The last verdicts: of rows that were seen and wait for more."""
+        for strip in self.parts.tiler.finish("the web ended" if self.web_ended else "the line ended"):
+            verdicts = self.parts.judge.not_inspected(strip, strip.reason, strip.detail)
+            self._hand_over(_Judged(verdicts, strip, None))
         self._end()
 
     def _end(self) -> None:
@@ -445,14 +449,8 @@ class Corridor:
         final = State.HALTED
         try:
             self._say(State.CONTINUOUS)
-            next_beat_s = 0.0
             while not self.verdicts.drained:
-                judged = self.verdicts.take(HEARTBEAT_S / 4)
-                if judged is not None:
-                    self._send(judged)
-                if time.monotonic() >= next_beat_s:
-                    next_beat_s = time.monotonic() + HEARTBEAT_S
-                    self.publisher.heartbeat(self._beat())
+                self._send_what_is_due(HEARTBEAT_S / 4)
                 self._send_maps()
                 self.publisher.serve(0.0)
             # A web that ended by itself: every defect that a verdict named is told. Whoever stops it can't wait.
@@ -470,6 +468,19 @@ class Corridor:
         finally:
             self.tally.state = final.value
             self.publisher.close(final)
+
+    def _send_what_is_due(self, patience_s: float = 0.0) -> None:
+        """Verdicts, the first of them waited for so long, and the heartbeat when it is time."""
+        judged = self.verdicts.take(patience_s)
+        while True:
+            if judged is not None:
+                self._send(judged)
+            if time.monotonic() >= self.next_beat_s:
+                self.next_beat_s = time.monotonic() + HEARTBEAT_S
+                self.publisher.heartbeat(self._beat())
+            if judged is None:
+                return
+            judged = self.verdicts.take(0.0)
 
     def _say(self, state: State) -> None:
         self.tally.state = state.value
@@ -517,12 +528,14 @@ class Corridor:
             )
 
     def _send_maps(self) -> bool:
-        """Publish the evidence of one trigger; False when none waits."""
+        """Publish the evidence of one trigger, which delays no verdict; False when none waits."""
         judged = self.maps.take(0.0)
         if judged is None:
             return False
         limits = self.parts.judge.column_limits(judged.strip)
-        self.publisher.publish_evidence(judged.strip, judged.scores, judged.verdicts, limits)
+        self.publisher.publish_evidence(
+            judged.strip, judged.scores, judged.verdicts, limits, self._send_what_is_due
+        )
         return True
 
     def _beat(self) -> HeartbeatData:

@@ -647,6 +647,18 @@ def test_golden_tiles_that_do_not_fit_are_made_anew(tmp_path: Path, data: bytes)
     open_backend(folder, "openvino").close()
 
 
+@pytest.mark.parametrize("precision", ["fp16", "fp8"])
+def test_a_precision_that_the_backend_does_not_have(tmp_path: Path, precision: str) -> None:
+    """In a manifest that somebody has edited."""
+    folder = tmp_path / "tiny"
+    write_tiny_recipe(folder)
+    build_engine(folder, "openvino", "fp32")
+    file = folder / "manifest.toml"
+    file.write_text(file.read_text().replace('precision = "fp32"', f'precision = "{precision}"'))
+    with pytest.raises(ArtefactError, match=f"openvino has no precision '{precision}' here; run `inspector"):
+        open_backend(folder, "openvino")
+
+
 def test_an_unknown_backend(tmp_path: Path) -> None:
     write_tiny_recipe(tmp_path / "tiny")
     with pytest.raises(

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from inspector.backends import build_engine, gpu, onnxruntime, proving, tensorrt
-from inspector.backends.artifact import Recipe
+from inspector.backends.artifact import Recipe, load_manifest
 from inspector.backends.rate import Rounds
 from inspector.backends.runtime import Means
 from inspector.cli import main
@@ -45,6 +45,17 @@ def test_all_that_a_cpu_has_takes_its_turns(tmp_path: Path, built: str) -> None:
     assert found.built.backend == built
     assert found.text().count("(now)") == 1
     assert content(tmp_path) == before, "what a line reads stays as it is"
+
+
+def test_an_engine_that_the_line_would_refuse_is_not_its_own(tmp_path: Path) -> None:
+    """Of another machine: nobody is to be told that there is nothing to do."""
+    site = plant(tmp_path)
+    file = site.engines / "tiny/manifest.toml"
+    device = load_manifest(file.parent, "").engines["onnxruntime"].device  # type: ignore[union-attr]
+    file.write_text(file.read_text().replace(device, "another CPU"))
+    one = bench(site, "1", 0.1, ["onnxruntime"])
+    assert one.built is None
+    assert one.advice().startswith("onnxruntime fp32 is the fastest here: run `inspector build-engine")
 
 
 def timed(way: Way, *tiles_per_s: float) -> Timed:
@@ -86,10 +97,18 @@ def test_ways_are_told_fastest_first_and_against_the_lines_own_turn_by_turn() ->
         ),
         (
             OTHER,
-            [timed(Way("onnxruntime", "bf16"), 200, 210, 220)],
+            [timed(OTHER, 50, 51, 52), timed(Way("onnxruntime", "bf16"), 200, 210, 220)],
             (
                 "onnxruntime bf16 is the fastest here: run `inspector build-engine --recipe rib --backend onnxruntime "
                 "--precision bf16`"
+            ),
+        ),
+        (
+            APART,
+            [timed(OTHER, 90, 99, 99)],
+            (
+                "openvino fp32 is the fastest of those tried; the line's own, tensorrt fp16, three engines, is none of "
+                "them"
             ),
         ),
         (

@@ -67,6 +67,11 @@ def test_this_machine_needs_no_keys(endpoint: str) -> None:
     assert security.is_local(endpoint)
 
 
+@pytest.mark.parametrize("endpoint", ["tcp://[::1:5521", "tcp://[zz]:5", "tcp://a]:5", "tcp://*:5"])
+def test_what_is_no_address_is_not_this_machine(endpoint: str) -> None:
+    assert not security.is_local(endpoint)
+
+
 def test_a_known_key_hears_everything(site: Site) -> None:
     with talking(site) as line:
         bus = bus_of(line.publisher, keys="keys")

@@ -94,6 +94,26 @@ def test_a_patient_channel_waits_for_the_taker():
     assert channel.evicted == 0
 
 
+def test_a_patient_channel_waits_with_what_was_lost_too():
+    """A folder of files that can't be read tells them faster than they are answered."""
+    channel = FrameChannel(1, identities=2, patient=True)
+    taken = []
+
+    def take() -> None:
+        while (item := channel.take()) is not None:
+            taken.append(item.stamp.sequence)
+
+    for sequence in range(2):
+        assert channel.put(LostFrame(stamp(sequence), Reason.FRAME_LOST))
+    taker = threading.Timer(0.0, take)
+    taker.start()
+    for sequence in range(2, 50):
+        assert channel.put(LostFrame(stamp(sequence), Reason.FRAME_LOST))
+    channel.close()
+    taker.join()
+    assert taken == list(range(50))
+
+
 def test_a_patient_channel_lets_go_when_the_line_stops():
     stopping = threading.Event()
     channel = FrameChannel(1, patient=True, stopping=stopping.is_set)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -73,6 +74,10 @@ def test_each_refusal_names_the_file_and_what_to_do(tmp_path: Path) -> None:
             read_image(ImageFile(tmp_path / name, "good"))
         assert name in str(told.value)
         assert words in str(told.value)
+    latin = Path(os.fsdecode(bytes(tmp_path) + b"/b\xe9.tif"))
+    latin.write_bytes(pages.read_bytes())
+    with pytest.raises(DataError, match=r"b\\udce9\.tif: its name is not UTF-8; rename it"):
+        read_image(ImageFile(latin, "good"))
     with pytest.raises(DataError, match=r"gone\.png.*No such file"):
         read_image(ImageFile(tmp_path / "gone.png", "good"))
 

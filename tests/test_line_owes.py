@@ -105,6 +105,8 @@ def corridors(tmp_path: Path) -> Iterator[Corridors]:
         publisher: type[Publisher] = Publisher,
         *,
         lanes: int = 1,
+        seamless: bool = False,
+        ending: Ending | None = None,
         **overload: Any,
     ) -> Corridor:
         settings = Overload(**{"deadline_ms": NONE_LATE_MS, **overload})
@@ -115,10 +117,10 @@ def corridors(tmp_path: Path) -> Iterator[Corridors]:
             overload=settings,
         )
         camera.stamp_for(of)
-        tiler = Tiler(GRID, whole_frame, seamless=False)
+        tiler = Tiler(GRID, whole_frame, seamless=seamless)
         judge = Judge(Levels(10.0), 0.0, of.lanes, of.web, GRID)
         parts = Parts("1", of, camera, engine, tiler, judge, None)  # type: ignore[arg-type]
-        corridor = Corridor(parts, publisher(site, "1"), Ending(), threading.Event())
+        corridor = Corridor(parts, publisher(site, "1"), ending or Ending(), threading.Event())
         corridor.keep_verdicts()
         return corridor
 
@@ -159,6 +161,82 @@ def test_a_camera_that_goes_leaves_no_trigger_without_a_verdict(corridors: Corri
     assert verdicts[0].outcome is Outcome.PASS, "it was with the engine, and good"
     assert {v.reason for v in verdicts[1:]} <= {Reason.STATE, Reason.NONE}
     assert corridor.snapshot().state == "Error"
+
+
+def _the_web_ends() -> EndOfWeb:
+    return EndOfWeb()
+
+
+def _the_camera_goes() -> EndOfWeb:
+    raise CameraError("camera S is gone")
+
+
+@pytest.mark.parametrize(
+    ("then", "ending", "detail"),
+    [
+        (_the_web_ends, Ending(), "the web ended before"),
+        (_the_web_ends, Ending(frames=5), "the line ended before"),
+        (_the_camera_goes, Ending(), "the line "),  # ended, or was stopped before its last frames' turn
+    ],
+    ids=["the web ends", "--frames", "the camera goes"],
+)
+def test_rows_that_wait_for_more_have_their_verdict_however_a_seamless_line_ends(
+    corridors: Corridors, then: Callable[[], EndOfWeb], ending: Ending, detail: str
+) -> None:
+    corridor = corridors(Sight([1, 2, 3, 4, 5], then), Engine(), seamless=True, ending=ending, frames=64)
+    corridor.run(Quiet())
+    verdicts = corridor.kept
+    assert verdicts is not None
+    assert verdicts[-1].encoder_end == corridor.tally.encoder_now, "all that the camera has shown"
+    assert (verdicts[-1].outcome, verdicts[-1].reason) == (Outcome.NOT_INSPECTED, Reason.STATE)
+    assert verdicts[-1].detail.startswith(detail)
+    for before, after in itertools.pairwise(verdicts):
+        assert before.encoder_end == after.encoder_start
+
+
+def test_pictures_of_defects_hold_no_verdict_and_no_heartbeat_up(
+    corridors: Corridors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the first strip's pictures are packed the second is judged; its verdict goes out between two of them."""
+    sent: list[str] = []
+    packed, judged = threading.Event(), threading.Event()
+
+    class Slow(Publisher):
+        def publish_verdict(self, verdict: Verdict) -> None:
+            sent.append(f"verdict {verdict.stamp.sequence}")
+            super().publish_verdict(verdict)
+
+        def heartbeat(self, data: Any) -> None:
+            sent.append("hb")
+            super().heartbeat(data)
+
+        def publish_evidence(self, *what: Any) -> None:
+            between = what[4]
+            if not packed.is_set():
+                sent.append("picture 1")
+                packed.set()
+                assert judged.wait(PATIENCE_S)
+                between()
+                sent.append("picture 2")
+
+    def hold(number: int) -> None:
+        if number == 1:
+            assert packed.wait(PATIENCE_S)
+
+    monkeypatch.setattr(line, "HEARTBEAT_S", 0.0)
+    corridor = corridors(Sight([1, 2]), Engine(hold), Slow, frames=8)
+    offer = corridor.verdicts.offer
+
+    def told(item: Any, patience_s: float = 0.0) -> bool:
+        taken = offer(item, patience_s)
+        if item.strip.stamp.sequence == 1:
+            judged.set()
+        return taken
+
+    monkeypatch.setattr(corridor.verdicts, "offer", told)
+    corridor.run(Quiet())
+    first, second = sent.index("picture 1"), sent.index("picture 2")
+    assert {"verdict 1", "hb"} <= set(sent[first:second])
 
 
 def test_an_engine_that_never_comes_back_leaves_no_trigger_without_a_verdict(

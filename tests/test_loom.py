@@ -42,6 +42,23 @@ def woven(weave: str = "plain", mix: config.FaultMix = MANY, seed: int = 4) -> t
 # -- cloth -----------------------------------------------------------------------------------------
 
 
+def test_any_seed_weaves() -> None:
+    webs = [Loom(WIDTH, MM, seed=seed).rows(32) for seed in (1, 4_000_000_000, 202611261234)]
+    assert all((one != other).any() for one, other in itertools.pairwise(webs))
+
+
+@pytest.mark.parametrize(
+    ("mm_per_px", "web_mm", "sentence"),
+    [
+        (0.01, 5.0, "can't weave at mm_per_px = 0.01, where a yarn is 100 px thick; 0.017 is the least"),
+        (0.2, 3.0, "can't weave a web of 3 mm: that is less than 8 yarns; 7.2 mm are the least"),
+    ],
+)
+def test_a_web_that_has_no_yarns_or_only_thick_ones(mm_per_px: float, web_mm: float, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Loom(512, mm_per_px, web_mm=web_mm)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=8))
 @example([1] * 800)

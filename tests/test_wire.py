@@ -42,7 +42,7 @@ def frames(topic: bytes = b"inspector/1/line/1/state/", **changes: object) -> li
 
 def test_topics_end_in_a_slash() -> None:
     assert wire.topic("1", "verdict") == b"inspector/1/line/1/verdict/"
-    assert not wire.topic("12", "verdict").startswith(wire.line_topic("1"))
+    assert not wire.topic("12", "verdict").startswith(b"inspector/1/line/1/")
 
 
 def test_a_message_decodes_to_its_header() -> None:
@@ -50,6 +50,14 @@ def test_a_message_decodes_to_its_header() -> None:
     assert event.kind == "state"
     assert event.header.state is wire.State.READY
     assert event.payload == (b"payload",)
+
+
+def test_a_name_that_is_not_utf_8_is_spelt_out() -> None:
+    """From a file's name on the disk; the line goes on."""
+    header = msgspec.structs.replace(wire.decode(frames()).header, detail="b\udce9.tif: can't be read")
+    event = wire.decode([frames()[0], wire.encode(header)])
+    assert event.header.detail == "b\\udce9.tif: can't be read"
+    assert event.header.state is wire.State.READY
 
 
 @pytest.mark.parametrize(

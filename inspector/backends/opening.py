@@ -20,6 +20,7 @@ from inspector.backends.artifact import (
 )
 from inspector.backends.building import os_name, rebuild_command
 from inspector.backends.engine import Engine, info_of, score_loose
+from inspector.backends.proving import INT8
 from inspector.backends.runtime import toolchain
 from inspector.errors import ArtefactError
 from inspector.interfaces import Backend
@@ -73,11 +74,10 @@ def open_untested(engine_dir: Path, backend: str, threads: int = 0) -> Opened:
     """``open_backend`` for whoever tests the engine himself: all is vouched for, no golden tile was scored."""
     recipe = load_recipe(engine_dir)
     tools = toolchain(backend)
-    built = _entry(engine_dir, recipe, backend)
+    built = vouched(engine_dir, recipe, backend)
     graph = load_graph(engine_dir, recipe)
     remedy = f"run {rebuild_command(recipe.name, backend)}"
     version, device = tools.library_version(), tools.device_name()  # a portable plan was built with others
-    _check_vouched(engine_dir, recipe, built, version, device, remedy)
     plan = _vouched_bytes(engine_dir / built.plan, built.plan_sha256, remedy) if built.plan else b""
     _vouched_bytes(engine_dir / golden.FILE, built.golden_sha256, remedy)
     try:
@@ -105,9 +105,14 @@ def _entry(engine_dir: Path, recipe: Recipe, backend: str) -> BuiltEngine:
     return manifest.engines[backend]
 
 
-def _check_vouched(
-    engine_dir: Path, recipe: Recipe, built: BuiltEngine, version: str, device: str, remedy: str
-) -> None:
+def vouched(engine_dir: Path, recipe: Recipe, backend: str) -> BuiltEngine:
+    """Return the manifest's entry of a backend if it is for this recipe, library and device; files are not looked at.
+
+    Raises ArtefactError that names what is missing or differs, and the command that builds it anew.
+    """
+    remedy = f"run {rebuild_command(recipe.name, backend)}"
+    built, tools = _entry(engine_dir, recipe, backend), toolchain(backend)
+    version, device = tools.library_version(), tools.device_name()
     version_fits, device_fits = (portable.version_fits, portable.device_fits) if built.portable else (eq, eq)
     for what, then, now, fits in (
         ("graph (onnx_sha256)", built.onnx_sha256, recipe.onnx_sha256, eq),
@@ -121,10 +126,11 @@ def _check_vouched(
                 f"{engine_dir / 'manifest.toml'}: the engine was built for another {what}: {then}, here it is {now}; "
                 f"{remedy}"
             )
-    if built.precision not in golden.TOLERANCES:
+    if built.precision not in (INT8, *tools.precisions()):
         raise ArtefactError(
-            f"{engine_dir / 'manifest.toml'}: unknown precision {built.precision!r}; {remedy}"
+            f"{engine_dir / 'manifest.toml'}: {backend} has no precision {built.precision!r} here; {remedy}"
         )
+    return built
 
 
 def _vouched_bytes(file: Path, sha256: str, remedy: str) -> bytes:

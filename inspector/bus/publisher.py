@@ -15,6 +15,7 @@ import contextlib
 import math
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -130,11 +131,21 @@ class Publisher:
         self._last_verdict[verdict.lane] = frames
 
     def publish_evidence(
-        self, strip: Strip, scores: ScoreMap | None, verdicts: list[Verdict], limit: float | F32
+        self,
+        strip: Strip,
+        scores: ScoreMap | None,
+        verdicts: list[Verdict],
+        limit: float | F32,
+        between: Callable[[], None] = lambda: None,
     ) -> None:
         """Maps of the tiles above the limit (of all, while somebody asks for them), defects with images.
 
-        ``limit``: sigma; one for all cells, or [columns] of the strip's canvas.
+        Args:
+            strip: where the tiles lie.
+            scores: what the engine saw in them; None: nothing.
+            verdicts: whose defects are told.
+            limit: sigma; one for all cells, or [columns] of the strip's canvas.
+            between: called after every message: a picture takes up to tens of milliseconds to pack.
         """
         acquired_us = strip.stamp.captured_us
         if time.monotonic() < self._all_tiles_until_s:
@@ -146,8 +157,10 @@ class Publisher:
         )
         for fields, payload in maps:
             self._send("tile", wire.TileHeader, fields, payload, acquired_us)
+            between()
         for fields, payload in evidence.defects(strip, verdicts, self._mm_per_px, self._counts_per_m):
             self._send("defect", wire.DefectHeader, fields, payload, acquired_us)
+            between()
 
     def heartbeat(self, data: HeartbeatData) -> None:
         """Say that the line lives; ten times a second."""

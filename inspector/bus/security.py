@@ -44,8 +44,8 @@ def is_local(endpoint: str) -> bool:
     """Whether only this machine can reach the endpoint."""
     if endpoint.startswith("ipc://"):
         return True
-    host = urlparse(endpoint).hostname or ""
     try:
+        host = urlparse(endpoint).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -177,14 +177,17 @@ def topic(line_id: str, kind: str) -> bytes:
     return f"inspector/{VERSION}/line/{line_id}/{kind}/".encode()
 
 
-def line_topic(line_id: str) -> bytes:
-    """The prefix of all topics of a line."""
-    return f"inspector/{VERSION}/line/{line_id}/".encode()
-
-
 def encode(header: Header) -> bytes:
-    """JSON; NaN and infinity become null."""
-    return msgspec.json.encode(header)
+    """JSON; NaN and infinity become null, and what is not UTF-8 of a name is spelt out."""
+    try:
+        return msgspec.json.encode(header)
+    except UnicodeEncodeError:
+        told = {
+            name: value.encode("utf-8", "backslashreplace").decode()
+            for name, value in msgspec.structs.asdict(header).items()
+            if isinstance(value, str)
+        }
+        return msgspec.json.encode(msgspec.structs.replace(header, **told))
 
 
 def decode(frames: list[bytes]) -> Event:

@@ -5,6 +5,7 @@ What can't be shown as it is, is refused; nothing is converted that would change
 * 8 bits per channel only: there is no safe way to guess the range of 16-bit pixels.
 * an opaque alpha channel is dropped, a transparent one refused.
 * several pages in a TIFF are refused: the web on the further pages would go unseen.
+* a name that is not UTF-8 is refused: it can't be told to anybody.
 * a JPEG without its end is refused: what was cut off would be decoded as plain grey.
 """
 
@@ -32,6 +33,11 @@ def decode_file(file: Path) -> tuple[U8, bytes]:
 
     Raises UnfitImage.
     """
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:  # OpenCV breaks down at such a name, and no message could hold it
+        shown = str(file).encode("utf-8", "backslashreplace").decode()
+        raise UnfitImage(f"{shown}: its name is not UTF-8; rename it") from None
     try:
         data = file.read_bytes()
     except OSError as error:

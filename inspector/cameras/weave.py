@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from inspector.errors import ConfigError
 from inspector.records import F32, U8
 
 F64: TypeAlias = npt.NDArray[np.float64]
@@ -42,6 +43,10 @@ FIBRES = (509, 683)  # rows; two textures whose sum repeats after 70 m at 0.2 mm
 HOLD = 4  # rows of the web per row of a warp texture
 BAND = 64  # rows drawn at once, so that the work stays in the cache
 
+MOST_SEEDS = 2**31
+MOST_PICK_PX = 60.0  # thicker yarns have courses that the table doesn't hold
+LEAST_ENDS = 8  # of a web, or there is nothing to weave
+
 SELVEDGE_MM = 9.0
 SELVEDGE_SHARE = 0.06  # of a narrow web
 SELVEDGE_PITCH = 0.62  # of the ground's
@@ -61,6 +66,9 @@ class Cloth:
         weave: how ends and picks cross.
         seed: all there is to the randomness.
         web_mm: width of the web; the picture's own width when larger.
+
+    Raises:
+        ConfigError: the web has too few yarns, or they are too thick to be drawn.
     """
 
     def __init__(self, width_px: int, mm_per_px: float, weave: Weave, seed: int, web_mm: float) -> None:
@@ -72,6 +80,16 @@ class Cloth:
         self.pick_px = max(pick_mm / mm_per_px, LEAST_PITCH_PX)
         self.left_px = max(0.0, (width_px - web_mm / mm_per_px) / 2)
         self.right_px = width_px - self.left_px
+        if self.pick_px > MOST_PICK_PX:
+            raise ConfigError(
+                f"the loom can't weave at mm_per_px = {mm_per_px:g}, where a yarn is {self.pick_px:.0f} px thick; "
+                f"{pick_mm / MOST_PICK_PX:.3f} is the least"
+            )
+        if self.right_px - self.left_px < LEAST_ENDS * self.end_px:
+            raise ConfigError(
+                f"the loom can't weave a web of {(self.right_px - self.left_px) * mm_per_px:g} mm: that is less than "
+                f"{LEAST_ENDS} yarns; {LEAST_ENDS * self.end_px * mm_per_px:.1f} mm are the least"
+            )
         self._draft = DRAFTS[weave]
         self._repeat = len(self._draft)
 
@@ -324,7 +342,7 @@ def _noise(
 
 def _scatter(y: I64, seed: int) -> I64:
     """A well-mixed number for every row (Steele, Lea, Flood 2014: the finaliser of SplitMix64)."""
-    z = (y + seed * 0x9E3779B9).astype(np.uint64)
+    z = (y + seed % MOST_SEEDS * 0x9E3779B9).astype(np.uint64)  # a larger product would leave int64
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return ((z ^ (z >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)

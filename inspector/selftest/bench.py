@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from inspector.backends import golden
-from inspector.backends.artifact import Recipe, load_graph, load_manifest, load_recipe
+from inspector.backends.artifact import Recipe, load_graph, load_recipe
 from inspector.backends.building import wanted_precisions
 from inspector.backends.engine import Engine
 from inspector.backends.machine import without_folders
-from inspector.backends.opening import failures_told
+from inspector.backends.opening import failures_told, vouched
 from inspector.backends.proving import loaded, prove, yardstick_of
 from inspector.backends.rate import Rounds, measure_rate
 from inspector.backends.runtime import BACKENDS, Means, Toolchain, toolchain
@@ -80,7 +80,7 @@ def bench(
             raise ArtefactError(f"recipe {recipe.name} runs in no way here: {'; '.join(left_out)}")
         load = load_of(line, grid_for(line, opened[0][1].info), _limits(site, line_id, line))
         timed = _in_turns(opened, load.tiles, seconds, progress)
-    return Bench(line_id, recipe.name, load, _built(site, line), timed, left_out)
+    return Bench(line_id, recipe.name, load, _built(folder, recipe, line), timed, left_out)
 
 
 def _ways(recipe: Recipe, backends: Sequence[str], left_out: list[str]) -> list[tuple[Way, Toolchain]]:
@@ -130,11 +130,10 @@ def _limits(site: Site, line_id: str, line: Line) -> Limits | None:
         return None
 
 
-def _built(site: Site, line: Line) -> Way | None:
-    """What the line runs now, as far as its manifest tells."""
+def _built(folder: Path, recipe: Recipe, line: Line) -> Way | None:
+    """What the line would run now, if it would start."""
     try:
-        manifest = load_manifest(site.engines / line.recipe, "")
+        entry = vouched(folder, recipe, line.engine.backend)
     except ArtefactError:
         return None
-    entry = manifest.engines.get(line.engine.backend) if manifest is not None else None
-    return None if entry is None else Way(line.engine.backend, entry.precision, entry.apart)
+    return Way(line.engine.backend, entry.precision, entry.apart)

@@ -101,6 +101,8 @@ class Bench:
         now = self._now()
         if now is not None and (best is now or best.tiles_per_s[0] <= now.tiles_per_s[2]):
             return f"the line's own engine, {now.way.name}, is the fastest here, or as fast as the turns can tell"
+        if self.built is not None and now is None:
+            return f"{best.way.name} is the fastest of those tried; the line's own, {self.built.name}, is none of them"
         config = f' and set backend = "{best.way.backend}" for line {self.line}'
         changed = self.built is None or self.built.backend != best.way.backend
         return f"{best.way.name} is the fastest here: run {best.way.command(self.recipe)}{config if changed else ''}"

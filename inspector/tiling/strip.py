@@ -99,11 +99,11 @@ class Tiler:
         self._last = item.stamp
         return strips
 
-    def finish(self) -> list[Strip]:
-        """Return the rows that wait for a next frame when there is none: not inspected."""
+    def finish(self, why: str = "the web ended") -> list[Strip]:
+        """Return the rows that wait for a next frame when there is none: not inspected, because ``why``."""
         if self._last is None or self._decided >= self._last.encoder_end:
             return []
-        return [self._skip(self._last, Reason.STATE, "the web ended before this row of tiles was complete")]
+        return [self._skip(self._last, Reason.STATE, f"{why} before this row of tiles was complete")]
 
     def _decide(self, item: Acquired) -> list[Strip]:
         if isinstance(item, LostFrame):
