@@ -295,6 +295,7 @@ def _lay_grid(
     calibrated_mm = None if limit is None else limit.region_mm
     grid = _fitting_grid(line, engine, camera, calibrated_mm)
     if limit is not None:
+        limits.refuse_other_columns(limit, line, limit.line, camera.width_px)
         Judge(limit.levels, line.judging.min_defect_mm, line.lanes, line.web, grid)
     return grid, _columns(line, frame, grid, calibrated_mm)
 

@@ -20,12 +20,13 @@ import msgspec
 import tomli_w
 from msgspec import Meta
 
-from inspector.config import Site
+from inspector.config import Line, Site
 from inspector.errors import ArtefactError
 from inspector.records import Levels, WideLimit, Zone
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
+SAME_COLUMNS_PX = 8  # frames that lose a column or two to a crop are the same view
 ROUNDED = 2e-4  # a limit is rounded up to 1e-4, what the provenance tells of it to the nearest
 
 HEADER = """\
@@ -120,7 +121,9 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     block_rate: float = 0.0  # of false alarms, per block, for the cells alone: windows have their share
     wide: tuple[WideProvenance, ...] = ()
     wide_unused: tuple[str, ...] = ()  # shapes of window without a limit, and why
+    images_spread: float = 0.0  # of images against each other, as a share; bound_sigma allows for it
     two_groups: str = ""  # what to do if the good images are of two kinds
+    unlike: str = ""  # what to do if they are as a whole unlike what the recipe learnt
     runs: tuple[RunProvenance, ...] = ()  # what moved the limits since; all above is of the images
 
 
@@ -196,6 +199,34 @@ def load_limits(site: Site, line_id: str, recipe: str) -> Limits:
     _check_moved(file, limits, again)
     _check_belongs(file, limits, site, line_id, recipe, again)
     return limits
+
+
+def refuse_other_columns(limits: Limits, line: Line, line_id: str, width_px: int) -> None:
+    """Refuse limits that were set on other columns than the line judges: rate and zones would be of those.
+
+    Args:
+        limits: of the line.
+        line: its config.
+        line_id: its id.
+        width_px: of its camera's frames.
+
+    A region of ``auto`` follows the web: there is nothing to hold it against.
+
+    Raises ArtefactError.
+    """
+    if line.region.kind == "auto":
+        return
+    whole_mm = (0.0, width_px * line.web.mm_per_px)
+    judged_mm = whole_mm if line.region.kind == "whole" else (line.region.left_mm, line.region.right_mm)
+    off_mm = max(abs(one - other) for one, other in zip(limits.region_mm, judged_mm, strict=True))
+    if off_mm <= SAME_COLUMNS_PX * line.web.mm_per_px:
+        return
+    left, right = limits.region_mm
+    raise ArtefactError(
+        f"limits of line {line_id} for recipe {limits.recipe}: set on the columns from {left:g} to {right:g} mm, but "
+        f"the line judges {judged_mm[0]:g} to {judged_mm[1]:g} mm (region {line.region.kind!r}); run `inspector "
+        f"calibrate DATA --recipe {limits.recipe} --line {line_id}` with whole frames of this line"
+    )
 
 
 def _read(file: Path, remedy: str) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def open_parts(site: Site, line_id: str) -> Parts:
     try:
         check_channels(camera.info, backend.info)
         tiler = Tiler.for_line(grid, line, camera.info, limit.region_mm)
+        limits.refuse_other_columns(limit, line, line_id, camera.info.width_px)
         judge = Judge(limit.levels, line.judging.min_defect_mm, line.lanes, line.web, grid)
         return Parts(line_id, line, camera, backend, tiler, judge, limit)
     except BaseException:

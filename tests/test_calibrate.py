@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 from inspector.backends import open_backend
-from inspector.backends.artifact import sha256_of
+from inspector.backends.artifact import load_recipe, sha256_of, write_recipe
 from inspector.calibrating.calibrate import calibrate, summary
 from inspector.calibrating.calibrated import digest_of
 from inspector.config import Site
@@ -374,3 +375,60 @@ def test_two_fabrics_in_one_folder(good: Path, site: Site) -> None:
     assert "of two kinds" in said
     assert "14 typically score" in said
     assert not limits_file(site, "1", "stripes").exists()
+
+
+def test_images_of_part_of_the_web_are_no_web_of_a_line_that_judges_all_of_it(good: Path, site: Site) -> None:
+    for file in good.iterdir():
+        cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)[:, :128])
+    assert "the images show 25.6 mm of web at 0.2 mm/px, but line 1 judges all of its 51.2 mm" in refusal(
+        DataError, good, "stripes", "1", site
+    )
+    assert not limits_file(site, "1", "stripes").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"resize": 256}, "recipe stripes learnt from images squeezed to 256 px, which line 1 never shows"),
+        ({"mm_per_px": 0.05}, "recipe stripes learnt at 0.05 mm/px, line 1 has 0.2; train one at the line's"),
+    ],
+)
+def test_a_recipe_of_another_scale(good: Path, site: Site, changes: dict[str, float], sentence: str) -> None:
+    recipe = load_recipe(site.engines / "stripes")
+    write_recipe(
+        site.engines / "stripes",
+        msgspec.structs.replace(recipe, training=msgspec.structs.replace(recipe.training, **changes)),
+    )
+    assert sentence in refusal(ConfigError, good, "stripes", "1", site)
+
+
+def test_web_that_the_recipe_does_not_know_is_told(good: Path, site: Site) -> None:
+    """The graph scores contrast: cloth of twice as much scores high all over."""
+    limits = calibrate(good, "stripes", "1", site).limits
+    assert limits.provenance.unlike == ""
+    assert "unlike" not in summary(limits)
+    for number, file in enumerate(sorted(good.iterdir())):
+        pixels = 120 + 2.5 * (weave(number, 128, 256).astype(np.float64) - 120)
+        cv2.imwrite(str(file), pixels.clip(0, 255).round().astype(np.uint8))
+    limits = calibrate(good, "stripes", "1", site).limits
+    assert limits.provenance.unlike.startswith(
+        f"{IMAGES} of {IMAGES} images are as a whole unlike what recipe stripes"
+    )
+    assert f"LOOK: {limits.provenance.unlike}" in summary(limits)
+
+
+def test_images_that_differ_from_each_other_raise_the_limit_and_are_told(good: Path, site: Site) -> None:
+    alike = calibrate(good, "stripes", "1", site).limits
+    assert alike.provenance.images_spread < 0.05
+    for number, file in enumerate(sorted(good.iterdir())):
+        contrast = 0.6 + 0.7 * number / IMAGES
+        pixels = 120 + contrast * (weave(number, 128, 256).astype(np.float64) - 120)
+        cv2.imwrite(str(file), pixels.round().astype(np.uint8))
+    differing = calibrate(good, "stripes", "1", site).limits
+    spread = differing.provenance.images_spread
+    assert 0.15 < spread < 0.4
+    assert f"LOOK: the good images differ by {spread:.0%} from each other (light, focus, cloth?)" in summary(
+        differing
+    )
+    assert differing.provenance.bound_sigma > differing.provenance.quantile_sigma
+    assert load_limits(site, "1", "stripes") == differing

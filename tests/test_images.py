@@ -129,6 +129,14 @@ def test_a_tree_and_a_plain_folder(tmp_path: Path) -> None:
     assert plain.test == ()
 
 
+def test_good_in_capitals_is_no_kind_of_fault(tmp_path: Path) -> None:
+    saved(tmp_path / "test/Good/c.png", GREY)
+    with pytest.raises(
+        DataError, match="test/Good: good web lies in a folder 'good', and this would be a fault"
+    ):
+        open_data(tmp_path)
+
+
 def test_no_folder_and_no_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         open_data(tmp_path / "nowhere")
@@ -152,6 +160,17 @@ def test_masks(tmp_path: Path) -> None:
             DataError, match=rf"m\.png: no pixel of the mask is above 127, but some are {dark}, not 0"
         ):
             read_mask(ImageFile(tmp_path / "x.png", "hole", mask), GREY.shape)
+    two = truth.copy()
+    two[30:34, 40:44] = 100
+    saved(mask, two)
+    with pytest.raises(
+        DataError, match=r"m\.png: a piece of the mask at column 40, row 30 is 100, not above 127"
+    ):
+        read_mask(ImageFile(tmp_path / "x.png", "hole", mask), GREY.shape)
+    two[30:34, 40:44] = 40  # a speck of lossy compression
+    two[10, 11] = 100  # a rim
+    saved(mask, two)
+    assert read_mask(ImageFile(tmp_path / "x.png", "hole", mask), GREY.shape).sum() == 1
     saved(mask, np.zeros_like(truth))
     assert not read_mask(ImageFile(tmp_path / "x.png", "hole", mask), GREY.shape).any(), (
         "no fault, but drawn so"

@@ -18,6 +18,7 @@ from inspector.learning.train import (
     MOST_TILES,
     MOST_VALIDATION,
     Held,
+    _left_out,
     as_much_web,
     batch_of,
     default_epochs,
@@ -53,6 +54,25 @@ def noise(count: int, height: int = 512, width: int = 1024) -> list[Image]:
         )
         for n in range(count)
     ]
+
+
+def test_what_auto_leaves_out_of_good_images_is_told() -> None:
+    """A third of the picture is background; one image shows none that can be told from web."""
+    images = noise(4)
+    for image in images[:3]:
+        image.pixels[:, :340] = 20
+    images[3].pixels[:] = 120
+    told = _left_out(images, Cut(256, 32, region="auto"))
+    assert told[0].startswith(
+        "1 of 4 good images show no web that can be told from background, and are not learnt from: "
+    )
+    assert told[0].endswith("3.png; with --region whole all of every image is web")
+    assert told[1].startswith(
+        "up to 34% of a good image is taken for background or selvedge and not learnt; where "
+    )
+    assert len(told) == 2
+    assert _left_out(images, Cut(256, 32, region="whole")) == []
+    assert _left_out(noise(3), Cut(256, 32, region="auto")) == []
 
 
 def digest(held: Held) -> str:

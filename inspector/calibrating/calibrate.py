@@ -30,17 +30,27 @@ from inspector.calibrating.calibrated import (
 )
 from inspector.calibrating.good_web import FoundLevels, GoodMap, find_levels
 from inspector.calibrating.populations import TwoGroups, TwoKinds, two_groups
-from inspector.calibrating.tail import FARTHEST, LEAST_IMAGES, LEAST_TILES, SOUND_IMAGES
+from inspector.calibrating.refusals import (
+    refuse_few,
+    refuse_narrow,
+    refuse_one,
+    refuse_other_scale,
+    wanted_tiles,
+)
+from inspector.calibrating.tail import FARTHEST, SOUND_IMAGES
 from inspector.config import Line, Site
 from inspector.errors import ConfigError, DataError
 from inspector.images.reading import Image, ImageFile, open_data
 from inspector.images.scoring import read_for, score_image
 from inspector.interfaces import Backend
+from inspector.judging.unlike import FAR_SIGMA
 from inspector.limits import limits_file, to_toml
 from inspector.records import Grid, Region
 from inspector.tiling import grid_for, plan_for, region_finder
 
 __all__ = ["FARTHEST", "calibrate", "summary"]
+
+MOST_NAMED = 5
 
 
 def calibrate(
@@ -76,6 +86,7 @@ def calibrate(
     line = site.line(line_id)
     target = target_of(false_alarms_per_100m, false_alarms_per_hour, line)
     learnt = load_recipe(site.engines / recipe)
+    refuse_other_scale(learnt, line, line_id)
     files = open_data(data).good
     if not files:
         raise DataError(f"{data}: no good images in train/good; limits are set on good web alone")
@@ -116,10 +127,11 @@ def set_limits(
         raise ConfigError(
             f"{target.words} can't be had: line {line_id} has {per_100m} tiles in 100 m; give a number below that"
         )
+    refuse_narrow(data, region_mm, line, line_id)
     web = _without_validation(web, rate)
-    _refuse_few(data, web, line_id, rate, per_100m)
+    refuse_few(data, web, line_id, rate, per_100m)
     found = _find(data, web, region_mm, line.web.mm_per_px, target)
-    _refuse_one(data, web, len(web.images) - len(found.cells.suspects), line_id)
+    refuse_one(data, web, len(web.images) - len(found.cells.suspects), line_id)
     groups = two_groups(web.typical(found.levelled))
     if groups is not None and groups.beyond_doubt:
         said = f"{data}: {_two_kinds(groups, web)}"
@@ -136,6 +148,7 @@ def set_limits(
         tiles_per_100m=per_100m,
         data=_shown_path(data, site),
         two_groups="" if groups is None else _two_kinds(groups, web),
+        unlike=_unlike(web, recipe),
     )
     write_atomically(limits_file(site, line_id, recipe), to_toml(limits).encode())
     if pictures is not None:  # last: a disk too full for pictures takes nobody's limit
@@ -211,6 +224,20 @@ def _two_kinds(groups: TwoGroups, web: GoodWeb) -> str:
     )
 
 
+def _unlike(web: GoodWeb, recipe: str) -> str:
+    """A sentence where the images as a whole are none that the recipe knows: few faults would reach such a limit."""
+    medians = [float(np.median(image.cells)) for image in web.images]
+    if np.median(medians) < FAR_SIGMA:
+        return ""
+    far = [image.name for image, median in zip(web.images, medians, strict=True) if median >= FAR_SIGMA]
+    named = ", ".join(far[:MOST_NAMED]) + (" ..." if len(far) > MOST_NAMED else "")
+    return (
+        f"{len(far)} of {len(medians)} images are as a whole unlike what recipe {recipe} learnt, with a median of "
+        f"{np.median(medians):.1f} sigma where good web's lies near 0 ({named}): another fabric, other light, a lens "
+        "out of focus? Few faults would reach this limit; train a recipe on such web, or calibrate on the web it learnt"
+    )
+
+
 def _good_image(
     image: Image, held_back: bool, region: Region | None, backend: Backend, grid: Grid
 ) -> GoodImage:
@@ -239,45 +266,12 @@ def _tiles_per_100m(grid: Grid, line: Line, width_mm: float) -> int:
     return math.ceil(100 * plan_for(grid, line, round(width_mm / line.web.mm_per_px)).tiles_per_m)
 
 
-def _wanted_tiles(rate: float) -> int:
-    return max(LEAST_TILES, math.ceil(1 / (FARTHEST * rate)))
-
-
 def _without_validation(web: GoodWeb, rate: float) -> GoodWeb:
     """Leave out what training held back, if the rest is enough: SOUND_IMAGES, and as many tiles as a limit wants."""
     rest = replace(web, images=tuple(image for image in web.images if not image.held_back))
-    if len(rest.images) < SOUND_IMAGES or rest.tiles < _wanted_tiles(rate):
+    if len(rest.images) < SOUND_IMAGES or rest.tiles < wanted_tiles(rate):
         return web
     return replace(rest, validation_left_out=len(web.images) - len(rest.images))
-
-
-def _refuse_one(data: Path, web: GoodWeb, counting: int, line_id: str) -> None:
-    """Raise DataError where images that count are too few to say how images differ from each other."""
-    if counting >= LEAST_IMAGES:
-        return
-    left = f" ({web.left_out} more were learnt from)" if web.left_out else ""
-    if counting < len(web.images):
-        left += f", {len(web.images) - counting} more stand out from it"
-    raise DataError(
-        f"{data}: one image counts for the limit of line {line_id}{left}; how good images differ from each other can't "
-        f"be told from one: give {LEAST_IMAGES} at least, better {SOUND_IMAGES} or more, of other places of the web"
-    )
-
-
-def _refuse_few(data: Path, web: GoodWeb, line_id: str, rate: float, per_100m: int) -> None:
-    """Raise DataError where the tail would have to be carried farther than anyone can answer for."""
-    tiles, wanted = web.tiles, _wanted_tiles(rate)
-    if tiles >= wanted:
-        return
-    has = f"{tiles} tiles of good web that the students never learnt from"
-    if web.left_out:
-        has += f" ({web.left_out} images were left out because they did)"
-    more = f"{(wanted - tiles) / per_100m * 100:.2f} m"
-    if tiles:
-        more = f"{math.ceil((wanted - tiles) * len(web.images) / tiles)} images like these or {more}"
-    raise DataError(
-        f"{data}: {has}, but a limit for line {line_id} wants at least {wanted}; give {more} of good web more"
-    )
 
 
 def _find(

@@ -25,6 +25,7 @@ from inspector.limits import Limits, Provenance, WideProvenance, sealed
 from inspector.records import F32, Grid, Region
 
 HIGHEST_SHOWN = 3  # good images besides the suspects
+TOLD_SPREAD = 0.15  # of images against each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def limits_of(
     tiles_per_100m: int,
     data: str,
     two_groups: str,
+    unlike: str,
 ) -> Limits:
     """Put together what is written.
 
@@ -127,6 +129,7 @@ def limits_of(
         tiles_per_100m: of the line.
         data: where the images came from, as shown.
         two_groups: what to do where the images are of two kinds; empty: they are not.
+        unlike: what to do where they are as a whole unlike what the recipe learnt; empty: they are not.
     """
     limits = Limits(
         line=line_id,
@@ -138,7 +141,7 @@ def limits_of(
         / 1e4,  # rounded down, the highest good tile would exceed it
         zones=found.zones,
         wide=tuple(one.limit for one in found.wide if one.limit is not None),
-        provenance=_provenance(web, found, target, tiles_per_100m, data, line, two_groups),
+        provenance=_provenance(web, found, target, tiles_per_100m, data, line, two_groups, unlike),
         images={image.name: image.sha256 for image in web.images},
     )
     return sealed(limits)
@@ -179,6 +182,13 @@ def summary(limits: Limits) -> str:
             f"LOOK: {p.images} images hardly tell how good web differs from place to place and from roll to roll, "
             f"so that there may be more false alarms; calibrate again with {SOUND_IMAGES} or more, of several rolls"
         )
+    if p.images_spread >= TOLD_SPREAD:
+        lines.append(
+            f"LOOK: the good images differ by {p.images_spread:.0%} from each other (light, focus, cloth?), and the "
+            "limit is higher for that; more images, of other rolls and places, or steadier light bring it down"
+        )
+    if p.unlike:
+        lines.append(f"LOOK: {p.unlike}")
     if p.two_groups:
         lines.append(f"LOOK: {p.two_groups}")
     if p.suspects:
@@ -262,6 +272,7 @@ def _provenance(
     data: str,
     line: Line,
     two_groups: str,
+    unlike: str,
 ) -> Provenance:
     cells = found.cells
     counted = [image for place, image in enumerate(web.images) if place not in cells.suspects]
@@ -289,7 +300,9 @@ def _provenance(
         block_rate=found.block_rate,
         wide=tuple(_wide_provenance(one, one.found) for one in found.wide if one.limit and one.found),
         wide_unused=tuple(f"{one.window.name}: {one.why}" for one in found.wide if one.limit is None),
+        images_spread=round(cells.spread, 4),
         two_groups=two_groups,
+        unlike=unlike,
     )
 
 

@@ -26,6 +26,7 @@ import msgspec
 
 from inspector import __version__
 from inspector.backends.artifact import write_atomically
+from inspector.calibrating.differing import raised
 from inspector.calibrating.good_metres import Stretch
 from inspector.calibrating.run_ear import Heard, Wish, listen, refuse_short
 from inspector.calibrating.tail import FoundLimit, find_limit, tail_fields
@@ -115,7 +116,8 @@ def find(stretches: list[Stretch], rate: float) -> FoundLimit:
         DataError: the highest scores are all equal, or none is above 0.
     """
     try:
-        found = find_limit([one.scores for one in stretches], rate)
+        scores = [one.scores for one in stretches]
+        found = raised(find_limit(scores, rate), scores, rate)
     except ValueError:
         raise DataError(
             "strip after strip scores the same: the camera sees nothing, or the recipe is dead"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inspector.calibrating.blocks import block_peaks, blocks_per_100m
+from inspector.calibrating.differing import raised
 from inspector.calibrating.tail import FoundLimit, find_limit
 from inspector.calibrating.wide import FoundWide, find_wide, fitting, unfitting
 from inspector.calibrating.zoning import find_zones
@@ -84,7 +85,8 @@ def find_levels(
     windows = fitting(levelled, cell)
     share = 1 - WIDE_SHARE * len(windows)
     block_rate = false_alarms_per_100m * share / blocks_per_100m(width_px, mm_per_px)
-    cells = find_limit([block_peaks(one, cell).ravel() for one in levelled], block_rate)
+    peaks = [block_peaks(one, cell).ravel() for one in levelled]
+    cells = raised(find_limit(peaks, block_rate), peaks, block_rate)
     kept = [one for place, one in enumerate(levelled) if place not in cells.suspects]
     wide = tuple(
         find_wide(

@@ -72,6 +72,13 @@ class Tail:
             return self.threshold + self.scale * math.log(ratio)
         return self.threshold + self.scale / self.shape * float(ratio**self.shape - 1)
 
+    def share_above(self, score: float) -> float:
+        """The share of good tiles that exceeds a score from the threshold on: ``quantile`` the other way round."""
+        excess = (score - self.threshold) / self.scale
+        if abs(self.shape) < 1e-9:
+            return self.share * math.exp(-excess)
+        return self.share * float((1 + self.shape * excess) ** (-1 / self.shape))
+
 
 def fit_tail(scores: F64, most: int | None = None) -> Tail:
     """Fit the upper tail of good blocks' scores, float [N], N > 15, finite.
@@ -141,6 +148,7 @@ class FoundLimit:
     quantile: float
     bound: float  # upper confidence bound of the quantile
     suspects: tuple[int, ...]  # places in the list of images, highest first; not counted
+    spread: float = 0.0  # of images against each other (``differing``); 0: none that counts
 
 
 class TailFields(TypedDict):

@@ -29,6 +29,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 GOOD = "good"
 DARK = 127  # of a mask: what is above is fault
+GREY_LABEL = 64  # darker specks are what lossy compression leaves
 PX_PER_CELL = 4  # of every recipe trained here: fine enough for faults of 2 px, coarse enough to be cheap
 
 
@@ -124,6 +125,11 @@ def _opened(root: Path) -> DataFolder:
     if (root / "train").is_dir() or (root / "test").is_dir():
         good = _listed(root / "train" / GOOD, GOOD)
         kinds = sorted(p for p in (root / "test").glob("*") if p.is_dir())
+        for kind in kinds:
+            if kind.name != GOOD and kind.name.lower() == GOOD:
+                raise DataError(
+                    f"{kind}: good web lies in a folder {GOOD!r}, and this would be a fault; rename it"
+                )
         test = [
             file for kind in kinds for file in _listed(kind, kind.name, root / "ground_truth" / kind.name)
         ]
@@ -194,7 +200,22 @@ def read_mask(file: ImageFile, shape: tuple[int, int]) -> Mask:
             f"{file.mask}: no pixel of the mask is above {DARK}, but some are {mask.max()}, not 0; a fault is drawn "
             "in white, 255, on black: save the mask so"
         )
+    _refuse_dark_pieces(file.mask, mask, truth)
     return truth
+
+
+def _refuse_dark_pieces(path: Path, mask: U8, truth: Mask) -> None:
+    """Raise DataError where a whole piece of a mask is drawn in grey: a rim of such is rounding, a piece a label."""
+    count, pieces = cv2.connectedComponents((mask >= GREY_LABEL).astype(np.uint8), connectivity=8)
+    counted = np.zeros(count, np.bool_)
+    counted[pieces[truth]] = True
+    dark = (mask >= GREY_LABEL) & ~counted[pieces]
+    if dark.any():
+        row, column = (int(one[0]) for one in np.nonzero(dark))
+        raise DataError(
+            f"{path}: a piece of the mask at column {column}, row {row} is {mask[dark].max()}, not above {DARK}, and "
+            "would count as good web; a fault is drawn in white, 255, on black: save the mask so"
+        )
 
 
 def read_images(files: Iterable[ImageFile], channels: int | None = None) -> list[Image]:

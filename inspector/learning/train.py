@@ -46,6 +46,8 @@ from inspector.learning.unlearnt import NAME, Sheet
 from inspector.records import I32, U8
 
 FEWEST_IMAGES = 5  # different ones: four to learn from and one to hold back is the least that means anything
+LEFT_OUT_SHARE = 0.02  # of an image's area
+MOST_NAMED = 5
 GOOD_NUMBER = 20  # of images; below it is told what to do
 FEWEST_TILES = 4  # to learn from, and to hold back
 # Of tiles of 256 px; of others as many as show as much web (``as_much_web``), so that memory and time are the same.
@@ -150,6 +152,8 @@ def train(
     held = hold_back(images, cut, seed, data)
     if warn is not None:
         for sentence in two_looks(images, squeezed=resize is not None):
+            warn(sentence)
+        for sentence in _left_out(images, cut):
             warn(sentence)
         if len(images) < GOOD_NUMBER and not learning_curve:
             warn(
@@ -396,6 +400,34 @@ def _identity(pair: str, teachers: Sequence[Teacher], students: Students, lesson
         digest.update(repr(tiles.shape).encode())
         digest.update(tiles.tobytes())
     return digest.hexdigest()
+
+
+def _left_out(images: Sequence[Image], cut: Cut) -> list[str]:
+    """Sentences about what ``region`` leaves out of good images: a line that judges all of it has not learnt that."""
+    if cut.region == "whole":
+        return []
+    without, shares = [], []
+    for image in images:
+        laid = lay_tiles(image, cut)
+        pixels = image.pixels.shape[0] * image.pixels.shape[1]
+        if len(laid.places):
+            shares.append(1 - laid.region.height_px * laid.region.width_px / pixels)
+        else:
+            without.append(image.file.path.name)
+    told = []
+    if without:
+        named = ", ".join(without[:MOST_NAMED]) + (" ..." if len(without) > MOST_NAMED else "")
+        told.append(
+            f"{len(without)} of {len(images)} good images show no web that can be told from background, and are not "
+            f"learnt from: {named}; with --region whole all of every image is web"
+        )
+    largest = max(shares, default=0.0)
+    if largest >= LEFT_OUT_SHARE:
+        told.append(
+            f"up to {largest:.0%} of a good image is taken for background or selvedge and not learnt; where the line "
+            "judges that, too (its region is 'whole'), train with --region whole"
+        )
+    return told
 
 
 def _seen(images: Sequence[Image], of: I32) -> list[Image]:
