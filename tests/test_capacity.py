@@ -19,7 +19,7 @@ from inspector.bus import wire
 from inspector.capacity import Asked, Rate, figure, table
 from inspector.capacity.figures import BYTES_PER_VALUE, HEADER_BYTES, PEAK_SHARE, VERDICT_BYTES
 from inspector.capacity.hardware import LINKS, Gpu
-from inspector.capacity.words import FITS, NOT, UNKNOWN, WIDTH, rows
+from inspector.capacity.words import FITS, NOT, UNKNOWN, WIDTH, _down, rows
 from inspector.cli import main
 from inspector.errors import ArtefactError, ConfigError
 from inspector.records import Frame, Grid, Stamp
@@ -294,6 +294,24 @@ def test_an_ejector_where_it_is_said_to_be_enough_is_enough() -> None:
     mark, sentence = row(asked(ejector_m=least_m * 0.9), "ejector")
     assert mark == NOT
     assert f"put it {least_m:.2f} m or more behind the camera" in sentence
+
+
+def test_fewer_rows_are_advised_where_they_are_enough_and_a_slower_web_never() -> None:
+    tall = asked(frame_rows=1024)
+    short = figure(asked(frame_rows=figure(tall).least_frame_rows)).reach.least_ejector_m
+    _, enough = row(asked(frame_rows=1024, ejector_m=short * 1.01), "ejector")
+    assert enough.endswith("or take frames of fewer rows (288 at least)")
+    _, too_near = row(asked(frame_rows=1024, ejector_m=short * 0.9), "ejector")
+    assert too_near.endswith("or use smaller tiles")
+    for speed in (1.0, 30.0):
+        assert "slow" not in row(asked(speed_m_min=speed, ejector_m=short * 0.9), "ejector")[1]
+
+
+@pytest.mark.parametrize(
+    ("speed", "words"), [(108.64, "108"), (2.78, "2.7"), (0.0456, "0.045"), (99.9, "99"), (30.0, "30")]
+)
+def test_a_speed_that_fits_is_rounded_down(speed: float, words: str) -> None:
+    assert _down(speed) == words
 
 
 def test_the_lines_own_deadline_against_the_ejectors() -> None:

@@ -207,8 +207,13 @@ def test_a_line_brings_its_grid_its_region_and_its_backend(tmp_path: Path) -> No
     assert result.tiles == 6 * 12
     assert result.tiles_per_100m == math.ceil(100 * 4 * 1000 / (48 * 0.2))
     assert result.faults_outside_region == 3  # those left of column 64
-    whole = look(own, region="whole", overlap_px=0)
-    assert (whole.overlap_px, whole.region, whole.tiles) == (0, "whole", 48)
+    whole = look(own, region="whole")
+    assert (whole.overlap_px, whole.region) == (16, "whole")
+    assert whole.tiles > result.tiles
+    with pytest.raises(
+        ConfigError, match="--overlap-px 0 with --line 1: rates are those of the line's own tiles"
+    ):
+        look(own, overlap_px=0)
     write(tmp_path / "tree/test/good/0.png", weave(0, HEIGHT, 128))
     with pytest.raises(DataError, match="128 px wide, but the line's region reaches to column 256"):
         look(own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from inspector.backends.rate import HEADROOM
@@ -16,6 +16,7 @@ from inspector.capacity.figures import (
     Camera,
     Figures,
     GpuNeed,
+    figure,
     finest_mm_per_px,
 )
 from inspector.capacity.presets import CORES, MACHINE
@@ -83,6 +84,12 @@ def _wrapped(row: Row) -> list[str]:
 def _number(value: float) -> str:
     """To three digits, without a power of ten."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _down(value: float) -> str:
+    """To two digits or more, never more than there is."""
+    step = 10 ** (math.floor(math.log10(value)) - 1) if 0 < value < 100 else 1
+    return f"{math.floor(value / step + 1e-9) * step:g}"
 
 
 def _bytes(count: float) -> str:
@@ -173,7 +180,7 @@ def _cores(asked: Asked, needs: Figures) -> list[Row]:
         busy = f"; other work left the engine {got}, so the rate is too low: stop that and measure again"
     if cores.fits:
         return [Row(FITS, "cores", f"{wanted}; those {rate.cores} are enough{busy}")]
-    slow = f"{cores.most_speed_m_min:.2g} m/min"
+    slow = f"{_down(cores.most_speed_m_min)} m/min"
     advice = (
         f"those {rate.cores} carry {slow}; take more cores, a GPU, a recipe of --preset fast or fastest, less overlap, "
         "or more mm per px"
@@ -273,8 +280,10 @@ def _ejector(asked: Asked, needs: Figures) -> list[Row]:
 
 
 def _sooner(asked: Asked, needs: Figures) -> str:
-    if asked.frame_rows <= needs.least_frame_rows:
-        return "slow down, or use smaller tiles"
+    """What else would do. Not a slower web: rows are waited for, and they take as long a way at any speed."""
+    shortest = figure(replace(asked, frame_rows=min(asked.frame_rows, needs.least_frame_rows))).reach
+    if shortest.slack_s is None or shortest.slack_s < 0:
+        return "use smaller tiles"
     return f"take frames of fewer rows ({needs.least_frame_rows} at least)"
 
 

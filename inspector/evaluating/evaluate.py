@@ -96,6 +96,11 @@ def evaluate(
             f"--resize {resize} with --line {line.line_id}: a line sees pixels as they are and its limit holds for "
             "these; leave one of the two out"
         )
+    if line is not None and overlap_px is not None:
+        raise ConfigError(
+            f"--overlap-px {overlap_px} with --line {line.line_id}: rates are those of the line's own tiles; leave one "
+            "of the two out"
+        )
     mistake = _resize_warning(recipe, resize)
     if mistake is not None:
         warn(mistake)
