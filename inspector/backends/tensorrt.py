@@ -84,7 +84,8 @@ def blueprint(
         profile.set_shape(name, *((count, *shape) for count in (LEAST, BEST, MOST)))
     if config.add_optimization_profile(profile) < 0:
         raise ArtefactError(
-            f"recipe {recipe.name}: TensorRT refuses tiles of {recipe.tile_shape}; train again"
+            f"recipe {recipe.name}: TensorRT refuses {LEAST} to {MOST} tiles of {recipe.tile_shape} "
+            f"({log.last_error}); train again with other tiles"
         )
     if precision != "tf32":
         config.clear_flag(trt.BuilderFlag.TF32)
