@@ -165,7 +165,10 @@ def test_a_limit_by_hand_with_and_without_a_line(site: Site) -> None:
     assert without.at_limit is not None
     assert without.at_limit.image == by_hand.at_limit.image
     assert (without.at_limit.false_alarms_per_100m, without.mm_per_px) == (None, None)
-    assert without.evaluation_operating_points is None
+    points = without.evaluation_operating_points
+    assert [one.share_of_good_tiles for one in points] == [0.1, 0.05, 0.01]
+    assert {one.false_alarms_per_100m for one in points} == {None}
+    assert [one.good_tiles_allowed for one in points] == [1, 0, 0], "of 16 good tiles"
 
 
 def test_without_line_or_limit_nothing_is_held_against_one(site: Site, tmp_path: Path) -> None:
@@ -174,7 +177,9 @@ def test_without_line_or_limit_nothing_is_held_against_one(site: Site, tmp_path:
     write(tree / "train/good/0.png", weave(0, HEIGHT, WIDTH))
     for options in ({}, {"pictures": tmp_path / "out"}):
         result = alone(site, tree, **options)
-        assert (result.at_limit, result.evaluation_operating_points) == (None, None)
+        assert result.at_limit is None
+        assert "at 10% of good tiles: escaped 0 of 4 faulty images" in result.summary()
+        assert "at 5%, 1% of good tiles: the good test tiles are too few to show it" in result.summary()
         assert "no limit: no alarms and escapes; name a calibrated line with --line" in result.summary()
     assert result.limit_sigma is not None
     assert result.limit_source.startswith("for the pictures alone: ")

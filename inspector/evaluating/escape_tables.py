@@ -63,11 +63,9 @@ def by_size(e: Evaluation) -> str:
 
 def points(e: Evaluation) -> str:
     """Escapes at fixed rates of false alarms: in all, by type and by size."""
-    if e.evaluation_operating_points is None:
-        return ""
     shown = [(one, one.escapes) for one in e.evaluation_operating_points if one.escapes is not None]
     heads = (
-        "false alarms per 100 m",
+        e.evaluation_operating_points[0].unit,
         "good tiles allowed above",
         "evaluation threshold, sigma",
         "images escaped",
@@ -91,7 +89,7 @@ def points(e: Evaluation) -> str:
 
 
 def _point(one: OperatingPoint) -> list[str]:
-    start = [f"{one.false_alarms_per_100m:g}", f"{one.good_tiles_allowed}"]
+    start = [one.figure, f"{one.good_tiles_allowed}"]
     if one.evaluation_threshold_sigma is None or one.escapes is None:
         return [*start, "–", "can't be shown", "", "", ""]
     found = one.escapes
@@ -115,7 +113,7 @@ def _points_by_kind(shown: Sequence[tuple[OperatingPoint, Escapes]]) -> str:
         rows.append(row)
     heads = ["type"]
     for point, _ in shown:
-        heads += [f"{what} escaped at {point.false_alarms_per_100m:g}" for what in ("images", "faults")]
+        heads += [f"{what} escaped at {point.figure}" for what in ("images", "faults")]
     return f"<h3>By type</h3>{table(heads, rows, numbers=range(1, len(heads)))}"
 
 
@@ -125,7 +123,7 @@ def _points_by_size(shown: Sequence[tuple[OperatingPoint, Escapes]]) -> str:
         for of_size in zip(*(found.by_size for _, found in shown), strict=True)
     ]
     heads = ["extent, px", "extent, mm"]
-    heads += [f"faults escaped at {point.false_alarms_per_100m:g}" for point, _ in shown]
+    heads += [f"faults escaped at {point.figure}" for point, _ in shown]
     return f"<h3>By size</h3>{table(heads, rows, numbers=range(2, len(heads)))}"
 
 

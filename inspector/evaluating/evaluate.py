@@ -255,7 +255,7 @@ def _evaluation(
         limit_sigma=limit.sigma,
         limit_source=limit.source,
         at_limit=at_limit(collected.peaks, held_against, web) if held_against is not None else None,
-        evaluation_operating_points=operating_points(collected.peaks, web) if web else None,
+        evaluation_operating_points=operating_points(collected.peaks, web),
         tolerance_px=recipe.px_per_cell,
         warnings=() if mistake is None else (mistake,),
         scores=tuple(collected.scores),

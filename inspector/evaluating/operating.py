@@ -27,6 +27,7 @@ from inspector.records import F64
 from inspector.tiling import grid_for, plan_for
 
 FALSE_ALARMS_PER_100M = (1000.0, 100.0, 10.0, 1.0)
+SHARES = (0.1, 0.05, 0.01)  # of good tiles: where nobody knows how many metres they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,24 @@ class AtLimit:
 class OperatingPoint:
     """Escapes at a rate of false alarms, None where the good test tiles are too few to show that rate."""
 
-    false_alarms_per_100m: float
+    false_alarms_per_100m: float | None  # None: without a line
+    share_of_good_tiles: float | None  # above the threshold; None: with a line
     good_tiles_allowed: int  # above the threshold, for that rate
     good_tiles_above: int | None  # fewer where scores are equal
     evaluation_threshold_sigma: float | None  # read off the good test tiles: not a limit
     image: Confusion | None
     escapes: Escapes | None
+
+    @property
+    def figure(self) -> str:
+        """The rate, as a number of its unit."""
+        share = self.share_of_good_tiles
+        return f"{self.false_alarms_per_100m:g}" if share is None else f"{share:.0%}"
+
+    @property
+    def unit(self) -> str:
+        """Of the rate."""
+        return "false alarms per 100 m" if self.share_of_good_tiles is None else "of good tiles"
 
 
 def line_under_test(site: Site, line_id: str, recipe: str) -> LineUnderTest:
@@ -106,23 +119,25 @@ def at_limit(images: Sequence[Peaks], limit_sigma: float, web: Web | None) -> At
     )
 
 
-def operating_points(images: Sequence[Peaks], web: Web) -> tuple[OperatingPoint, ...]:
-    """Return the escapes at each of FALSE_ALARMS_PER_100M; see ``threshold.at_rate``."""
+def operating_points(images: Sequence[Peaks], web: Web | None) -> tuple[OperatingPoint, ...]:
+    """Return the escapes at each of FALSE_ALARMS_PER_100M, without a ``web`` of SHARES; see ``threshold.at_rate``."""
     good = _good_tiles(images)
     points = []
-    for rate in FALSE_ALARMS_PER_100M:
-        allowed, threshold = at_rate(images, rate, web.tiles_per_100m)
+    for rate in SHARES if web is None else FALSE_ALARMS_PER_100M:
+        per_100m, share = (None, rate) if web is None else (rate, None)
+        allowed, threshold = at_rate(images, rate, 1 if web is None else web.tiles_per_100m)
         if threshold is None:
-            points.append(OperatingPoint(rate, allowed, None, None, None, None))
+            points.append(OperatingPoint(per_100m, share, allowed, None, None, None, None))
             continue
         points.append(
             OperatingPoint(
-                rate,
+                per_100m,
+                share,
                 allowed,
                 int((good > threshold.sigma).sum()),
                 threshold.sigma,
                 image_confusion(images, threshold),
-                escapes(images, threshold, web.mm_per_px),
+                escapes(images, threshold, web.mm_per_px if web else None),
             )
         )
     return tuple(points)

@@ -95,9 +95,7 @@ class Evaluation:
     limit_sigma: float | None  # of the pictures
     limit_source: str  # where that comes from
     at_limit: AtLimit | None  # None: limit_sigma was set by neither calibration nor a person
-    evaluation_operating_points: (
-        tuple[OperatingPoint, ...] | None
-    )  # of the evaluation, never limits; None: no line
+    evaluation_operating_points: tuple[OperatingPoint, ...]  # of the evaluation, never limits
     tolerance_px: int  # how far beside a fault a cell above the threshold still finds it
     warnings: tuple[str, ...]
     scores: tuple[ImageScore, ...]
@@ -140,12 +138,12 @@ class Evaluation:
             lines.append("no limit: no alarms and escapes; name a calibrated line with --line")
         else:
             lines += self._at_limit(self.at_limit)
-        points = self.evaluation_operating_points or ()
+        points = self.evaluation_operating_points
         lines += [_point(one) for one in points if one.evaluation_threshold_sigma is not None]
         unseen = [one for one in points if one.evaluation_threshold_sigma is None]
         if unseen:
-            rates = ", ".join(f"{one.false_alarms_per_100m:g}" for one in unseen)
-            lines.append(f"at {rates} false alarms per 100 m: the good test tiles are too few to show it")
+            rates = ", ".join(one.figure for one in unseen)
+            lines.append(f"at {rates} {unseen[0].unit}: the good test tiles are too few to show it")
         return "\n".join(lines + self.remarks())
 
     def _figure(self, name: str) -> str:
@@ -230,7 +228,7 @@ def _told(items: str, one: Confusion) -> str:
 def _point(point: OperatingPoint) -> str:
     assert point.escapes is not None
     return (
-        f"at {point.false_alarms_per_100m:g} false alarms per 100 m: escaped "
+        f"at {point.figure} {point.unit}: escaped "
         f"{_escaped(point.escapes, 'faulty images')} "
         f"(evaluation operating point above {point.evaluation_threshold_sigma:.2f} sigma, not a limit)"
     )
