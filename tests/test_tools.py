@@ -337,8 +337,24 @@ def tiny_maps(ablation: Any) -> Any:
     masks = np.zeros((2, ablation.TILE_PX, ablation.TILE_PX), np.uint8)
     return ablation.Maps(
         names, maps[:6], sides[:6], maps[6:], sides[6:], tone[:6], sides[:6], tone[6:], masks,
-        np.arange(2), np.array([False, True]),
+        np.arange(2), np.array([False, True]), maps[:6], sides[:6], np.ones((6, cells, cells), np.uint8),
     )  # fmt: skip
+
+
+def test_maps_that_say_more_of_drawn_faults_weigh_more(tool: Any) -> None:
+    ablation = tool("ablation")
+    weights, good = ablation.torch.full((2,), 0.5), ablation.torch.ones((3, 2, 4, 4))
+    drawn, at = good.clone(), ablation.torch.zeros((3, 4, 4))
+    drawn[:, 0, 1, 1] = 8.0  # on the fault
+    drawn[:, 1, 2, 2] = 8.0  # beside it
+    at[:, 1, 1] = 1.0
+    told = ablation.telling_first(weights, good, drawn, at)
+    assert told.sum() == pytest.approx(1.0)
+    assert told[0] / told[1] == pytest.approx(np.log(9) / np.log(2), rel=1e-4)
+    tiles = np.random.default_rng(0).integers(90, 160, (2, 320, 320), dtype=np.uint8)
+    faulty, cells = ablation.with_drawn(tiles)
+    assert len(faulty) == len(cells) == 6 * 4 * 4
+    assert cells.any((1, 2)).all()
 
 
 def test_every_training_is_a_row_and_every_row_has_its_training(tool: Any) -> None:

@@ -54,6 +54,8 @@ from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers
 from inspector.learning.tone import STREAKS, YARNS, Tone, ToneSigma
 from inspector.learning.train import decay_of, default_epochs, hold_back, patience_for
 from inspector.records import F32, U8, Grid, Region
+from inspector.teaching.drawn import KINDS as DRAWN_KINDS
+from inspector.teaching.drawn import draw, own_deviation
 from inspector.tiling import cut_region, find_region
 
 TILE_PX, MARGIN_PX, CELL_PX = 256, 32, 4
@@ -61,6 +63,7 @@ CELLS = TILE_PX // CELL_PX
 SHAPE = Shape(TILE_PX, MARGIN_PX, 1)  # of the tiles, as far as scoring asks
 KINDS = ("direction", "size")
 MINED_SHARE = 0.1
+DRAWN_PX, DRAWN_TRIES, DRAWN_MM_PER_PX = (3, 6, 12, 30), 4, 0.2
 SHORT = {"efficientnet_lite0": "L", "mobilenet_v2": "M", "resnet18": "R", "efficientnet_b0": "B"}
 JUDGED = ("L4", "L8", "L16", "L32", "M4", "M8", "M16")  # of the default
 
@@ -110,6 +113,9 @@ class Row:
     wide_share: float = WIDE.evened_share
     strides_weigh_alike: bool = True  # else all layers do
     by_noise: bool = False  # and less, the higher a map's sigma gets on good tiles
+    by_drawn: bool = (
+        False  # and more, the higher on faults drawn onto good tiles against good tiles themselves
+    )
     by_place: bool = (
         True  # constants near a tile's sides are those of that place; else the middle's everywhere
     )
@@ -146,6 +152,7 @@ def rows() -> list[Row]:
         *(replace(default, name=f"L32 evened {share:g}", wide_share=share) for share in (0.0, 1.0)),
         replace(default, name="L32 weighs as any other layer", strides_weigh_alike=False),
         replace(default, name="maps weigh less, the noisier on good web", by_noise=True),
+        replace(default, name="maps weigh more, the more they say of drawn faults", by_drawn=True),
         replace(default, name="constants of the middle everywhere", by_place=False),
         *(replace(default, name=f"{one} alone", layers=[one]) for one in JUDGED),
         replace(default, name="Lite0 alone", layers=["L4", "L8", "L16", "L32"]),
@@ -199,6 +206,9 @@ class Maps:
     masks: U8  # [N, tile, tile] of 0 and 1
     image: np.ndarray  # [N], which test image a tile is of
     faulty: np.ndarray  # [N], whether that image is of a kind that is faulty
+    drawn: F32  # [D, L, cells, cells] of validation tiles with a fault drawn on them
+    drawn_sides: F32  # [D, 4]
+    drawn_cells: U8  # [D, cells, cells] of 0 and 1: where that lies
 
 
 def cut_of(pack: str) -> Cut:
@@ -232,6 +242,24 @@ def test_tiles(data: Path, cut: Cut, channels: int) -> tuple[U8, U8, np.ndarray,
             image.append(number)
             faulty.append(file.kind != GOOD)
     return np.stack(tiles), np.stack(masks), np.array(image), np.array(faulty)
+
+
+def with_drawn(good: U8) -> tuple[U8, U8]:
+    """Good tiles with one fault each, of every kind and size at seeded places, and the cells that it lies on."""
+    rng = np.random.default_rng(0)
+    tiles, cells = [], []
+    for kind in DRAWN_KINDS:
+        for size_px in DRAWN_PX:
+            for _ in range(DRAWN_TRIES):
+                tile = good[int(rng.integers(len(good)))]
+                place = MARGIN_PX + rng.uniform(0, TILE_PX - 1, 2)
+                drawn, mask = draw(
+                    kind, tile, (place[0], place[1]), size_px, DRAWN_MM_PER_PX, own_deviation(tile)
+                )
+                inner = mask[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
+                tiles.append(drawn)
+                cells.append(inner.reshape(CELLS, CELL_PX, CELLS, CELL_PX).any((1, 3)).astype(np.uint8))
+    return np.stack(tiles), np.stack(cells)
 
 
 def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path], folder: Path) -> Maps:
@@ -288,6 +316,7 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
     ).eval()
     tiles, masks, image, faulty = test_tiles(data / pack, cut, depth)
     good = np.concatenate([held.validation_tiles, held.learnt_tiles])
+    drawn, drawn_cells = with_drawn(held.validation_tiles)
     return Maps(
         [f"{SHORT[layer.network]}{layer.stride} {kind}" for layer in layers for kind in kinds],
         *as_arrays(in_batches(graph, held.validation_tiles)),
@@ -297,6 +326,8 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         masks,
         image,
         faulty,
+        *as_arrays(in_batches(graph, drawn)),
+        drawn_cells,
     )
 
 
@@ -371,6 +402,12 @@ def fused(row: Row, maps: Maps) -> tuple[F32, F32]:
         if is_first:
             if row.by_noise:
                 weighed = quiet_first(weighed, good)
+            if row.by_drawn:
+                drawn = evened(
+                    torch.from_numpy(np.ascontiguousarray(maps.drawn[:, chosen])).float(), shares_of(counted)
+                )
+                drawn = normal(drawn, torch.from_numpy(maps.drawn_sides))
+                weighed = telling_first(weighed, good, drawn, torch.from_numpy(maps.drawn_cells))
             good, test = (_joined(part, weighed, row)[:, None] for part in (good, test))
     sigmas = [good[:, 0], test[:, 0]]
     if row.tones:
@@ -400,6 +437,17 @@ def quiet_first(weights: Tensor, good: Tensor) -> Tensor:
     """Weights [L] divided by how high each map gets on good tiles [V, L, c, c], in sigma on average; 1 in all."""
     divided = weights / good.amax((2, 3)).mean(0)
     return divided / divided.sum()
+
+
+def telling_first(weights: Tensor, good: Tensor, drawn: Tensor, at: Tensor) -> Tensor:
+    """Weights [L] times what each map says of drawn faults, against what it says of good tiles; 1 in all.
+
+    Both by the mean of log(1 + sigma) at its highest: on the fault [D, L, c, c] where ``at`` [D, c, c] is 1, and on
+    whole good tiles [V, L, c, c].
+    """
+    on_fault = (drawn * at[:, None]).amax((2, 3)).clamp(min=0).log1p().mean(0)
+    times = weights * on_fault / good.amax((2, 3)).clamp(min=0).log1p().mean(0)
+    return times / times.sum()
 
 
 def _joined(sigmas: Tensor, weights: Tensor, row: Row) -> Tensor:
