@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from inspector import config
+from inspector.calibrating.calibrated import digest_of
+from inspector.limits import load_limits, sealed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,3 +38,14 @@ def test_a_slower_demo_differs_in_nothing_but_its_speed(
     assert same == one
     assert slower.plant.line.keys() == whole.plant.line.keys()
     assert (tmp_path / "engines" / "demo" / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize("line_id", ["1", "2", "3"])
+def test_committed_limits_tell_their_images_and_engine_and_are_as_they_were_found(line_id: str) -> None:
+    limits = load_limits(config.load(ROOT / "config.toml"), line_id, "demo")
+    assert limits == sealed(limits)
+    found = limits.provenance
+    assert len(limits.images) == found.images == 100
+    assert digest_of(limits.images.values()) == found.images_sha256
+    assert len(found.engine_sha256) == 64
+    assert limits.set_by_hand == ""
