@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -22,9 +23,11 @@ from hypothesis import strategies as st
 
 from inspector import config
 from inspector.cameras import genicam, open_camera
-from inspector.cameras.genicam import CameraClock, GenicamCamera, list_cameras
+from inspector.cameras.genicam import IMAGES, CameraClock, GenicamCamera, list_cameras
 from inspector.cameras.pixel_formats import FORMATS, decode
+from inspector.cameras.stamper import Stamper
 from inspector.errors import CameraError
+from inspector.interfaces import CameraInfo
 from inspector.records import Acquired, Frame, LostFrame, Reason
 from tests.conftest import ROOT
 from tests.virtual_camera import Control, FeedWriter, numbered_rows, row_numbers
@@ -542,3 +545,35 @@ def test_without_a_producer_there_is_no_list(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("GENICAM_GENTL64_PATH", raising=False)
     with pytest.raises(CameraError, match="no producer is known; name one with --producer"):
         list_cameras([])
+
+
+@pytest.mark.parametrize(
+    ("filled", "delivered", "rows"), [(8192, 128, 128), (2560, 40, 40), (8192, 0, 128), (0, 0, 0)]
+)
+def test_a_buffer_that_came_empty_shows_no_image_of_before(filled: int, delivered: int, rows: int) -> None:
+    """A producer that doesn't know how many lines came may say 0; one that filled nothing brought no image."""
+    camera = object.__new__(GenicamCamera)
+    camera._clock, camera._knows_place, camera._headless = CameraClock(), True, []
+    camera._info = CameraInfo("genicam", "V", "M", "S", "Mono8", 64, 128, is_simulated=True)
+    camera._config, camera._name = config.GenicamCamera(producer="none.cti"), "camera S"
+    web = config.Web(width_mm=10, mm_per_px=0.1, encoder_counts_per_m=10000, speed_m_min=10)
+    camera._stamper = Stamper("1", "S", 128, web, 1000)
+    buffer = SimpleNamespace(
+        frame_id=1,
+        timestamp_ns=10**9,
+        payload_type=IMAGES[0],
+        width=64,
+        height=128,
+        padding_x=0,
+        raw_buffer=bytes([77]) * 64 * 128,
+        size_filled=filled,
+        delivered_image_height=delivered,
+        is_complete=lambda: True,
+    )
+    (item,) = camera._read_out(buffer, 10**6)
+    if rows:
+        assert isinstance(item, Frame)
+        assert item.pixels.shape == (rows, 64)
+    else:
+        assert isinstance(item, LostFrame)
+        assert (item.reason, item.detail) == (Reason.FRAME_INCOMPLETE, "the camera's image came empty")
