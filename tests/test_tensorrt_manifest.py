@@ -173,6 +173,13 @@ def test_a_portable_plan_stays_where_it_is_not_promised(
     assert f"the engine was built for another {what}: {then}, here it is {now}; run `" in str(caught.value)
 
 
+def test_what_is_to_be_built_again_is_told_as_it_was_built(machine: Machine, folder: Path) -> None:
+    build_engine(folder, "tensorrt", "fp32", means=Means(portable=True, apart=True))
+    machine.version = "tensorrt 11.0.0"
+    with pytest.raises(ArtefactError, match="--recipe tiny --backend tensorrt --portable --apart`"):
+        open_backend(folder, "tensorrt")
+
+
 def test_a_portable_plan_is_bound_to_its_operating_system(
     machine: Machine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

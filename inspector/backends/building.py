@@ -120,9 +120,11 @@ def build_engine(
     return manifest
 
 
-def rebuild_command(recipe: str, backend: str) -> str:
-    """What to type to build an engine."""
-    return f"`inspector build-engine --recipe {recipe} --backend {backend}`"
+def rebuild_command(recipe: str, backend: str, built: BuiltEngine | None = None) -> str:
+    """What to type to build an engine; one like ``built``."""
+    kinds = {"--portable": built.portable, "--apart": built.apart} if built else {}
+    options = "".join(f" {option}" for option, wanted in kinds.items() if wanted)
+    return f"`inspector build-engine --recipe {recipe} --backend {backend}{options}`"
 
 
 def os_name() -> str:

@@ -76,7 +76,7 @@ def open_untested(engine_dir: Path, backend: str, threads: int = 0) -> Opened:
     tools = toolchain(backend)
     built = vouched(engine_dir, recipe, backend)
     graph = load_graph(engine_dir, recipe)
-    remedy = f"run {rebuild_command(recipe.name, backend)}"
+    remedy = f"run {rebuild_command(recipe.name, backend, built)}"
     version, device = tools.library_version(), tools.device_name()  # a portable plan was built with others
     plan = _vouched_bytes(engine_dir / built.plan, built.plan_sha256, remedy) if built.plan else b""
     _vouched_bytes(engine_dir / golden.FILE, built.golden_sha256, remedy)
@@ -110,8 +110,8 @@ def vouched(engine_dir: Path, recipe: Recipe, backend: str) -> BuiltEngine:
 
     Raises ArtefactError that names what is missing or differs, and the command that builds it anew.
     """
-    remedy = f"run {rebuild_command(recipe.name, backend)}"
     built, tools = _entry(engine_dir, recipe, backend), toolchain(backend)
+    remedy = f"run {rebuild_command(recipe.name, backend, built)}"
     version, device = tools.library_version(), tools.device_name()
     version_fits, device_fits = (portable.version_fits, portable.device_fits) if built.portable else (eq, eq)
     for what, then, now, fits in (
@@ -144,7 +144,8 @@ def _vouched_bytes(file: Path, sha256: str, remedy: str) -> bytes:
 
 def _self_test(engine_dir: Path, opened: Opened) -> None:
     """Score a few golden tiles as at the build: the short form of ``inspector selftest``."""
-    built, remedy = opened.built, f"run {rebuild_command(opened.recipe.name, opened.engine.info.backend)}"
+    built = opened.built
+    remedy = f"run {rebuild_command(opened.recipe.name, opened.engine.info.backend, built)}"
     tiles = golden.golden_tiles(engine_dir, opened.recipe, remedy)[:SELF_TEST_TILES]
     try:
         scores = score_loose(opened.engine, tiles).tile_scores
