@@ -99,7 +99,7 @@ class _Tester:
         self._grid = grid_for(line, opened.engine.info)
         self._limit_sigma = test.lowest_limit_sigma or STAND_IN_SIGMA
         self._tiles = golden.golden_tiles(self._folder, opened.recipe, "build again")
-        self._remedy = f"run {rebuild_command(line.recipe, line.engine.backend)}"
+        self._remedy = f"run {rebuild_command(line.recipe, line.engine.backend, opened.built)}"
         built = opened.built
         test.engine |= {
             "version": built.version,
