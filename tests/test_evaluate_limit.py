@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -169,6 +170,20 @@ def test_a_limit_by_hand_with_and_without_a_line(site: Site) -> None:
     assert [one.share_of_good_tiles for one in points] == [0.1, 0.05, 0.01]
     assert {one.false_alarms_per_100m for one in points} == {None}
     assert [one.good_tiles_allowed for one in points] == [1, 0, 0], "of 16 good tiles"
+
+
+def test_masks_with_grey_pieces_are_told(site: Site, tmp_path: Path) -> None:
+    tree = make_flat_tree(tmp_path / "tree")
+    file = tree / "ground_truth/hole/1_mask.png"
+    mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    mask[60:70, 60:70] = 100
+    write(file, mask)
+    told: list[str] = []
+    result = alone(site, tree, warn=told.append)
+    assert told == list(result.warnings)
+    (sentence,) = told
+    assert sentence.startswith("1 masks hold pieces that are grey all over and count as good web (")
+    assert f"{file} at column 60, row 60" in sentence
 
 
 def test_without_line_or_limit_nothing_is_held_against_one(site: Site, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from inspector.tiling import find_region, grid_for, region_finder
 from inspector.tiling.region import whole_frame
 
 OVERLAP_PX = 32
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def evaluate(
             None without a line: the pictures show the highest tile of the tree's own train/good images that the
             students never learnt from, where there are any, and no figure is held against it.
         line: whose limit, grid, region, mm per pixel and tiles per metre hold; its limit must be this recipe's.
-        warn: told a sentence about what is probably a mistake, before the work.
+        warn: told a sentence about what is probably a mistake, before the work or, of masks, after it.
         progress: told how many images are done, and of how many.
 
     Raises:
@@ -101,9 +102,9 @@ def evaluate(
             f"--overlap-px {overlap_px} with --line {line.line_id}: rates are those of the line's own tiles; leave one "
             "of the two out"
         )
-    mistake = _resize_warning(recipe, resize)
-    if mistake is not None:
-        warn(mistake)
+    warnings = _resize_warning(recipe, resize)
+    for sentence in warnings:
+        warn(sentence)
     backend = backend or (line.line.engine.backend if line else "openvino")
     engine = open_backend(recipe_dir, backend, line.line.engine.threads if line else 0)
     with closing(engine), failures_told(engine):
@@ -128,26 +129,45 @@ def evaluate(
                 median = collected.scores[-1].median
                 shown.append(_draw(pictures, seen, peaks, median, look.grid, limit.sigma, shown))
         progress(len(tree.test), len(tree.test))
-        evaluation = _evaluation(data, recipe, engine.info, look, collected, limit, line, web, mistake)
+        for sentence in _grey_warning(look.grey_pieces):
+            warn(sentence)
+            warnings.append(sentence)
+        evaluation = _evaluation(data, recipe, engine.info, look, collected, limit, line, web, warnings)
     if pictures is not None:
         write_page(pictures / "index.html", Report(evaluation, collected.peaks, collected.curves(), shown))
     return evaluation
 
 
-def _resize_warning(recipe: Recipe, resize: int | None) -> str | None:
+def _grey_warning(places: Sequence[str]) -> list[str]:
+    if not places:
+        return []
+    named = ", ".join(places[:MOST_NAMED]) + (" ..." if len(places) > MOST_NAMED else "")
+    return [
+        (
+            f"{len(places)} masks hold pieces that are grey all over and count as good web ({named}); a fault is drawn "
+            "in white, 255, on black: save them so, if these are faults"
+        )
+    ]
+
+
+def _resize_warning(recipe: Recipe, resize: int | None) -> list[str]:
     trained = recipe.training.resize
     if trained == resize:
-        return None
+        return []
     if trained is None:
-        return (
-            f"recipe {recipe.name} learnt from images at native resolution as far as its recipe.toml tells, but "
-            f"--resize {resize} squeezes these: leave it out, unless the recipe is older than that entry"
-        )
+        return [
+            (
+                f"recipe {recipe.name} learnt from images at native resolution as far as its recipe.toml tells, but "
+                f"--resize {resize} squeezes these: leave it out, unless the recipe is older than that entry"
+            )
+        ]
     now = "are taken at native resolution" if resize is None else f"are squeezed to {resize} px"
-    return (
-        f"recipe {recipe.name} learnt from whole images squeezed to {trained} px square, but these {now}: "
-        f"give --resize {trained}"
-    )
+    return [
+        (
+            f"recipe {recipe.name} learnt from whole images squeezed to {trained} px square, but these {now}: "
+            f"give --resize {trained}"
+        )
+    ]
 
 
 def _region(asked: str | None, line: LineUnderTest | None) -> tuple[str, Callable[[U8], Region | None]]:
@@ -209,7 +229,7 @@ def _evaluation(
     limit: _Limit,
     line: LineUnderTest | None,
     web: Web | None,
-    mistake: str | None,
+    warnings: Sequence[str],
 ) -> Evaluation:
     figures = collected.figures()
     tiles = sum(one.tiles for one in collected.scores)
@@ -257,7 +277,7 @@ def _evaluation(
         at_limit=at_limit(collected.peaks, held_against, web) if held_against is not None else None,
         evaluation_operating_points=operating_points(collected.peaks, web),
         tolerance_px=recipe.px_per_cell,
-        warnings=() if mistake is None else (mistake,),
+        warnings=tuple(warnings),
         scores=tuple(collected.scores),
         fault_scores=tuple(
             FaultScore(one.image, one.kind, fault.extent_px, fault.area_px, fault.peak_sigma)

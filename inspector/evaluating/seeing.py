@@ -62,6 +62,7 @@ class Look:
         self._locate = locate
         self._levels = levels
         self._mm_per_px = mm_per_px
+        self.grey_pieces: list[str] = []  # places in masks that count as good web, though something is drawn
 
     def read(self, file: ImageFile) -> tuple[Image, bool]:
         """Read an image; True: the students learnt from it. Raises DataError."""
@@ -90,7 +91,7 @@ class Look:
             return canvas_mask(np.zeros(shape, np.bool_), self.cut)
         if file.mask is None:
             return None
-        mask = canvas_mask(read_mask(file, shape), self.cut)
+        mask = canvas_mask(read_mask(file, shape, self.grey_pieces.append), self.cut)
         return mask if mask.any() else None
 
 

@@ -9,7 +9,7 @@ This module knows nothing of networks: it ends where uint8 tiles begin.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -177,8 +177,12 @@ def pixels_sha256(pixels: U8) -> str:
     return hashed.hexdigest()
 
 
-def read_mask(file: ImageFile, shape: tuple[int, int]) -> Mask:
+def read_mask(
+    file: ImageFile, shape: tuple[int, int], warn: Callable[[str], None] = lambda place: None
+) -> Mask:
     """Return the truth of an image as bool [H, W]: all False for a good one. ``shape`` is the image's.
+
+    ``warn`` is told a place where a whole piece of the mask is grey, and counts as good web.
 
     Raises DataError where the mask is missing, unreadable, of another size than its image, or drawn so dark that
     nothing of it counts.
@@ -200,22 +204,19 @@ def read_mask(file: ImageFile, shape: tuple[int, int]) -> Mask:
             f"{file.mask}: no pixel of the mask is above {DARK}, but some are {mask.max()}, not 0; a fault is drawn "
             "in white, 255, on black: save the mask so"
         )
-    _refuse_dark_pieces(file.mask, mask, truth)
+    grey = _grey_piece(mask, truth)
+    if grey is not None:
+        warn(f"{file.mask} at column {grey[1]}, row {grey[0]}")
     return truth
 
 
-def _refuse_dark_pieces(path: Path, mask: U8, truth: Mask) -> None:
-    """Raise DataError where a whole piece of a mask is drawn in grey: a rim of such is rounding, a piece a label."""
+def _grey_piece(mask: U8, truth: Mask) -> tuple[int, int] | None:
+    """Row and column of a piece of a mask that is grey all over; None: there is none. A grey rim is rounding."""
     count, pieces = cv2.connectedComponents((mask >= GREY_LABEL).astype(np.uint8), connectivity=8)
     counted = np.zeros(count, np.bool_)
     counted[pieces[truth]] = True
-    dark = (mask >= GREY_LABEL) & ~counted[pieces]
-    if dark.any():
-        row, column = (int(one[0]) for one in np.nonzero(dark))
-        raise DataError(
-            f"{path}: a piece of the mask at column {column}, row {row} is {mask[dark].max()}, not above {DARK}, and "
-            "would count as good web; a fault is drawn in white, 255, on black: save the mask so"
-        )
+    grey = np.argwhere((mask >= GREY_LABEL) & ~counted[pieces])
+    return (int(grey[0, 0]), int(grey[0, 1])) if len(grey) else None
 
 
 def read_images(files: Iterable[ImageFile], channels: int | None = None) -> list[Image]:
