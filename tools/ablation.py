@@ -358,14 +358,20 @@ def file_of(work: Path, pack: str, training: str, seed: int) -> Path:
     return work / f"{pack}-{training.replace(', ', '-').replace(' ', '-')}-{seed}.npz"
 
 
-def kept(file: Path) -> Maps | None:
-    """Maps from the work folder; None where they are not there, or of an older version of this tool."""
+def kept(file: Path, *, with_drawn: bool = True) -> Maps | None:
+    """Maps from the work folder; None where they are not there, or of an older version of this tool.
+
+    Without ``with_drawn`` those of drawn faults may be missing: then there are none.
+    """
     if not file.is_file():
         return None
+    missing = {"drawn", "drawn_sides", "drawn_cells"} if not with_drawn else set()
+    none = dict.fromkeys(missing, np.zeros((0, 1), np.float32))
     with np.load(file) as stored:
-        if set(stored) != {field.name for field in fields(Maps)}:
+        if set(stored) | missing != {field.name for field in fields(Maps)}:
             return None
-        return Maps(**{**{key: stored[key] for key in stored}, "names": [str(x) for x in stored["names"]]})
+        found = {**none, **{key: stored[key] for key in stored}}
+        return Maps(**{**found, "names": [str(x) for x in stored["names"]]})
 
 
 def keep(file: Path, made: Maps) -> Maps:
@@ -517,7 +523,8 @@ def main() -> int:
         for pack in given.packs:
             for seed in given.seeds:
                 file = file_of(work, pack, training, seed)
-                maps = kept(file) or keep(
+                asks_drawn = any(row.by_drawn for row in asked if row.training == training)
+                maps = kept(file, with_drawn=asks_drawn) or keep(
                     file, maps_of(given.data, pack, training, seed, given.weights, file.with_suffix(""))
                 )
                 for row in asked:

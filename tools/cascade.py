@@ -41,7 +41,7 @@ def row_of(training: str) -> Row:
 
 def maps_from(work: Path, pack: str, training: str, seed: int) -> Maps:
     """What ablation.py left there."""
-    maps = kept(file_of(work, pack, training, seed))
+    maps = kept(file_of(work, pack, training, seed), with_drawn=False)
     if maps is None:
         raise SystemExit(
             f"no maps of {training} on {pack} in {work}: run ablation.py --trainings {training} first"
