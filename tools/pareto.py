@@ -1,6 +1,6 @@
 """Speed against detection, preset by preset: from what `bench_engine.py` and `ablation.py` wrote.
 
-    python tools/pareto.py --rates build/bench/rates.json --figures ablation.json [--page docs/speed.md]
+    python tools/pareto.py --rates build/bench/rates.json --figures docs/ablation.json [--page docs/speed.md]
 
 Tiles/s are OpenVINO's on all cores, a tile at a time as on a line: at the best precision that is no int8, and in int8
 where the ablation has a row of it. Detection is the mean over the packs that every preset has figures for: AUROC of
