@@ -15,6 +15,8 @@ without a traceback and exits with the class's code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class InspectorError(Exception):
     """Something a person can put right; the message says how."""
@@ -62,3 +64,8 @@ class SilentLine(InspectorError):
     """A line that should be talking is not."""
 
     exit_code = 8
+
+
+def a_few(names: Sequence[str], most: int) -> str:
+    """Name the first ``most`` of what a sentence is about, and show that there are more."""
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")

@@ -471,16 +471,16 @@ class Corridor:
 
     def _send_what_is_due(self, patience_s: float = 0.0) -> None:
         """Verdicts, the first of them waited for so long, and the heartbeat when it is time."""
-        judged = self.verdicts.take(patience_s)
-        while True:
-            if judged is not None:
-                self._send(judged)
-            if time.monotonic() >= self.next_beat_s:
-                self.next_beat_s = time.monotonic() + HEARTBEAT_S
-                self.publisher.heartbeat(self._beat())
-            if judged is None:
-                return
-            judged = self.verdicts.take(0.0)
+        while (judged := self.verdicts.take(patience_s)) is not None:
+            self._send(judged)
+            self._beat_if_due()
+            patience_s = 0.0
+        self._beat_if_due()
+
+    def _beat_if_due(self) -> None:
+        if time.monotonic() >= self.next_beat_s:
+            self.next_beat_s = time.monotonic() + HEARTBEAT_S
+            self.publisher.heartbeat(self._beat())
 
     def _say(self, state: State) -> None:
         self.tally.state = state.value

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from dataclasses import dataclass
 
@@ -31,10 +32,7 @@ class Answer:
     @property
     def tile_bytes(self) -> int:
         """Of one tile's."""
-        size = self.itemsize
-        for length in self.shape:
-            size *= length
-        return size
+        return self.itemsize * math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

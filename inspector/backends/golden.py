@@ -99,6 +99,14 @@ def golden_tiles(engine_dir: Path, recipe: Recipe, remedy: str) -> U8:
     return np.ascontiguousarray(stacked, np.uint8).reshape(COUNT, *recipe.tile_shape)
 
 
+def golden_or_made_up(engine_dir: Path, recipe: Recipe) -> tuple[U8, bool]:
+    """The golden tiles; made-up ones, and True, where there are none or they don't fit. Nothing is written."""
+    try:
+        return golden_tiles(engine_dir, recipe, "build again"), False
+    except ArtefactError:
+        return made_up_tiles(recipe), True
+
+
 def write_golden_tiles(engine_dir: Path, tiles: U8) -> None:
     """Write tiles, uint8 [COUNT, *tile_shape], without loss. Raises ArtefactError."""
     stacked = tiles.reshape(-1, *tiles.shape[2:])

@@ -119,10 +119,10 @@ class PyCudaGpu:
             return
         with contextlib.suppress(RuntimeError), _told(self._cuda):
             self._context.push()
-            for stream in (self._second, self._stream):
-                if stream is not None:
-                    stream.synchronize()  # nothing may be freed that a copy is still reading
-            stream = None
+            if self._second is not None:
+                self._second.synchronize()
+            if self._stream is not None:
+                self._stream.synchronize()  # nothing may be freed that a copy is still reading
             for memory in (*self._device_memory, *self._pinned_memory):
                 memory.free()
             self._stream = self._second = self._event = None

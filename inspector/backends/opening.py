@@ -73,15 +73,15 @@ def failures_told(backend: Backend) -> Iterator[None]:
 def open_untested(engine_dir: Path, backend: str, threads: int = 0) -> Opened:
     """``open_backend`` for whoever tests the engine himself: all is vouched for, no golden tile was scored."""
     recipe = load_recipe(engine_dir)
-    tools = toolchain(backend)
-    built = vouched(engine_dir, recipe, backend)
+    built, version, device = vouched(engine_dir, recipe, backend)
     graph = load_graph(engine_dir, recipe)
     remedy = f"run {rebuild_command(recipe.name, backend, built)}"
-    version, device = tools.library_version(), tools.device_name()  # a portable plan was built with others
     plan = _vouched_bytes(engine_dir / built.plan, built.plan_sha256, remedy) if built.plan else b""
     _vouched_bytes(engine_dir / golden.FILE, built.golden_sha256, remedy)
     try:
-        runtime = tools.open_runtime(recipe, graph, plan, built.precision, threads, built.portable)
+        runtime = toolchain(backend).open_runtime(
+            recipe, graph, plan, built.precision, threads, built.portable
+        )
     except RuntimeError as error:
         raise ArtefactError(
             f"{engine_dir / (built.plan or 'model.onnx')}: {backend} can't load it ({error}); {remedy}"
@@ -105,8 +105,10 @@ def _entry(engine_dir: Path, recipe: Recipe, backend: str) -> BuiltEngine:
     return manifest.engines[backend]
 
 
-def vouched(engine_dir: Path, recipe: Recipe, backend: str) -> BuiltEngine:
-    """Return the manifest's entry of a backend if it is for this recipe, library and device; files are not looked at.
+def vouched(engine_dir: Path, recipe: Recipe, backend: str) -> tuple[BuiltEngine, str, str]:
+    """Find the manifest's entry of a backend, if it is for this recipe, library and device; files are not looked at.
+
+    Returns the entry, and library version and device as they are here: a portable plan was built with others.
 
     Raises ArtefactError that names what is missing or differs, and the command that builds it anew.
     """
@@ -130,7 +132,7 @@ def vouched(engine_dir: Path, recipe: Recipe, backend: str) -> BuiltEngine:
         raise ArtefactError(
             f"{engine_dir / 'manifest.toml'}: {backend} has no precision {built.precision!r} here; {remedy}"
         )
-    return built
+    return built, version, device
 
 
 def _vouched_bytes(file: Path, sha256: str, remedy: str) -> bytes:

@@ -39,7 +39,7 @@ from inspector.calibrating.refusals import (
 )
 from inspector.calibrating.tail import FARTHEST, SOUND_IMAGES
 from inspector.config import Line, Site
-from inspector.errors import ConfigError, DataError
+from inspector.errors import ConfigError, DataError, a_few
 from inspector.images.reading import Image, ImageFile, open_data
 from inspector.images.scoring import read_for, score_image
 from inspector.interfaces import Backend
@@ -50,7 +50,7 @@ from inspector.tiling import grid_for, plan_for, region_finder
 
 __all__ = ["FARTHEST", "calibrate", "summary"]
 
-MOST_NAMED = 5
+MOST_NAMED, MOST_OF_A_KIND = 5, 3
 
 
 def calibrate(
@@ -214,7 +214,7 @@ def target_of(per_100m: float | None, per_hour: float | None, line: Line) -> Tar
 def _two_kinds(groups: TwoGroups, web: GoodWeb) -> str:
     """Which images, and what to do."""
     names = [
-        ", ".join(web.images[place].name for place in part[:3]) + (" ..." if len(part) > 3 else "")
+        a_few([web.images[place].name for place in part], MOST_OF_A_KIND)
         for part in (groups.lower, groups.upper)
     ]
     return (
@@ -230,11 +230,11 @@ def _unlike(web: GoodWeb, recipe: str) -> str:
     if np.median(medians) < FAR_SIGMA:
         return ""
     far = [image.name for image, median in zip(web.images, medians, strict=True) if median >= FAR_SIGMA]
-    named = ", ".join(far[:MOST_NAMED]) + (" ..." if len(far) > MOST_NAMED else "")
     return (
         f"{len(far)} of {len(medians)} images are as a whole unlike what recipe {recipe} learnt, with a median of "
-        f"{np.median(medians):.1f} sigma where good web's lies near 0 ({named}): another fabric, other light, a lens "
-        "out of focus? Few faults would reach this limit; train a recipe on such web, or calibrate on the web it learnt"
+        f"{np.median(medians):.1f} sigma where good web's lies near 0 ({a_few(far, MOST_NAMED)}): another fabric, "
+        "other light, a lens out of focus? Few faults would reach this limit; train a recipe on such web, or calibrate "
+        "on the web it learnt"
     )
 
 

@@ -31,7 +31,7 @@ from inspector.calibrating.good_metres import Stretch
 from inspector.calibrating.run_ear import Heard, Wish, listen, refuse_short
 from inspector.calibrating.tail import FoundLimit, find_limit, tail_fields
 from inspector.config import Site
-from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.errors import ArtefactError, ConfigError, DataError, a_few
 from inspector.judging.levelled import SHOWN
 from inspector.limits import Limits, RunProvenance, digest, limits_file, load_limits, sealed, to_toml
 from inspector.records import WideLimit
@@ -179,7 +179,7 @@ def summary(learnt: Learnt) -> str:
 def _above_words(learnt: Learnt) -> str:
     """A run can't tell faults from false alarms; a person can, and knows where to look."""
     heard, at_m = learnt.heard, learnt.heard.web.left_out.above_at_m
-    where = ", ".join(f"{one:.2f}" for one in at_m[:MOST_NAMED]) + (" ..." if len(at_m) > MOST_NAMED else "")
+    where = a_few([f"{one:.2f}" for one in at_m], MOST_NAMED)
     if heard.share_above > TOLD_SHARE:
         rest = "the limit is too low to learn from, calibrate from frames instead"
     else:

@@ -256,9 +256,8 @@ class GenicamCamera:
         if not buffer.is_complete():
             return self._incomplete(block_id, captured_us, "the camera's image came incomplete")
         self._check_shape(buffer)
-        rows = (
-            _optional(lambda: buffer.delivered_image_height) or buffer.height
-        )  # 0: the producer doesn't know
+        # Of a producer that doesn't know how many lines came, some say 0.
+        rows = _optional(lambda: buffer.delivered_image_height) or buffer.height
         if _optional(lambda: buffer.size_filled) == 0:  # what lies there is an earlier image
             return self._incomplete(block_id, captured_us, "the camera's image came empty")
         padding = _optional(lambda: buffer.padding_x) or 0

@@ -17,6 +17,7 @@ from inspector.cli.shared import (
     JSON_FILE,
     LINE,
     MEASURE,
+    REPORT_FILE,
     load_site,
     main,
     recipe_name,
@@ -166,12 +167,7 @@ def capacity(config_file: Path, json_file: Path | None, **options: Any) -> None:
 @click.option(
     "--seconds", type=ABOVE_0, default=10.0, show_default=True, help="How long to measure the rate for."
 )
-@click.option(
-    "--report",
-    "report_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write all figures there as JSON, to be sent back.",
-)
+@REPORT_FILE
 def selftest(config_file: Path, line_id: str, seconds: float, report_file: Path | None) -> None:
     """Test a line's engine on this machine, and print a report to send back.
 
@@ -211,12 +207,7 @@ def selftest(config_file: Path, line_id: str, seconds: float, report_file: Path 
     type=BACKENDS,
     help="Only this one; may repeat. Default: all that are installed.",
 )
-@click.option(
-    "--report",
-    "report_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write all figures there as JSON, to be sent back.",
-)
+@REPORT_FILE
 def bench(
     config_file: Path, line_id: str, seconds: float, backends: tuple[str, ...], report_file: Path | None
 ) -> None:

@@ -87,6 +87,12 @@ RESIZE = click.option(
 JSON_FILE = click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures there."
 )
+REPORT_FILE = click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all figures there as JSON, to be sent back.",
+)
 ABOVE_0 = Number(min=0.0, min_open=True)
 MEASURE = Number(min=1e-6, max=1e9)  # quotients of two stay numbers
 BACKENDS = click.Choice(["openvino", "onnxruntime", "tensorrt"])

@@ -19,7 +19,7 @@ import numpy as np
 from inspector import __version__
 from inspector.backends import failures_told, open_backend
 from inspector.backends.artifact import Recipe, load_recipe
-from inspector.errors import ConfigError, DataError
+from inspector.errors import ConfigError, DataError, a_few
 from inspector.evaluating import bootstrap
 from inspector.evaluating.collect import Collected
 from inspector.evaluating.operating import LineUnderTest, Web, at_limit, operating_points, web_of
@@ -141,7 +141,7 @@ def evaluate(
 def _grey_warning(places: Sequence[str]) -> list[str]:
     if not places:
         return []
-    named = ", ".join(places[:MOST_NAMED]) + (" ..." if len(places) > MOST_NAMED else "")
+    named = a_few(places, MOST_NAMED)
     return [
         (
             f"{len(places)} masks hold pieces that are grey all over and count as good web ({named}); a fault is drawn "

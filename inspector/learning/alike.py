@@ -72,51 +72,41 @@ class UnlikeImages(DataError):
         self.files = tuple(files)  # all of them
         self.seen = tuple(seen)  # what is odd of each
         self.typical = typical  # the same of the median of all images
-        names, values = (", ".join(str(one) for one in part[:MOST_NAMED]) for part in (files, seen))
-        more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
-        super().__init__(f"{names}{more}: {values}, but the median of all images is {typical}; {remedy}")
+        values = ", ".join(seen[:MOST_NAMED])
+        super().__init__(f"{_named(files)}: {values}, but the median of all images is {typical}; {remedy}")
 
 
-def refuse_unlike(images: Sequence[Image], *, squeezed: bool) -> None:
+def refuse_unlike(images: Sequence[Image], *, squeezed: bool) -> list[str]:
     """Refuse good images that are not like the rest.
 
     Args:
         images: of one number of channels; none are alike.
         squeezed: all are brought to one size afterwards, so that theirs may differ.
 
+    Returns sentences about images that differ from the rest, but are too many to be a mistake.
+
     Raises:
         UnlikeImages: names the images, at most MOST_NAMED of them, says what is odd and what to do.
     """
-    if not images:
-        return
-    for oddity in oddities(Looks.of([image.pixels for image in images]), squeezed=squeezed):
-        odd = np.flatnonzero(oddity.odd).tolist()
-        if not odd or not oddity.is_refused:
-            continue
-        raise UnlikeImages(
-            [images[at].file.path for at in odd],
-            [oddity.said.format(oddity.seen[at]) for at in odd],
-            oddity.said.format(float(np.median(oddity.seen))),
-            oddity.remedy,
-        )
-
-
-def two_looks(images: Sequence[Image], *, squeezed: bool) -> list[str]:
-    """Sentences about images that differ from the rest, but are too many to be a mistake; arguments as before."""
     if not images:
         return []
     told = []
     for oddity in oddities(Looks.of([image.pixels for image in images]), squeezed=squeezed):
         odd = np.flatnonzero(oddity.odd).tolist()
-        if not odd or oddity.is_refused:
+        if not odd:
             continue
-        names = ", ".join(str(images[at].file.path) for at in odd[:MOST_NAMED])
-        more = f" and {len(odd) - MOST_NAMED} more" if len(odd) > MOST_NAMED else ""
+        typical = oddity.said.format(float(np.median(oddity.seen)))
+        if oddity.is_refused:
+            raise UnlikeImages(
+                [images[at].file.path for at in odd],
+                [oddity.said.format(oddity.seen[at]) for at in odd],
+                typical,
+                oddity.remedy,
+            )
         told.append(
-            f"{len(odd)} of {len(images)} good images look otherwise ({names}{more}: "
-            f"{oddity.said.format(float(np.median(oddity.seen[odd])))}, the median of all "
-            f"{oddity.said.format(float(np.median(oddity.seen)))}) and are learnt as a look of this web; if the line "
-            f"never shows it, {oddity.remedy}"
+            f"{len(odd)} of {len(images)} good images look otherwise ({_named([images[at].file.path for at in odd])}: "
+            f"{oddity.said.format(float(np.median(oddity.seen[odd])))}, the median of all {typical}) and are learnt as "
+            f"a look of this web; if the line never shows it, {oddity.remedy}"
         )
     return told
 
@@ -140,6 +130,11 @@ def oddities(looks: Looks, *, squeezed: bool) -> list[Oddity]:
         scaled = np.abs(times - np.median(times)) > _given(times, float(np.log(TIMES)))
         found.append(Oddity(scaled, side, said, scale))
     return found
+
+
+def _named(files: Sequence[Path]) -> str:
+    more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
+    return ", ".join(str(one) for one in files[:MOST_NAMED]) + more
 
 
 def _given(values: F64, least: float) -> float:

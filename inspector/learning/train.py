@@ -19,7 +19,7 @@ import torch
 
 from inspector.backends import golden
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
-from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.errors import ArtefactError, ConfigError, DataError, a_few
 from inspector.images.reading import (
     PX_PER_CELL,
     Cut,
@@ -31,7 +31,7 @@ from inspector.images.reading import (
     read_images,
 )
 from inspector.learning import curve
-from inspector.learning.alike import refuse_unlike, two_looks
+from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
 from inspector.learning.distance import Students
@@ -148,12 +148,10 @@ def train(
         refuse_int8(pair)
     cut = Cut(tile_px, margin_px, resize=resize, region="whole" if resize else region)
     images = read_images(open_data(data).good, channels)
-    refuse_unlike(images, squeezed=resize is not None)
+    other_looks = refuse_unlike(images, squeezed=resize is not None)
     held = hold_back(images, cut, seed, data)
     if warn is not None:
-        for sentence in two_looks(images, squeezed=resize is not None):
-            warn(sentence)
-        for sentence in _left_out(images, cut):
+        for sentence in (*other_looks, *_left_out(images, cut)):
             warn(sentence)
         if len(images) < GOOD_NUMBER and not learning_curve:
             warn(
@@ -416,10 +414,9 @@ def _left_out(images: Sequence[Image], cut: Cut) -> list[str]:
             without.append(image.file.path.name)
     told = []
     if without:
-        named = ", ".join(without[:MOST_NAMED]) + (" ..." if len(without) > MOST_NAMED else "")
         told.append(
             f"{len(without)} of {len(images)} good images show no web that can be told from background, and are not "
-            f"learnt from: {named}; with --region whole all of every image is web"
+            f"learnt from: {a_few(without, MOST_NAMED)}; with --region whole all of every image is web"
         )
     largest = max(shares, default=0.0)
     if largest >= LEFT_OUT_SHARE:

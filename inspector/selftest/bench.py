@@ -24,7 +24,6 @@ from inspector.backends.runtime import BACKENDS, Means, Toolchain, toolchain
 from inspector.config import Line, Site
 from inspector.errors import ArtefactError
 from inspector.limits import Limits, load_limits
-from inspector.records import U8
 from inspector.selftest.load import load_of
 from inspector.selftest.ways import Bench, Timed, Way
 from inspector.tiling import grid_for
@@ -59,7 +58,8 @@ def bench(
     folder = site.engines / line.recipe
     recipe = load_recipe(folder)
     graph = load_graph(folder, recipe)
-    yardstick = yardstick_of(recipe, graph, _golden_tiles(folder, recipe), None, say)
+    tiles, _ = golden.golden_or_made_up(folder, recipe)
+    yardstick = yardstick_of(recipe, graph, tiles, None, say)
     with ExitStack() as engines:
         opened: list[tuple[Way, Engine]] = []
         left_out: list[str] = []
@@ -115,14 +115,6 @@ def _in_turns(
     ]
 
 
-def _golden_tiles(folder: Path, recipe: Recipe) -> U8:
-    """Those that are there; made-up ones where there are none."""
-    try:
-        return golden.golden_tiles(folder, recipe, "build again")
-    except ArtefactError:
-        return golden.made_up_tiles(recipe)
-
-
 def _limits(site: Site, line_id: str, line: Line) -> Limits | None:
     try:
         return load_limits(site, line_id, line.recipe)
@@ -133,7 +125,7 @@ def _limits(site: Site, line_id: str, line: Line) -> Limits | None:
 def _built(folder: Path, recipe: Recipe, line: Line) -> Way | None:
     """What the line would run now, if it would start."""
     try:
-        entry = vouched(folder, recipe, line.engine.backend)
+        entry, _, _ = vouched(folder, recipe, line.engine.backend)
     except ArtefactError:
         return None
     return Way(line.engine.backend, entry.precision, entry.apart)
