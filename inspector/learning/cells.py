@@ -15,6 +15,7 @@ from inspector.records import tile_shape
 # From a side, where it shows. A mirror image shows to the layers of stride 16 over 18 cells; constants that end
 # sooner leave a bright line along the web's edges.
 ZONE_CELLS = 20
+MIDDLE_GREY = 128.0  # of 0 to 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,18 @@ def grey(pixels: Tensor) -> Tensor:
     return pixels if pixels.shape[1] == 1 else pixels.mean(1, keepdim=True)
 
 
-def cell_greys(pixels: Tensor) -> Tensor:
-    """Pixels [N, channels, S, S] to the mean grey of every cell, margins and all: [N, 1, S / 4, S / 4]."""
-    return block_means(grey(pixels), PX_PER_CELL)
+def greys_above(pixels: Tensor) -> Tensor:
+    """Pixels [N, channels, S, S] to their grey above MIDDLE_GREY, [N, 1, S, S].
+
+    So small a number leaves low precision room behind the point, and a whole one is exact in all of them. What a tile
+    itself has in the middle would be smaller still, but taking that off goes through all pixels twice.
+    """
+    return grey(pixels) - MIDDLE_GREY
+
+
+def cells_above(pixels: Tensor) -> Tensor:
+    """Pixels [N, channels, S, S] to the mean ``greys_above`` of every cell, margins and all: [N, 1, S / 4, S / 4]."""
+    return block_means(greys_above(pixels), PX_PER_CELL)
 
 
 def block_means(pixels: Tensor, side: int) -> Tensor:

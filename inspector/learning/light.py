@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inspector.images.reading import PX_PER_CELL
-from inspector.learning.cells import Separable, Shape, cell_greys
+from inspector.learning.cells import MIDDLE_GREY, Separable, Shape, cells_above
 from inspector.records import U8
 
 WINDOW_CELLS = 5  # 20 px: wider than a yarn, so that single ones average out
@@ -58,16 +58,16 @@ class Light(nn.Module):
         beyond = max(GREYS_BEYOND, SHARE_BEYOND * (brightest - darkest))
         return cls(darkest - beyond, brightest + beyond, shape)
 
-    def greys(self, pixels: Tensor, above: Tensor | float = 0.0) -> Tensor:
-        """Pixels float32 [N, channels, S, S] on 0..255 to the mean grey around each judged cell, [N, c, c].
-
-        It is told above a grey, which is taken off before the product: low precision would round whole greys away.
-        """
-        greys: Tensor = self.windows(cell_greys(pixels) - above)
-        return greys[:, 0]
+    def greys(self, pixels: Tensor) -> Tensor:
+        """Pixels float32 [N, channels, S, S] on 0..255 to the mean grey around each judged cell, [N, c, c]."""
+        return MIDDLE_GREY + self._above(pixels)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Sigma to add, [N, c, c]: 0 within the range of good web."""
         middle, reach = (self.brightest + self.darkest) / 2, (self.brightest - self.darkest) / 2
-        beyond: Tensor = (self.greys(pixels, above=middle).abs() - reach).clamp(min=0)
+        beyond: Tensor = ((self._above(pixels) - (middle - MIDDLE_GREY)).abs() - reach).clamp(min=0)
         return beyond / GREYS_PER_SIGMA
+
+    def _above(self, pixels: Tensor) -> Tensor:
+        above: Tensor = self.windows(cells_above(pixels))
+        return above[:, 0]

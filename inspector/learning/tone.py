@@ -26,13 +26,14 @@ from torch import Tensor, nn
 
 from inspector.images.reading import PX_PER_CELL
 from inspector.learning.cells import (
+    MIDDLE_GREY,
     Separable,
     Shape,
     Smoothing,
     around,
     column_means,
     gaussian,
-    grey,
+    greys_above,
     line_filter,
     row_means,
     smoothing_line,
@@ -75,9 +76,8 @@ class Lines(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Over a tile with its margins, [N, 1, S, S] in cells, to those of its interior, [N, 4, cells, cells]."""
         lines = around(maps, self.shape, sum(DILATIONS), sum(DILATIONS))
-        lines = lines.expand(-1, len(self.steps), -1, -1)
-        for dilation in DILATIONS:
-            lines = F.conv2d(lines, self.steps, dilation=dilation, groups=len(self.steps))
+        for dilation in DILATIONS:  # the first makes four maps of the one
+            lines = F.conv2d(lines, self.steps, dilation=dilation, groups=lines.shape[1])
         return lines
 
 
@@ -116,16 +116,13 @@ class Tone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels float32 [N, channels, S, S] on 0..255 to [N, 7, cells, cells]: SPOT, STREAKS, YARNS."""
-        greys = grey(pixels)
-        level = greys.mean((2, 3), keepdim=True)
-        # Taken off before anything is added up, or low precision would round away what is looked for.
-        above = greys - level
+        above = greys_above(pixels)
         rows, columns = row_means(above, PX_PER_CELL), column_means(above, PX_PER_CELL)
         cells = column_means(rows, PX_PER_CELL)
         near, wide = self.near(cells), self.wide(cells)
         streaks = self.lines(self.streak(cells) - self.beside(cells))
         tones = torch.cat([near - wide, streaks, self.yarns(columns, rows)], 1)
-        tone: Tensor = tones / (level + wide).clamp(min=LEAST_GREY)
+        tone: Tensor = tones / (MIDDLE_GREY + wide).clamp(min=LEAST_GREY)
         return tone
 
 
