@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import openvino
 from engine_graphs import CONTENDERS, REFERENCE, TILE_PX, Built, Contender, build
-from engine_runners import Call, precisions, rate, runners
+from engine_runners import OPENVINO, Call, graph_of, precisions, rate, runners
 from marked import put_between
 from peaks import CHANNELS, SIDE, roof_of
 from plant import ROOT
@@ -31,7 +31,7 @@ from roofline import Point, Roof, drawn
 
 BATCHES = [1, 4, 8]
 AS_RUN = 1  # batch of a request on a line
-LAYERS = 8
+LAYERS = 6  # dearest operations of a table
 BEGIN, END = "<!-- figures: make bench-engine -->", "<!-- end of figures -->"
 
 
@@ -80,7 +80,13 @@ def main() -> int:
             *as_run_table(built, rates, roof, cores),
             "",
             *all_table(built, rates),
-            *(line for one in asked[1:] if one.tile_px == TILE_PX for line in layer_table(one, built[one])),
+            *(
+                line
+                for one in asked[1:]
+                if one.tile_px == TILE_PX
+                for precision in profiled()
+                for line in layer_table(one, built[one], precision)
+            ),
         ]
     )
     print(text)
@@ -184,12 +190,21 @@ def all_table(built: dict[Contender, Built], rates: Rates) -> list[str]:
     return lines
 
 
-def layer_table(contender: Contender, built: Built) -> list[str]:
-    """Where OpenVINO spends a tile's time in fp32, on one thread: the dearest operations."""
+def profiled() -> tuple[str, str]:
+    """The precision that a line takes here by itself, and int8."""
+    return precisions()[0], "int8"
+
+
+def layer_table(contender: Contender, built: Built, precision: str) -> list[str]:
+    """Where OpenVINO spends a tile's time, on one thread: the dearest operations."""
     core = openvino.Core()
-    model = core.read_model(built.onnx, b"")
+    model = core.read_model(graph_of(built, precision), b"")
     model.reshape({"tiles": [1, *contender.shape.tile_shape]})
-    settings = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {
+        "PERF_COUNT": True,
+        "INFERENCE_NUM_THREADS": 1,
+        "INFERENCE_PRECISION_HINT": OPENVINO[precision],
+    }
     request = core.compile_model(model, "CPU", settings).create_infer_request()
     spent: dict[tuple[str, str], list[float]] = {}
     for _ in range(10):
@@ -202,7 +217,7 @@ def layer_table(contender: Contender, built: Built) -> list[str]:
     total = sum(ms for ms, _ in medians)
     lines = [
         "",
-        f"| {contender.name}: {total:.1f} ms a tile, fp32, one thread | ms | share |",
+        f"| {contender.name}: {total:.1f} ms a tile, {precision}, one thread | ms | share |",
         "|---|---|---|",
     ]
     lines += [f"| {name} ({kind}) | {ms:.2f} | {ms / total:.0%} |" for ms, (name, kind) in medians[:LAYERS]]

@@ -30,9 +30,15 @@ def runners(contender: Contender, built: Built, batch: int, threads: int) -> dic
     for precision, graph in (("fp32", built.onnx), ("int8", built.quantised)):
         made[f"ONNX Runtime {precision}, batch {batch}"] = _onnxruntime(graph, tiles, threads)
     for precision in precisions():
-        graph = built.quantised if precision == "int8" else built.onnx
-        made[f"OpenVINO {precision}, batch {batch}"] = _openvino(graph, precision, tiles, threads)
+        made[f"OpenVINO {precision}, batch {batch}"] = _openvino(
+            graph_of(built, precision), precision, tiles, threads
+        )
     return made
+
+
+def graph_of(built: Built, precision: str) -> bytes:
+    """A contender's graph at a precision, as ONNX."""
+    return built.quantised if precision == "int8" else built.onnx
 
 
 Call = Callable[[int], None]
