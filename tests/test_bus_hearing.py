@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -472,8 +473,22 @@ def test_pictures_of_defects_are_kept_and_named(site: Site, tmp_path: Path) -> N
         assert (picture == evidence()[0].batch.pixels[1, MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]).all()
 
 
-def test_a_picture_that_cannot_be_written_is_said_and_no_id_leads_out_of_the_folder(tmp_path: Path) -> None:
-    header = msgspec.convert(
+def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_bytes
+
+    def half(file: Path, data: bytes) -> int:
+        write(file, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    event = Event("defect", defect_header(), (b"picture",))
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(BusError, match="No space left"):
+        keep_picture(event, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def defect_header() -> DefectHeader:
+    return msgspec.convert(
         {
             "schema": "inspector.defect/1",
             **dict.fromkeys(("line_id", "job_id", "recipe_id", "recipe_rev", "part_id"), "x"),
@@ -485,6 +500,10 @@ def test_a_picture_that_cannot_be_written_is_said_and_no_id_leads_out_of_the_fol
         },
         DefectHeader,
     )
+
+
+def test_a_picture_that_cannot_be_written_is_said_and_no_id_leads_out_of_the_folder(tmp_path: Path) -> None:
+    header = defect_header()
     event = Event("defect", header, (b"picture",))
     kept = keep_picture(event, tmp_path / "out")
     assert kept is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -230,10 +232,16 @@ def keep_picture(event: Event, folder: Path) -> Path | None:
     name = re.sub(r"[^\w.-]", "_", header.defect_id)  # from the wire: no path may be made of it
     # A defect that grows is told again, maybe with the next tile; seq keeps the two apart.
     file = folder / f"{_published(event):%Y%m%d-%H%M%S}-defect-{name}-{header.seq}.png"
+    unfinished = file.with_name(
+        f".{file.name}.{os.getpid()}.tmp"
+    )  # who watches the folder sees whole pictures
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(event.payload[0])
+        unfinished.write_bytes(event.payload[0])
+        unfinished.replace(file)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise BusError(
             f"{file}: a defect's picture can't be written ({error.strerror}); free the disk or mend the path"
         ) from None
