@@ -23,11 +23,13 @@ from inspector.learning import distill as distillation
 from inspector.learning.distill import (
     DECAY,
     GAIN,
+    HARD_SHARE,
     LOW_RATE_SHARE,
     Course,
     Lesson,
     Standing,
     distill,
+    hardest,
     look,
     stalled,
 )
@@ -47,7 +49,7 @@ from inspector.learning.teachers import (
     random_teachers,
     read_weights,
 )
-from inspector.learning.train import decay_of
+from inspector.learning.train import decay_of, hard_share_of
 
 SIDE = 64
 EPOCHS = 3
@@ -101,6 +103,32 @@ def test_without_decay_it_is_adam_and_ours_has_some(
     assert decays == [0.0, DECAY]
     assert {pair: decay_of(pair) for pair in PAIRS} == {
         pair: 0.0 if pair in ("paper", "reduced") else DECAY for pair in PAIRS
+    }
+
+
+def test_what_is_wrong_most_counts_each_distance_on_its_own() -> None:
+    direction = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]], [[[0.0, 0.0], [0.0, 10.0]]]])  # [2, 1, 2, 2]
+    size = 100 - direction
+    both = torch.cat([direction, size], 1)
+    torch.testing.assert_close(hardest(both, 0.25), torch.tensor([(10 + 4) / 2, 100.0]))
+    torch.testing.assert_close(hardest(both, 1.0), both.mean((0, 2, 3)))
+    torch.testing.assert_close(hardest(both, 0.01), torch.tensor([10.0, 100.0]))  # never none
+
+
+def test_students_learn_from_the_cells_that_are_wrong_most(
+    lessons: tuple[Lesson, Lesson], tmp_path: Path
+) -> None:
+    """And ours do so by default; what is as published learns from all."""
+
+    def loss(name: str, **course: float) -> float:
+        students = build_students("balanced", 1, 0)
+        standing = distill(students, *lessons, Course(1, 0, "test", **course), tmp_path / name, silent)  # type: ignore[arg-type]
+        return standing.losses[0]
+
+    hard, usual, everywhere = loss("hard", hard_share=0.05), loss("usual"), loss("all", hard_share=1.0)
+    assert hard > usual > everywhere
+    assert {pair: hard_share_of(pair) for pair in PAIRS} == {
+        pair: 1.0 if pair in ("paper", "reduced") else HARD_SHARE for pair in PAIRS
     }
 
 

@@ -32,7 +32,6 @@ from inspector.evaluating.metrics import PixelFigures, auroc
 from inspector.images.reading import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
-from inspector.learning.distance import Students
 from inspector.learning.distill import Course, bf16_is_fast, distill, look
 from inspector.learning.export import Disagreement, in_batches, toned
 from inspector.learning.fusion import (
@@ -52,7 +51,7 @@ from inspector.learning.quantised import quantise
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers, pair_specs
 from inspector.learning.tone import STREAKS, YARNS, Tone, ToneSigma
-from inspector.learning.train import decay_of, default_epochs, hold_back, patience_for
+from inspector.learning.train import decay_of, default_epochs, hard_share_of, hold_back, patience_for
 from inspector.records import F32, U8, Grid, Region
 from inspector.teaching.drawn import KINDS as DRAWN_KINDS
 from inspector.teaching.drawn import draw, own_deviation
@@ -62,7 +61,6 @@ TILE_PX, MARGIN_PX, CELL_PX = 256, 32, 4
 CELLS = TILE_PX // CELL_PX
 SHAPE = Shape(TILE_PX, MARGIN_PX, 1)  # of the tiles, as far as scoring asks
 KINDS = ("direction", "size")
-MINED_SHARE = 0.1
 DRAWN_PX, DRAWN_TRIES, DRAWN_MM_PER_PX = (3, 6, 12, 30), 4, 0.2
 SHORT = {"efficientnet_lite0": "L", "mobilenet_v2": "M", "resnet18": "R", "efficientnet_b0": "B"}
 JUDGED = ("L4", "L8", "L16", "L32", "M4", "M8", "M16")  # of the default
@@ -76,7 +74,9 @@ class Training:
     relit: bool = True  # a second copy of every tile, in other light
     astray: bool = True  # which is cut off its place
     turned: bool = True  # a teacher that takes rows for columns does so
-    mined: bool = False  # learn from the cells alone that are wrong most
+    hard_share: float | None = (
+        None  # of a batch's cells, those that are wrong most, to learn from; None: the preset's
+    )
     width: int | None = None  # of our students at stride 4; None: the preset's
     int8: bool = False  # networks as `train --int8` makes them
 
@@ -90,7 +90,8 @@ TRAININGS = {
     "width 8": Training(width=8),
     "width 16": Training(width=16),
     "width 24": Training(width=24),
-    "mined": Training(mined=True),
+    "all cells": Training(hard_share=1.0),
+    "worst tenth": Training(hard_share=0.1),
     "fast": Training("fast"),
     "fast, int8": Training("fast", int8=True),
     "fastest": Training("fastest"),
@@ -180,7 +181,8 @@ def rows() -> list[Row]:
             replace(default, name=f"a student of {width} to {4 * width} channels", training=f"width {width}")
             for width in (8, 16, 24)
         ),
-        replace(default, name="learnt from the worst tenth of cells alone", training="mined"),
+        replace(default, name="learnt from all cells alike", training="all cells"),
+        replace(default, name="learnt from the worst tenth of cells", training="worst tenth"),
         replace(default, name="preset balanced, int8", training="balanced, int8"),
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
         replace(default, name="preset fast, int8", training="fast, int8", layers=["L4", "L8", "L16"]),
@@ -280,8 +282,6 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         for teacher in teachers:
             quantise(teacher, lesson)
     students = build_students(training.pair, depth, seed, training.width)
-    if training.mined:
-        mine(students)
     epochs, ours = default_epochs(training.pair, len(lesson), cut), training.pair not in AS_PUBLISHED
     say = told(f"{pack}, {name}, seed {seed}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -297,6 +297,7 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
             patience_for(training.pair, epochs),
             bf16=ours and bf16_is_fast(),
             decay=decay_of(training.pair),
+            hard_share=hard_share_of(training.pair) if training.hard_share is None else training.hard_share,
         ),
         folder,
         say,
@@ -329,22 +330,6 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         *as_arrays(in_batches(graph, drawn)),
         drawn_cells,
     )
-
-
-def mine(students: Students) -> None:
-    """While they learn, count only the tenth of a batch's cells that is wrong most (Batzner et al. 2024)."""
-    everywhere = students.distances
-
-    def distances(taught: Sequence[Tensor], learnt: Sequence[Tensor]) -> list[Tensor]:
-        layers = everywhere(taught, learnt)
-        return [_hardest(layer) for layer in layers] if students.training else layers
-
-    students.distances = distances  # type: ignore[method-assign]
-
-
-def _hardest(layer: Tensor) -> Tensor:
-    least = layer.detach().transpose(0, 1).flatten(1).quantile(1 - MINED_SHARE, dim=1).view(1, -1, 1, 1)
-    return layer * (layer.detach() >= least) / MINED_SHARE
 
 
 def as_arrays(pair: tuple[Tensor, Tensor]) -> tuple[F32, F32]:

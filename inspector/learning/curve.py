@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +91,7 @@ def measure(
         part = Lesson(training.tiles[chosen], [f[torch.from_numpy(chosen)] for f in training.features])
         epochs = max(1, round(steps / -(-len(chosen) // course.batch)))
         identity = f"{course.identity} {count} of {len(images)} images"
-        short = Course(
-            epochs, course.seed, identity, bf16=course.bf16, batch=course.batch, decay=course.decay
-        )
+        short = replace(course, epochs=epochs, identity=identity, patience=None)
 
         def told(done: int, total: int, note: str = "", count: int = count) -> None:
             progress(done, total, f"learning curve, {count} images: {note}")

@@ -1,6 +1,8 @@
 """Distillation: students learn on good tiles what the frozen teachers see there.
 
-Loss of a layer: its distances (``distance``), averaged over the map. The teachers look once, their features
+Loss of a layer: its distances (``distance``), averaged over that share of a batch's cells where they are largest: good
+web's highest score sets a limit, not its mean, and cells that are learnt teach no more (hard mining, as in Batzner et
+al. 2024, arXiv 2303.14535). The teachers look once, their features
 stay in memory as float16. After every epoch the students' loss on validation tiles is taken, the best epoch is kept,
 and a checkpoint written, so that an interrupted training goes on where it was and ends with the same
 students. A training ends early when validation gains no more; while the rate is high that says nothing, so
@@ -35,6 +37,7 @@ from inspector.records import U8
 BATCH = 8  # tiles a step
 PEAK_RATE = 4e-3
 DECAY = 1e-4
+HARD_SHARE = 0.3
 WARM_SHARE = 0.3  # of the epochs, until the rate is at its peak; from there it falls as a cosine does
 LOW_RATE_SHARE = WARM_SHARE + (1 - WARM_SHARE) / 2  # of the epochs, until it has fallen to half of its peak
 GAIN = 0.005  # of the lowest validation loss: less is none
@@ -60,6 +63,7 @@ class Course:
     bf16: bool = False  # what students learn by is computed in bf16 where that loses nothing
     batch: int = BATCH  # tiles a step
     decay: float = DECAY  # of weights, a share a step at a rate of 1; 0: plain Adam
+    hard_share: float = HARD_SHARE  # of a batch's cells, those that are wrong most: what is learnt from
 
 
 @dataclass
@@ -120,6 +124,12 @@ def residuals(students: Students, lesson: Lesson) -> list[Tensor]:
             layers = students.distances([f[part] for f in lesson.features], learnt)
             found.append([layer.sum(1) for layer in layers])
     return [torch.cat(layer).clone() for layer in zip(*found, strict=True)]
+
+
+def hardest(distances: Tensor, share: float) -> Tensor:
+    """Mean of the largest ``share`` of each kind's distances, [N, kinds, h, w] to [kinds]; 1: of all."""
+    cells = distances.transpose(0, 1).flatten(1)
+    return cells.topk(max(1, round(share * cells.shape[1])), sorted=False).values.mean(1)
 
 
 def stalled(validation: Sequence[float], course: Course) -> str:
@@ -229,7 +239,7 @@ class _Pupil:
             learnt = [answer.float() for answer in answers]
             chosen = torch.from_numpy(batch)
             layers = self.students.distances([f[chosen] for f in lesson.features], learnt)
-            loss = torch.stack([layer.sum(1).mean() for layer in layers]).sum()
+            loss = torch.stack([hardest(layer, self.course.hard_share).sum() for layer in layers]).sum()
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()

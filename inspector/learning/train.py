@@ -35,7 +35,17 @@ from inspector.learning.alike import refuse_unlike
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
 from inspector.learning.distance import Students
-from inspector.learning.distill import BATCH, DECAY, Course, Progress, bf16_is_fast, distill, look, residuals
+from inspector.learning.distill import (
+    BATCH,
+    DECAY,
+    HARD_SHARE,
+    Course,
+    Progress,
+    bf16_is_fast,
+    distill,
+    look,
+    residuals,
+)
 from inspector.learning.export import InspectionGraph, build_graph, to_onnx
 from inspector.learning.halved import halved
 from inspector.learning.quantised import quantise
@@ -175,6 +185,7 @@ def train(
         bf16=pair not in AS_PUBLISHED and bf16_is_fast(),
         batch=batch_of(pair, cut),
         decay=decay_of(pair),
+        hard_share=hard_share_of(pair),
     )
     checkpoints = folder / "training"
     held_back = look(teachers, held.validation_tiles, progress)
@@ -290,6 +301,11 @@ def patience_for(pair: str, epochs: int) -> int | None:
 def decay_of(pair: str) -> float:
     """Of weights in training. What is as published learns by plain Adam."""
     return 0.0 if pair in AS_PUBLISHED else DECAY
+
+
+def hard_share_of(pair: str) -> float:
+    """Of a batch's cells, what students learn from. What is as published learns from all."""
+    return 1.0 if pair in AS_PUBLISHED else HARD_SHARE
 
 
 def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
