@@ -31,6 +31,7 @@ from inspector.records import F32, U8, Grid, Region
 from inspector.tiling import cut_region
 
 TILE, MARGIN, CELLS = 64, 32, 16
+EPOCHS = 12  # the fewest that `train` takes by itself
 SIDE = TILE + 2 * MARGIN
 SHAPE = Shape(TILE, MARGIN, 1)
 GRID = Grid(TILE, MARGIN, 0, 4)
@@ -69,7 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     teachers, students = random_teachers("balanced", 1, 0), build_students("balanced", 1, 1)
     learnt, validation = (np.concatenate([tiles_of(cloth(s)) for s in seeds]) for seeds in ((1, 2), (3,)))
     lessons = look(teachers, learnt, nothing), look(teachers, validation, nothing)
-    distill(students, *lessons, Course(6, 0, "test"), tmp_path_factory.mktemp("course"), nothing)
+    distill(students, *lessons, Course(EPOCHS, 0, "test"), tmp_path_factory.mktemp("course"), nothing)
     graph = build_graph(teachers, students, validation, SHAPE)
     return Made(graph, to_onnx(graph))
 
