@@ -32,7 +32,7 @@ from inspector.evaluating.metrics import PixelFigures, auroc
 from inspector.images.reading import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
-from inspector.learning.distill import Course, bf16_is_fast, distill, look
+from inspector.learning.distill import distill, look
 from inspector.learning.export import Disagreement, in_batches, toned
 from inspector.learning.fusion import (
     FINE,
@@ -51,7 +51,7 @@ from inspector.learning.quantised import quantise
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers, pair_specs
 from inspector.learning.tone import STREAKS, YARNS, Tone, ToneSigma
-from inspector.learning.train import decay_of, default_epochs, hard_share_of, hold_back, patience_for
+from inspector.learning.train import course_of, hold_back
 from inspector.records import F32, U8, Grid, Region
 from inspector.teaching.drawn import KINDS as DRAWN_KINDS
 from inspector.teaching.drawn import draw, own_deviation
@@ -74,9 +74,7 @@ class Training:
     relit: bool = True  # a second copy of every tile, in other light
     astray: bool = True  # which is cut off its place
     turned: bool = True  # a teacher that takes rows for columns does so
-    hard_share: float | None = (
-        None  # of a batch's cells, those that are wrong most, to learn from; None: the preset's
-    )
+    hard_share: float | None = None  # of a batch's cells, to learn from; None: the preset's
     width: int | None = None  # of our students at stride 4; None: the preset's
     int8: bool = False  # networks as `train --int8` makes them
 
@@ -282,23 +280,17 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         for teacher in teachers:
             quantise(teacher, lesson)
     students = build_students(training.pair, depth, seed, training.width)
-    epochs, ours = default_epochs(training.pair, len(lesson), cut), training.pair not in AS_PUBLISHED
     say = told(f"{pack}, {name}, seed {seed}")
     folder.mkdir(parents=True, exist_ok=True)
     identity = f"{name} " + " ".join(str(tuple(one.shape)) for one in students.parameters())
+    course = course_of(training.pair, len(lesson), cut, seed, identity)
+    if training.hard_share is not None:
+        course = replace(course, hard_share=training.hard_share)
     distill(
         students,
         look(teachers, lesson, say),
         look(teachers, held.validation_tiles, say),
-        Course(
-            epochs,
-            seed,
-            identity,
-            patience_for(training.pair, epochs),
-            bf16=ours and bf16_is_fast(),
-            decay=decay_of(training.pair),
-            hard_share=hard_share_of(training.pair) if training.hard_share is None else training.hard_share,
-        ),
+        course,
         folder,
         say,
     )

@@ -2,13 +2,12 @@
 
 Loss of a layer: its distances (``distance``), averaged over that share of a batch's cells where they are largest: good
 web's highest score sets a limit, not its mean, and cells that are learnt teach no more (hard mining, as in Batzner et
-al. 2024, arXiv 2303.14535). The teachers look once, their features
-stay in memory as float16. After every epoch the students' loss on validation tiles is taken, the best epoch is kept,
-and a checkpoint written, so that an interrupted training goes on where it was and ends with the same
-students. A training ends early when validation gains no more; while the rate is high that says nothing, so
-only epochs count in which it is below half of its peak. Where the CPU multiplies bf16 in hardware the
-students' forward pass may use it; weights, losses and validation stay float32. This module knows nothing of
-images, recipes or ONNX.
+al. 2024, arXiv 2303.14535). The teachers look once, their features stay in memory as float16. After every epoch the
+students' loss on validation tiles, over all cells, is taken, the best epoch is kept, and a checkpoint written, so that
+an interrupted training goes on where it was and ends with the same students. A training ends early when validation
+gains no more; while the rate is high that says nothing, so only epochs count in which it is below half of its peak.
+Where the CPU multiplies bf16 in hardware the students' forward pass may use it; weights, losses and validation stay
+float32. This module knows nothing of images, recipes or ONNX.
 """
 
 from __future__ import annotations
@@ -37,7 +36,9 @@ from inspector.records import U8
 BATCH = 8  # tiles a step
 PEAK_RATE = 4e-3
 DECAY = 1e-4
-HARD_SHARE = 0.3
+HARD_SHARE = (
+    0.3  # of a batch's cells: a mean over all is brought down by what is learnt already (decision 20)
+)
 WARM_SHARE = 0.3  # of the epochs, until the rate is at its peak; from there it falls as a cosine does
 LOW_RATE_SHARE = WARM_SHARE + (1 - WARM_SHARE) / 2  # of the epochs, until it has fallen to half of its peak
 GAIN = 0.005  # of the lowest validation loss: less is none

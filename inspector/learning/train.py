@@ -174,24 +174,14 @@ def train(
     if int8:
         for teacher in teachers:
             quantise(teacher, lesson)
-    epochs = epochs or default_epochs(pair, len(lesson), cut)
     students = build_students(pair, depth, seed)
     identity = _identity(pair, teachers, students, [lesson, held.validation_tiles])
-    course = Course(
-        epochs,
-        seed,
-        identity,
-        patience_for(pair, epochs),
-        bf16=pair not in AS_PUBLISHED and bf16_is_fast(),
-        batch=batch_of(pair, cut),
-        decay=decay_of(pair),
-        hard_share=hard_share_of(pair),
-    )
+    course = course_of(pair, len(lesson), cut, seed, identity, epochs)
     checkpoints = folder / "training"
     held_back = look(teachers, held.validation_tiles, progress)
     # A recipe that stands keeps its own picture until it is replaced.
     picture = (checkpoints if (folder / "recipe.toml").exists() else folder) / NAME
-    sheet = _sheet(picture, held, margin_px, epochs, progress)
+    sheet = _sheet(picture, held, margin_px, course.epochs, progress)
     taught = look(teachers, lesson, progress)
     standing = distill(students, taught, held_back, course, checkpoints, progress, sheet.watch)
     if int8:
@@ -247,7 +237,7 @@ def train(
     write_atomically(folder / "model.onnx", model)
     golden.write_golden_tiles(folder, _spread(held.validation_tiles, golden.COUNT))
     write_recipe(folder, recipe)
-    _sheet(folder / NAME, held, margin_px, epochs, progress).draw(
+    _sheet(folder / NAME, held, margin_px, course.epochs, progress).draw(
         surprises, f"as they are learnt, epoch {standing.best_epoch}"
     )
     _write_curve(folder / curve.NAME, points)
@@ -281,6 +271,21 @@ def _warn_of_suspects(
 def as_much_web(count: int, cut: Cut) -> int:
     """How many tiles, margins and all, have as many pixels as ``count`` tiles of 256 px with the same margins."""
     return round(count * ((USUAL_TILE_PX + 2 * cut.margin_px) / cut.side_px) ** 2)
+
+
+def course_of(pair: str, tiles: int, cut: Cut, seed: int, identity: str, epochs: int | None = None) -> Course:
+    """How a pair's students learn from so many tiles; ``epochs`` None: as many as suit them."""
+    epochs = epochs or default_epochs(pair, tiles, cut)
+    return Course(
+        epochs,
+        seed,
+        identity,
+        patience_for(pair, epochs),
+        bf16=pair not in AS_PUBLISHED and bf16_is_fast(),
+        batch=batch_of(pair, cut),
+        decay=decay_of(pair),
+        hard_share=hard_share_of(pair),
+    )
 
 
 def default_epochs(pair: str, tiles: int, cut: Cut) -> int:
