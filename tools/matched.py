@@ -43,22 +43,15 @@ SPOTS_PX = (3.0, 6.0, 12.0, 24.0)
 REACH = 3.0  # sigma
 
 
-def gaussian(sigma: float, reach: int) -> F32:
-    """Weights of sum 1, [2 * reach + 1]."""
-    at = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * (at / sigma) ** 2)
-    return np.asarray(weights / weights.sum(), np.float32)
-
-
 def filtered(web: F32) -> Iterator[tuple[str, F32]]:
     """Each filter's name and what it says of a web, [rows, columns] of absolute greys."""
     for width in YARNS_PX:
         reach = round(REACH * BESIDE * width)
-        across = gaussian(width, reach) - gaussian(BESIDE * width, reach)
+        near, beside = (cv2.getGaussianKernel(2 * reach + 1, sigma) for sigma in (width, BESIDE * width))
         for length in LENGTHS_PX:
-            along = gaussian(length, round(REACH * length))
-            yield f"pick {width:g} x {length:g}", np.abs(cv2.sepFilter2D(web, -1, along, across))
-            yield f"end {width:g} x {length:g}", np.abs(cv2.sepFilter2D(web, -1, across, along))
+            along = cv2.getGaussianKernel(2 * round(REACH * length) + 1, length)
+            yield f"pick {width:g} x {length:g}", np.abs(cv2.sepFilter2D(web, -1, along, near - beside))
+            yield f"end {width:g} x {length:g}", np.abs(cv2.sepFilter2D(web, -1, near - beside, along))
     for size in SPOTS_PX:
         near, wide = (cv2.GaussianBlur(web, (0, 0), sigma) for sigma in (size, REACH * size))
         yield f"spot {size:g}", np.abs(near - wide)

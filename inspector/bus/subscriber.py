@@ -232,9 +232,8 @@ def keep_picture(event: Event, folder: Path) -> Path | None:
     name = re.sub(r"[^\w.-]", "_", header.defect_id)  # from the wire: no path may be made of it
     # A defect that grows is told again, maybe with the next tile; seq keeps the two apart.
     file = folder / f"{_published(event):%Y%m%d-%H%M%S}-defect-{name}-{header.seq}.png"
-    unfinished = file.with_name(
-        f".{file.name}.{os.getpid()}.tmp"
-    )  # who watches the folder sees whole pictures
+    # Renamed when it is whole: whoever watches the folder sees no half of one.
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished.write_bytes(event.payload[0])
