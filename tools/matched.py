@@ -1,4 +1,4 @@
-"""What filters made for the loom's faults find of them: a bound for any detector that looks at a place at a time.
+"""What filters made for the loom's faults find of them: something to hold what a recipe misses against.
 
     python tools/matched.py [--metres 20]
 
@@ -7,7 +7,8 @@ what is looked for: lines as thick as a yarn against their neighbours, of four l
 spots of four sizes. A fault is found where any filter says more of it than the same filter says of good web anywhere,
 by its highest on all of that. That flatters them three times: no detector knows beforehand which filter will be right,
 each filter alone has its false alarm in such a piece of web, and a hundred metres have a higher highest than twenty.
-Prints how many are found by how visible they are (visible.py), and those that are not: good web itself hides them.
+Still they are no bound: networks see more than lines and spots. Prints how many are found by how visible they are
+(visible.py), and those that good web itself hides from these filters.
 Takes some minutes.
 """
 
