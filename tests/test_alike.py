@@ -12,7 +12,7 @@ import pytest
 from inspector.errors import DataError
 from inspector.images.reading import Cut, Image, ImageFile, open_data, read_image
 from inspector.learning.alike import refuse_unlike
-from inspector.learning.train import hold_back
+from inspector.learning.split import hold_back
 from inspector.records import U8
 from tests.small_recipe import weave
 

@@ -20,6 +20,7 @@ from torch import nn
 from inspector.cli.recipe import teach, train
 from inspector.errors import ArtefactError, ConfigError
 from inspector.learning import distill as distillation
+from inspector.learning.course import decay_of, hard_share_of
 from inspector.learning.distill import (
     DECAY,
     GAIN,
@@ -49,7 +50,6 @@ from inspector.learning.teachers import (
     random_teachers,
     read_weights,
 )
-from inspector.learning.train import decay_of, hard_share_of
 
 SIDE = 64
 EPOCHS = 3

@@ -11,20 +11,11 @@ import pytest
 
 from inspector.errors import ConfigError
 from inspector.images.reading import Cut, Image, ImageFile
-from inspector.learning import train as training
+from inspector.learning import split
+from inspector.learning.course import MOST_LOOKS, batch_of, default_epochs
 from inspector.learning.distill import BATCH
-from inspector.learning.train import (
-    MOST_LOOKS,
-    MOST_TILES,
-    MOST_VALIDATION,
-    Held,
-    _left_out,
-    as_much_web,
-    batch_of,
-    default_epochs,
-    hold_back,
-    train,
-)
+from inspector.learning.split import MOST_TILES, MOST_VALIDATION, Held, as_much_web, hold_back
+from inspector.learning.train import _left_out, _listed, _seen, train
 
 USUAL = Cut(256, 32)
 
@@ -85,8 +76,8 @@ def digest(held: Held) -> str:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "MOST_TILES", 20)
-    monkeypatch.setattr(training, "MOST_VALIDATION", 10)
+    monkeypatch.setattr(split, "MOST_TILES", 20)
+    monkeypatch.setattr(split, "MOST_VALIDATION", 10)
 
 
 @pytest.mark.usefixtures("few")
@@ -115,7 +106,7 @@ def test_only_images_that_a_tile_is_of_are_told_as_learnt_from_or_held_back() ->
     """The others are good web that nobody has seen: limits may be set on it."""
     held = hold_back(noise(40), USUAL, 0, Path("good"))
     assert len(held.learnt) > 20
-    told = training._listed(training._seen(held.learnt, held.learnt_of), Path("good"))
+    told = _listed(_seen(held.learnt, held.learnt_of), Path("good"))
     assert set(told) == {held.learnt[at].file.path.name for at in held.learnt_of}
     assert 10 <= len(told) <= 20
 

@@ -32,6 +32,7 @@ from inspector.evaluating.metrics import PixelFigures, auroc
 from inspector.images.reading import GOOD, Cut, canvas, canvas_mask, open_data, read_images, read_mask
 from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
+from inspector.learning.course import course_of
 from inspector.learning.distill import distill, look
 from inspector.learning.export import Disagreement, in_batches, toned
 from inspector.learning.fusion import (
@@ -48,10 +49,10 @@ from inspector.learning.fusion import (
 )
 from inspector.learning.normal import Constants, Normal, measure
 from inspector.learning.quantised import quantise
+from inspector.learning.split import hold_back
 from inspector.learning.students import build_students
 from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers, pair_specs
 from inspector.learning.tone import STREAKS, YARNS, Tone, ToneSigma
-from inspector.learning.train import course_of, hold_back
 from inspector.records import F32, U8, Grid, Region
 from inspector.teaching.drawn import KINDS as DRAWN_KINDS
 from inspector.teaching.drawn import draw, own_deviation

@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,77 +18,26 @@ import torch
 
 from inspector.backends import golden
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
-from inspector.errors import ArtefactError, ConfigError, DataError, a_few
-from inspector.images.reading import (
-    PX_PER_CELL,
-    Cut,
-    Image,
-    Laid,
-    cut_tiles,
-    lay_tiles,
-    open_data,
-    read_images,
-)
+from inspector.errors import ArtefactError, ConfigError, a_few
+from inspector.images.reading import PX_PER_CELL, Cut, Image, lay_tiles, open_data, read_images
 from inspector.learning import curve
 from inspector.learning.alike import refuse_unlike
-from inspector.learning.augment import relit
 from inspector.learning.cells import Shape
+from inspector.learning.course import course_of
 from inspector.learning.distance import Students
-from inspector.learning.distill import (
-    BATCH,
-    DECAY,
-    HARD_SHARE,
-    Course,
-    Progress,
-    bf16_is_fast,
-    distill,
-    look,
-    residuals,
-)
+from inspector.learning.distill import Progress, distill, look, residuals
 from inspector.learning.export import InspectionGraph, build_graph, to_onnx
 from inspector.learning.halved import halved
 from inspector.learning.quantised import quantise
+from inspector.learning.split import GOOD_NUMBER, Held, hold_back
 from inspector.learning.students import build_students
 from inspector.learning.suspects import find_suspects, peaks, warning
 from inspector.learning.teachers import AS_PUBLISHED, Teacher, load_teachers, pair_layers, pair_specs
 from inspector.learning.unlearnt import NAME, Sheet
 from inspector.records import I32, U8
 
-FEWEST_IMAGES = 5  # different ones: four to learn from and one to hold back is the least that means anything
 LEFT_OUT_SHARE = 0.02  # of an image's area
 MOST_NAMED = 5
-GOOD_NUMBER = 20  # of images; below it is told what to do
-FEWEST_TILES = 4  # to learn from, and to hold back
-# Of tiles of 256 px; of others as many as show as much web (``as_much_web``), so that memory and time are the same.
-MOST_TILES = 320  # learnt from; more teach little and fill memory (2 MB each, with its relit copy)
-MOST_VALIDATION = 160
-MOST_LOOKS = 6000  # in all epochs, a minute or two
-USUAL_TILE_PX = 256
-VALIDATION_SHARE = 0.2  # of the images
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Good tiles apart by image: what is learnt from, and what is held back."""
-
-    learnt: list[Image]
-    validation: list[Image]
-    learnt_tiles: U8  # [N, S, S(, 3)], as the line's grid cuts them
-    astray_tiles: U8  # of the same images, each cut a bit off its place
-    validation_tiles: U8  # both kinds
-    learnt_of: I32  # [N] which image of ``learnt`` a tile is of
-    validation_of: I32
-
-    @property
-    def names(self) -> list[str]:
-        """Of the images learnt from, then of those held back."""
-        return [image.file.path.name for image in (*self.learnt, *self.validation)]
-
-    def lesson(self, pair: str, seed: int) -> U8:
-        """Tiles that students of a pair learn from; of our own pair's, the second half off its place in other light."""
-        if pair in AS_PUBLISHED:
-            return self.learnt_tiles
-        return np.concatenate([self.learnt_tiles, relit(self.astray_tiles, seed)])
 
 
 def train(
@@ -266,116 +214,6 @@ def _warn_of_suspects(
     sentence = warning(find_suspects(scores, image_of), held.names, scores, image_of)
     if sentence:
         warn(sentence)
-
-
-def as_much_web(count: int, cut: Cut) -> int:
-    """How many tiles, margins and all, have as many pixels as ``count`` tiles of 256 px with the same margins."""
-    return round(count * ((USUAL_TILE_PX + 2 * cut.margin_px) / cut.side_px) ** 2)
-
-
-def course_of(pair: str, tiles: int, cut: Cut, seed: int, identity: str, epochs: int | None = None) -> Course:
-    """How a pair's students learn from so many tiles; ``epochs`` None: as many as suit them."""
-    epochs = epochs or default_epochs(pair, tiles, cut)
-    return Course(
-        epochs,
-        seed,
-        identity,
-        patience_for(pair, epochs),
-        bf16=pair not in AS_PUBLISHED and bf16_is_fast(),
-        batch=batch_of(pair, cut),
-        decay=decay_of(pair),
-        hard_share=hard_share_of(pair),
-    )
-
-
-def default_epochs(pair: str, tiles: int, cut: Cut) -> int:
-    """The paper's 100 for its pair; for ours as many as come to some 6000 tiles of 256 px looked at in all."""
-    return 100 if pair in AS_PUBLISHED else min(100, max(12, as_much_web(MOST_LOOKS, cut) // tiles))
-
-
-def batch_of(pair: str, cut: Cut) -> int:
-    """Tiles a step: the paper's 8 for its pair; for ours fewer of large tiles, or so much web would be few steps."""
-    return BATCH if pair in AS_PUBLISHED else min(BATCH, max(2, as_much_web(BATCH, cut)))
-
-
-def patience_for(pair: str, epochs: int) -> int | None:
-    """Epochs without a gain that end a training: a tenth, at least 3. The paper's pair learns as published."""
-    return None if pair in AS_PUBLISHED else max(3, round(epochs / 10))
-
-
-def decay_of(pair: str) -> float:
-    """Of weights in training. What is as published learns by plain Adam."""
-    return 0.0 if pair in AS_PUBLISHED else DECAY
-
-
-def hard_share_of(pair: str) -> float:
-    """Of a batch's cells, what students learn from. What is as published learns from all."""
-    return 1.0 if pair in AS_PUBLISHED else HARD_SHARE
-
-
-def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
-    """Split good images into those learnt from and those held back, and cut both into tiles.
-
-    Validation tiles come from other images than training tiles: neighbours would flatter the constants.
-    Images of the same content count once. Raises DataError where there are too few.
-    """
-    distinct = list({image.pixels_sha256: image for image in images}.values())
-    if len(distinct) < FEWEST_IMAGES:
-        same = f" ({len(images)}, but only {len(distinct)} different)" if len(distinct) < len(images) else ""
-        count = f"1 good image{same} is" if len(distinct) == 1 else f"{len(distinct)} good images{same} are"
-        raise DataError(
-            f"{data}: {count} too few; training wants at least {FEWEST_IMAGES}, better {GOOD_NUMBER} or more"
-        )
-    rng = np.random.default_rng((seed, len(distinct)))
-    order = [distinct[at] for at in rng.permutation(len(distinct))]
-    aside = max(1, round(VALIDATION_SHARE * len(order)))
-    validation, learnt = order[:aside], order[aside:]
-    on_grid = [lay_tiles(image, cut) for image in learnt]
-    astray = [laid.astray(cut, rng) for laid in on_grid]
-    kept, learnt_of = _chosen(on_grid, as_much_web(MOST_TILES, cut), rng)
-    learnt_tiles, astray_tiles = (_cut(learnt, cut, laid, kept) for laid in (on_grid, astray))
-    both = [_both_ways(lay_tiles(image, cut), cut, rng) for image in validation]
-    kept, validation_of = _chosen(both, as_much_web(MOST_VALIDATION, cut), rng)
-    validation_tiles = _cut(validation, cut, both, kept)
-    for part, found, fewest in ((learnt, learnt_tiles, FEWEST_TILES), (validation, validation_tiles, 1)):
-        if len(found) < fewest:
-            raise DataError(
-                f"{data}: only {len(found)} tiles of {cut.tile_px} px in {len(part)} images; take more images, "
-                "smaller tiles, or --region whole if background was looked for in vain"
-            )
-    return Held(learnt, validation, learnt_tiles, astray_tiles, validation_tiles, learnt_of, validation_of)
-
-
-def _both_ways(on_grid: Laid, cut: Cut, rng: np.random.Generator) -> Laid:
-    """Tiles on the grid, then off it; an image of a single tile has nowhere else to cut one."""
-    if len(on_grid.places) < 2:
-        return on_grid
-    return Laid(on_grid.region, np.concatenate([on_grid.places, on_grid.astray(cut, rng).places]))
-
-
-def _chosen(laid: Sequence[Laid], most: int, rng: np.random.Generator) -> tuple[I32, I32]:
-    """Which of all tiles stay, and the image that each of these is of."""
-    of = np.repeat(np.arange(len(laid), dtype=np.int32), [len(one.places) for one in laid])
-    kept = _thinned(len(of), most, rng)
-    return kept, of[kept]
-
-
-def _cut(images: Sequence[Image], cut: Cut, laid: Sequence[Laid], kept: I32) -> U8:
-    """Cut the tiles that stay, and no others: all tiles of many large images fill any memory."""
-    parts, before = [], 0
-    for image, one in zip(images, laid, strict=True):
-        after = before + len(one.places)
-        here = kept[(kept >= before) & (kept < after)] - before
-        parts.append(cut_tiles(image, cut, Laid(one.region, one.places[here])))
-        before = after
-    return np.concatenate(parts)
-
-
-def _thinned(tiles: int, most: int, rng: np.random.Generator) -> I32:
-    """Which tiles stay, in order."""
-    if tiles <= most:
-        return np.arange(tiles, dtype=np.int32)
-    return np.sort(rng.choice(tiles, most, replace=False)).astype(np.int32)
 
 
 def _spread(tiles: U8, count: int) -> U8:
