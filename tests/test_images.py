@@ -179,6 +179,25 @@ def test_masks(tmp_path: Path) -> None:
     assert squeezed.any(), "a fault of one pixel must survive the squeeze"
 
 
+@pytest.mark.parametrize("corner", range(4))
+def test_squeezed_masks_lose_no_fault_and_leave_none_in_pieces(corner: int) -> None:
+    """A small fault beside a large one, and a scratch of two pixels: nearest pixels alone miss or shatter them."""
+    truth = np.zeros((1024, 1024), np.bool_)
+    truth[600:700, 600:800] = True
+    truth[100 + corner : 102 + corner, 500 + corner : 502 + corner] = True
+    along = np.arange(200, 500)
+    truth[along, along] = truth[along, along + 1] = True
+    squeezed = canvas_mask(truth, Cut(256, 32, resize=256))
+    faults, labels = cv2.connectedComponents(squeezed.astype(np.uint8), connectivity=8)
+    assert faults - 1 == 3
+    assert labels[25:27, 125:127].any()
+    alone = np.zeros_like(truth)
+    alone[600:700, 600:800] = True
+    assert canvas_mask(alone, Cut(256, 32, resize=256)).sum() == 25 * 50, (
+        "a fault of some size stays as large as it is"
+    )
+
+
 def test_tiles_hold_real_neighbours_and_mirror_only_at_the_edges(tmp_path: Path) -> None:
     image = read_image(saved(tmp_path / "a.png", GREY))
     tiles = cut_tiles(image, Cut(32, 8), lay_tiles(image, Cut(32, 8)))

@@ -263,14 +263,23 @@ def canvas(pixels: U8, how: Cut) -> U8:
 
 
 def canvas_mask(mask: Mask, how: Cut) -> Mask:
-    """Return a mask on the same canvas, nearest pixel; a fault too small for that keeps all it touches."""
+    """Return a mask on the same canvas, nearest pixel.
+
+    A fault that nearest pixels would lose, or leave in pieces, keeps all that it touches: thin and small faults are
+    what an evaluation must not forget, and a scratch is one fault, however thin.
+    """
     if how.resize is None:
         return mask
     size = (how.resize, how.resize)
-    nearest = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    if nearest.any():
-        return np.asarray(nearest, np.bool_)
-    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0, np.bool_)
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    squeezed = np.zeros(size, np.bool_)
+    for label in range(1, count):
+        fault = (labels == label).astype(np.uint8)
+        part = cv2.resize(fault, size, interpolation=cv2.INTER_NEAREST)
+        if cv2.connectedComponents(part, connectivity=8)[0] != 2:  # itself and what is around it
+            part = cv2.resize(fault.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        squeezed |= part > 0
+    return squeezed
 
 
 @dataclass(frozen=True, slots=True)
