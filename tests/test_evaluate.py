@@ -138,8 +138,12 @@ def test_overlap_brings_more_tiles(tree: Path, recipe: Path) -> None:
 
 
 def test_whole_images_resized(tree: Path, recipe: Path) -> None:
-    result = look(tree, recipe, resize=64)
+    result = look(tree, recipe, resize=64, limit_sigma=10.0)
     assert (result.tiles, result.tiles_faulty, result.faults) == (9, 6, 6)
+    assert "(px of images squeezed to 64 px)" in result.summary()
+    assert "squeezed" not in look(tree, recipe, limit_sigma=10.0).summary(), (
+        "nothing is said where nothing is"
+    )
     assert result.tile_auroc == result.image_auroc
     assert result.image_auroc_by_kind["hole"] == 1.0
 

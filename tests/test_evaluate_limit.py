@@ -20,7 +20,7 @@ from inspector.config import Site
 from inspector.errors import ConfigError, DataError
 from inspector.evaluating.escapes import Confusion, KindEscapes
 from inspector.evaluating.evaluate import evaluate
-from inspector.evaluating.operating import line_under_test
+from inspector.evaluating.operating import OperatingPoint, line_under_test
 from inspector.evaluating.report import Evaluation
 from inspector.limits import limits_file, to_toml
 from inspector.records import WideLimit, Zone
@@ -85,6 +85,20 @@ def test_sixteen_good_tiles_show_no_rate_of_false_alarms(site: Site) -> None:
     assert points is not None
     assert [one.good_tiles_allowed for one in points] == [0, 0, 0, 0]
     assert {(one.evaluation_threshold_sigma, one.escapes) for one in points} == {(None, None)}
+
+
+def test_a_rate_that_lets_all_good_tiles_be_above_is_told_apart_from_one_that_wants_more_of_them(
+    site: Site,
+) -> None:
+    of_few = tuple(
+        OperatingPoint(rate, None, n, None, None, None, None) for rate, n in ((1000, 16), (10, 0), (1, 0))
+    )
+    told = replace(look(site), evaluation_operating_points=of_few).summary()
+    assert (
+        "at 1000 false alarms per 100 m: such a rate lets every good tile be above, which tells nothing"
+        in told
+    )
+    assert "at 10, 1 false alarms per 100 m: the good test tiles are too few to show it" in told
 
 
 def test_good_tiles_enough_for_a_rate(site: Site, tmp_path: Path) -> None:

@@ -252,21 +252,28 @@ def test_a_packs_row_beside_its_marks(tool: Any) -> None:
     squeezed = found | {"resize": 256, "tiles_per_second": 34.6}
     assert cells(packs.row("mvtec_grid", 61.4, squeezed)) == [
         "mvtec_grid",
-        "90.0 (80 to 100); 98.8",
-        "97.0 (95 to 99); 97.6",
-        "**95.0** (90 to 100); 93.5",
+        "90.0 (80.0 to 100.0); 98.8",
+        "97.0 (95.0 to 99.0); 97.6",
+        "**95.0** (90.0 to 100.0); 93.5",
         "-",
         "61",
         "35",
     ]
-    assert cells(packs.row("tilda_fabric_a", 1.0, squeezed))[1:5] == ["90.0 (80 to 100); 99", "-", "-", "-"]
+    assert cells(packs.row("tilda_fabric_a", 1.0, squeezed))[1:5] == [
+        "90.0 (80.0 to 100.0); 99",
+        "-",
+        "-",
+        "-",
+    ]
+    few = squeezed | {"image_auroc": 1.0, "image_auroc_ci95": (1.0, 1.0)}
+    assert cells(packs.row("tilda_fabric_a", 1.0, few))[1] == "**100.0**; 99", "so few images promise nothing"
     native = found | {"resize": None, "tiles_per_second": 1.0}
     assert cells(packs.row("aitex_fabric02", 1.0, native))[:5] == [
         "aitex_fabric02 (tiles)",
-        "**88.1** (80 to 95); 88",
-        "97.0 (95 to 99); 98.5",
-        "**95.0** (90 to 100); 94",
-        "90.0 (80 to 100); 95.5",
+        "**88.1** (80.0 to 95.0); 88",
+        "97.0 (95.0 to 99.0); 98.5",
+        "**95.0** (90.0 to 100.0); 94",
+        "90.0 (80.0 to 100.0); 95.5",
     ]
 
 

@@ -142,7 +142,8 @@ def tail_table(good: list[Woven]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for asked in (1.0, 10.0):
-        true = float(every[min(len(every) - 1, int(asked * len(every) / tiles_per_100m))])
+        above = int(asked * len(every) / tiles_per_100m)  # tiles that such a rate lets be above, here
+        true = float(every[min(len(every) - 1, above)])
         for count in TILES:
             for name, scores, per_100m in (
                 ("tiles", tiles, float(tiles_per_100m)),
@@ -151,8 +152,9 @@ def tail_table(good: list[Woven]) -> list[str]:
                 limits = _limits(scores, asked / per_100m, round(count / 9))
                 alarms = [float((every > one).mean()) * tiles_per_100m / asked for one in limits]
                 low, middle, high = np.quantile(limits, (0.1, 0.5, 0.9)) / true
+                of_true = f"{low:.2f}, {middle:.2f}, {high:.2f}" if above else "too little web to know"
                 lines.append(
-                    f"| {asked:g} | {count} | {name} | {low:.2f}, {middle:.2f}, {high:.2f} | "
+                    f"| {asked:g} | {count} | {name} | {of_true} | "
                     f"{np.mean(alarms):.2f}, {np.quantile(alarms, 0.9):.2f} |"
                 )
     return lines

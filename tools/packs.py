@@ -55,10 +55,13 @@ def _cell(found: dict[str, Any], name: str, mark: float | None) -> str:
     """A figure, its interval, and where it has one the mark that it is held to."""
     low, high = (100 * end for end in found[f"{name}_ci95"])
     value = 100 * found[name]
+    sure = (
+        f" ({low:.1f} to {high:.1f})" if low < high else ""
+    )  # 100 to 100 would promise what few images can't
     if mark is None:
-        return f"{value:.1f} ({low:.0f} to {high:.0f})"
+        return f"{value:.1f}{sure}"
     bold = "**" if value >= mark else ""
-    return f"{bold}{value:.1f}{bold} ({low:.0f} to {high:.0f}); {mark:g}"
+    return f"{bold}{value:.1f}{bold}{sure}; {mark:g}"
 
 
 def main() -> int:

@@ -54,9 +54,10 @@ def by_size(e: Evaluation) -> str:
         if e.mm_per_px is not None
         else "Without --line nobody knows how many mm a pixel is."
     )
+    squeezed = f", in images squeezed to {e.resize} px" if e.resize is not None else ""
     return (
         '<section id="by-size"><h2>Escapes at the limit, by size</h2><p class="lead">Size is the longer side of the '
-        f"upright box around a fault. {note}</p>"
+        f"upright box around a fault{squeezed}. {note}</p>"
         f"{table(('extent, px', 'extent, mm', 'faults escaped', ''), rows, numbers=(2,))}</section>"
     )
 
@@ -83,7 +84,8 @@ def points(e: Evaluation) -> str:
         '<section id="points"><h2>Escapes at fixed rates of false alarms</h2><p class="lead"><b>Evaluation operating '
         "points, no limits.</b> Each threshold is read off the good test tiles themselves, so it flatters. It compares "
         "engines; a line's limit comes from calibration alone. Where a rate allows no tile above, these tiles are too "
-        "few to show it. Intervals hold that, too: each drawing of images has its own threshold."
+        "few to show it. Windows, for what is large and faint, take no part below half of their own limit. Intervals "
+        "hold that good tiles were drawn, too: each drawing of images has its own threshold."
         f"</p>{tables}</section>"
     )
 
@@ -91,7 +93,7 @@ def points(e: Evaluation) -> str:
 def _point(one: OperatingPoint) -> list[str]:
     start = [one.figure, f"{one.good_tiles_allowed}"]
     if one.evaluation_threshold_sigma is None or one.escapes is None:
-        return [*start, "–", "can't be shown", "", "", ""]
+        return [*start, "–", one.why_unshown, "", "", ""]
     found = one.escapes
     return [
         *start,

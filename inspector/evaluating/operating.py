@@ -6,7 +6,9 @@ alarms; its thresholds come from the good test tiles themselves. They are *evalu
 they compare engines, and none of them may become a limit.
 
 Everything is held against the highest cell, as judging does, and above means strictly above. Cells are on a line's own
-scale (``judging.levelled``): another threshold than the limit is one at which all of its limits are moved alike.
+scale (``judging.levelled``): another threshold than the limit is one at which all of its limits are moved alike; but
+windows below half of their own limit never speak (``levelled.SHOWN``), so below half of the limit zones and cells alone
+do.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ class AtLimit:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """Escapes at a rate of false alarms, None where the good test tiles are too few to show that rate."""
+    """Escapes at a rate of false alarms, None where the good test tiles can't show that rate."""
 
     false_alarms_per_100m: float | None  # None: without a line
     share_of_good_tiles: float | None  # above the threshold; None: with a line
@@ -81,6 +83,15 @@ class OperatingPoint:
         """The rate, as a number of its unit."""
         share = self.share_of_good_tiles
         return f"{self.false_alarms_per_100m:g}" if share is None else f"{share:.0%}"
+
+    @property
+    def why_unshown(self) -> str:
+        """Why the good test tiles can't show the rate; empty where they do."""
+        if self.evaluation_threshold_sigma is not None:
+            return ""
+        if self.good_tiles_allowed:
+            return "such a rate lets every good tile be above, which tells nothing"
+        return "the good test tiles are too few to show it"
 
     @property
     def unit(self) -> str:

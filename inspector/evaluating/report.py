@@ -140,10 +140,9 @@ class Evaluation:
             lines += self._at_limit(self.at_limit)
         points = self.evaluation_operating_points
         lines += [_point(one) for one in points if one.evaluation_threshold_sigma is not None]
-        unseen = [one for one in points if one.evaluation_threshold_sigma is None]
-        if unseen:
-            rates = ", ".join(one.figure for one in unseen)
-            lines.append(f"at {rates} {unseen[0].unit}: the good test tiles are too few to show it")
+        for why in dict.fromkeys(one.why_unshown for one in points if one.why_unshown):
+            alike = [one for one in points if one.why_unshown == why]
+            lines.append(f"at {', '.join(one.figure for one in alike)} {alike[0].unit}: {why}")
         return "\n".join(lines + self.remarks())
 
     def _figure(self, name: str) -> str:
@@ -175,6 +174,8 @@ class Evaluation:
                 mm = f"; {span(size.from_mm, size.to_mm)} mm" if size.from_mm is not None else ""
                 extent = f"{span(size.from_px, size.to_px)} px"
                 lines.append(f"  escaped  {extent:24} {_faults(size)}{mm}")
+        if self.resize is not None and at.escapes.by_size:
+            lines.append(f"  (px of images squeezed to {self.resize} px)")
         return lines
 
 
