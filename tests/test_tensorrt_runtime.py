@@ -125,8 +125,10 @@ def test_tiles_go_in_chunks_and_come_back_in_order(
     machine: Machine, recipe: Recipe, count: int, calls: list[int]
 ) -> None:
     runtime = opened(recipe)
-    tiles = tiles_of(count)
-    np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
+    for seed in range(2):  # the second time no size is new, and nothing is proved any more
+        tiles = tiles_of(count, seed)
+        machine.engine.ran.clear()
+        np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
     assert machine.engine.ran == calls
     runtime.close()
 
@@ -138,9 +140,31 @@ def test_a_batch_size_is_recorded_once_and_launched_from_then_on(machine: Machin
         for count in (32, 6, 38):  # the last is one of each
             tiles = tiles_of(count, seed)
             np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
-    assert machine.driver.launches == 12 - 2  # all but the first of each size
+    assert machine.driver.launches == 12  # instead of the first of each size the graph's proof
     assert [context.count for context in machine.engine.contexts] == [1, 32, 6]  # 1 to see that it opens
     assert machine.driver.left_over()["graphs"] == 2
+    runtime.close()
+
+
+@pytest.mark.parametrize("machine", [WITH_GRAPHS], indirect=True)
+@pytest.mark.parametrize("skips", [1, 2, 4], ids=["no tiles in", "no work", "no scores out"])
+def test_a_graph_that_scores_otherwise_is_not_used(
+    machine: Machine, recipe: Recipe, skips: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording that leaves out a step finds what the step before it left there: the tiles before, scored right."""
+    instantiate = machine.driver.cuGraphInstantiate
+
+    def leave_out(hGraph: int, flags: int) -> tuple[Any, ...]:
+        first, recorded = machine.driver.graphs[hGraph]
+        del recorded[first][skips - 1]
+        return instantiate(hGraph, flags)
+
+    monkeypatch.setattr(machine.driver, "cuGraphInstantiate", leave_out)
+    runtime = opened(recipe)
+    for seed in range(3):
+        tiles = tiles_of(4, seed)
+        np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
+    assert machine.driver.launches == 1, "its proof"
     runtime.close()
 
 
@@ -270,6 +294,9 @@ def test_a_run_that_fails(machine: Machine, recipe: Recipe) -> None:
 @pytest.mark.parametrize(("count", "calls"), [(1, [1]), (33, [32, 1]), (70, [32, 32, 6])])
 def test_three_engines_score_like_one(machine: Machine, recipe: Recipe, count: int, calls: list[int]) -> None:
     runtime = opened(recipe, THREE)
+    scored(runtime, tiles_of(count))
+    for engine in machine.engines:
+        engine.ran.clear()
     for seed in range(3):
         tiles = tiles_of(count, seed)
         np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
@@ -284,7 +311,7 @@ def test_three_engines_are_one_launch(machine: Machine, recipe: Recipe) -> None:
     runtime = opened(recipe, THREE)
     for _ in range(4):
         scored(runtime, tiles_of(6))
-    assert machine.driver.launches == 3
+    assert machine.driver.launches == 4  # one is the graph's proof
     runtime.close()
 
 
