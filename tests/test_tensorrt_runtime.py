@@ -6,6 +6,7 @@ What is tested is our half: order of calls, bounds, chunks, graphs, failures tha
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import re
 import sys
@@ -26,7 +27,7 @@ from inspector.backends.apart import PARTS, Answer, Apart
 from inspector.backends.artifact import Recipe
 from inspector.records import F32, U8
 from tests.graphs import SIDE_PX, write_tiny_recipe
-from tests.strict_gpu import ANSWERS, Driver, Engine, Part, pycuda_driver
+from tests.strict_gpu import ANSWERS, BAD, Driver, Engine, Part, pycuda_driver
 
 CELLS = 8
 PLANS = {part: part.encode() for part in PARTS}
@@ -42,6 +43,7 @@ class Machine:
         self.engine: Any = None  # the last one
         self.engines: list[Any] = []
         self.code_allowed: Callable[[], bool]
+        self.gone_at: list[int] = []
         self.side_px, self.cells, self.activation_bytes = SIDE_PX, CELLS, 4096
 
     def runtime(self, log: Any) -> Any:
@@ -286,6 +288,55 @@ def test_a_run_that_fails(machine: Machine, recipe: Recipe) -> None:
         scored(runtime, tiles_of(1))
     runtime.close()
     assert machine.driver.left_over() == {}
+
+
+@pytest.mark.parametrize("machine", [("tensorrt", "pycuda")], indirect=True, ids="-".join)
+def test_a_gpu_that_has_failed_leaves_no_context_behind(
+    machine: Machine, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pycuda ends the process by SIGABRT where a context is still on its stack at the end."""
+    runtime = opened(recipe)
+    scored(runtime, tiles_of(1))
+    with monkeypatch.context() as broken:
+        broken.setattr(machine.driver, "cuStreamSynchronize", lambda stream: (BAD, 0))
+        runtime.close()
+    assert machine.driver.current == set()
+    assert machine.driver.left_over() == {}
+
+
+class Handle:
+    """TensorRT's object as Python holds it: gone when nobody refers to it, whatever the stand-in keeps."""
+
+    def __init__(self, machine: Machine, behind: Any) -> None:
+        self.machine, self.behind = machine, behind
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "create_execution_context":
+            return getattr(self.behind, name)
+        return lambda strategy: Handle(self.machine, self.behind.create_execution_context(strategy))
+
+    def __del__(self) -> None:
+        self.machine.gone_at.append(self.machine.driver.left_over().get("contexts", 0))
+
+
+@pytest.mark.parametrize("fails_at", ["profile", "map", "run"])
+def test_what_is_tensorrts_goes_before_the_gpu_is_let_go_of(
+    machine: Machine, recipe: Recipe, fails_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line keeps the error of what failed, with its traceback and all that lies in that, until it ends."""
+    machine.fails_at = fails_at
+    deserialize = machine.deserialize
+    monkeypatch.setattr(machine, "deserialize", lambda log, plan: Handle(machine, deserialize(log, plan)))
+
+    def open_and_run() -> None:
+        with contextlib.closing(opened(recipe)) as runtime:
+            scored(runtime, tiles_of(1))
+
+    with pytest.raises(RuntimeError) as kept:
+        open_and_run()
+    assert kept.value.__traceback__ is not None
+    assert machine.gone_at, "an engine at least"
+    assert set(machine.gone_at) == {1}, "contexts of the GPU that were held then"
 
 
 # Three engines in one plan: teachers and students side by side, then what judges by both.

@@ -117,17 +117,28 @@ class PyCudaGpu:
         """Give everything back; never raises, and may be called twice."""
         if self._context is None:
             return
-        with contextlib.suppress(RuntimeError), _told(self._cuda):
+        with self._whatever_fails():
             self._context.push()
-            if self._second is not None:
-                self._second.synchronize()
-            if self._stream is not None:
-                self._stream.synchronize()  # nothing may be freed that a copy is still reading
-            for memory in (*self._device_memory, *self._pinned_memory):
-                memory.free()
-            self._stream = self._second = self._event = None
-            self._context.detach()  # takes it off pycuda's stack, too; where it isn't current, it may not be let go of
+        self._let_go()
+        self._stream = self._second = self._event = None
+        with self._whatever_fails():
+            self._context.detach()  # takes it off pycuda's stack, too: what is left there ends the process at its exit
         self._device_memory, self._pinned_memory, self._context = [], [], None
+
+    def _let_go(self) -> None:
+        for stream in (self._second, self._stream):
+            if stream is not None:
+                with self._whatever_fails():
+                    stream.synchronize()  # nothing may be freed that a copy is still reading
+        for memory in (*self._device_memory, *self._pinned_memory):
+            with self._whatever_fails():
+                memory.free()
+
+    @contextlib.contextmanager
+    def _whatever_fails(self) -> Iterator[None]:
+        """A step of closing: a GPU that has failed refuses some, and the next are due all the same."""
+        with contextlib.suppress(RuntimeError), _told(self._cuda):
+            yield
 
 
 def _driver() -> Any:

@@ -128,7 +128,12 @@ def prove(engine: Engine, recipe: Recipe, yardstick: Yardstick, progress: Callab
             )
         if yardstick.at_limit is not None:
             progress("scoring the line's good web with the engine")
-            peaks = yardstick.at_limit.peaks(engine)
+            try:
+                peaks = yardstick.at_limit.peaks(engine)
+            except ArtefactError:  # the recipe is not at fault: the reference scored the same images
+                raise Unsuited(
+                    f"{the_engine} scores the line's good web NaN or infinity, the reference doesn't; {remedy}"
+                ) from None
             decisions = compare(yardstick.at_limit, yardstick.peaks, peaks, tolerance)
             if decisions.differ > decisions.allowed:
                 raise Unsuited(f"{the_engine} {decisions.words}; {remedy}")

@@ -12,7 +12,7 @@ in memory of ``gpu``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -124,7 +124,8 @@ def _built(recipe: Recipe, made: Blueprint, means: Means) -> bytes:
         raise ArtefactError(f"recipe {recipe.name}: TensorRT can't build its graph ({made.log.last_error})")
     if cache is not None:
         timings = made.config.get_timing_cache()
-        write_atomically(cache, bytes(memoryview(timings.serialize())))
+        with suppress(ArtefactError):  # it only makes the next build quicker
+            write_atomically(cache, bytes(memoryview(timings.serialize())))
     return bytes(memoryview(plan))
 
 
@@ -164,7 +165,10 @@ def _make_portable(trt: Any, config: Any) -> None:
 
 def _recall_timings(config: Any, file: Path) -> None:
     """What was timed on this GPU needn't be again. TensorRT refuses a cache of another; then it begins a new one."""
-    known = file.read_bytes() if file.is_file() else b""
+    try:
+        known = file.read_bytes()
+    except OSError:  # none yet, or it can't be read: what it would spare is timed again
+        known = b""
     for serialized in (known, b""):
         cache = config.create_timing_cache(serialized)
         if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):

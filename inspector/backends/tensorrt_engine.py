@@ -54,6 +54,7 @@ class TensorRtEngine:
         ]  # least, best, most
         wanted = [(count, *inputs[INPUT]) for count in (1, most)]
         if not spans or [spans[0], spans[-1]] != wanted:
+            self._engine = None  # the error's traceback keeps ``self``, and the GPU is let go of soon
             raise RuntimeError(
                 f"the plan is for tiles {spans}, not for any number from {wanted[0]} to {wanted[1]}"
             )
@@ -66,8 +67,7 @@ class TensorRtEngine:
 
     def queue(self, gpu: Gpu, count: int, stream: int) -> None:
         """Queue the work on so many tiles in a stream. Raises RuntimeError when TensorRT refuses."""
-        context = self.context(gpu, count)
-        if not context.execute_async_v3(stream):
+        if not self.context(gpu, count).execute_async_v3(stream):
             raise RuntimeError(f"TensorRT failed: {self._log.last_error}")
 
     def context(self, gpu: Gpu, count: int) -> Any:
@@ -78,18 +78,26 @@ class TensorRtEngine:
         context = self._engine.create_execution_context(strategy)
         if context is None:
             raise RuntimeError(f"TensorRT gives no execution context: {self._log.last_error}")
+        refused = self._prepare(context, gpu, count)
+        if refused:
+            del context  # the error's traceback keeps what is in this frame, and it must go before its memory
+            raise RuntimeError(refused)
+        self._contexts[count] = context
+        return context
+
+    def _prepare(self, context: Any, gpu: Gpu, count: int) -> str:
+        """Set all that a context wants; return why TensorRT refuses it, or nothing."""
         if not context.set_optimization_profile_async(0, gpu.stream):
-            raise RuntimeError(f"TensorRT refuses the plan's only profile: {self._log.last_error}")
+            return f"TensorRT refuses the plan's only profile: {self._log.last_error}"
         gpu.wait()
         context.set_device_memory(self._activations, self.activation_bytes)
         for name, address in self._addresses.items():
             if not context.set_tensor_address(name, address):
-                raise RuntimeError(f"the plan has no tensor {name!r}")
+                return f"the plan has no tensor {name!r}"
         for name, shape in self._inputs.items():
             if not context.set_input_shape(name, (count, *shape)):
-                raise RuntimeError(f"TensorRT refuses {count} tiles: {self._log.last_error}")
-        self._contexts[count] = context
-        return context
+                return f"TensorRT refuses {count} tiles: {self._log.last_error}"
+        return ""
 
     def close(self) -> None:
         """Let go of contexts, then of the engine."""
