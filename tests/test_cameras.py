@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,6 +94,38 @@ def test_wide_ids_that_start_again_are_a_reset_not_a_wrap() -> None:
     events = play(Stamper("1", "S", ROWS, WEB, 100), [65535, 65536, 1])
     (lost,) = [e for e in events if isinstance(e, LostFrame)]
     assert "reset" in lost.detail
+
+
+@pytest.mark.parametrize(("before", "now"), [(65000, 4064), (1000, 1), (70000, 1), (5, 5)])
+def test_where_rows_alone_tell_the_place_a_reset_is_an_error(before: int, now: int) -> None:
+    """Nobody knows how many frames went, so every place after it would be a guess; an encoder knows."""
+    stamper = Stamper("7", "S", ROWS, WEB, 100, by_rows=True)
+    stamper.stamp(before, 0)
+    with pytest.raises(CameraError, match=rf"block id went from {before} to {now}.*restart line 7"):
+        stamper.stamp(now, 0)
+    with_encoder = Stamper("7", "S", ROWS, WEB, 100)
+    with_encoder.stamp(before, 0, encoder=(0, 80))
+    lost, stamp = with_encoder.stamp(now, 0, encoder=(8000, 8080))
+    assert (len(lost), stamp.encoder_start) == (1, 8000)
+
+
+def test_where_rows_alone_tell_the_place_a_wrap_is_none() -> None:
+    events = play(Stamper("1", "S", ROWS, WEB, 100, by_rows=True), [65533, 65534, 2, 3])
+    assert sum(isinstance(e, LostFrame) for e in events) == 2
+
+
+@pytest.mark.parametrize("counts_per_m", [700, 1000, 2000, 2400, 2600, 10_000])
+def test_a_coarse_encoder_makes_neither_holes_nor_overlaps(counts_per_m: float) -> None:
+    """512 rows of 0.2 mm that follow each other; the camera latches whole counts at each first row."""
+    web = msgspec.structs.replace(WEB, mm_per_px=0.2, encoder_counts_per_m=counts_per_m)
+    stamper = Stamper("1", "S", 512, web, 100)
+    length = round(512 * 0.0002 * counts_per_m)
+    for n in range(2000):
+        start = int(n * 512 * 0.0002 * counts_per_m)
+        before = stamper.encoder_end
+        lost, stamp = stamper.stamp(n + 1, 0, 512, (start, start + length))
+        assert not lost
+        assert stamp.encoder_start == before or n == 0
 
 
 def test_a_camera_gone_for_thousands_of_frames_is_an_error() -> None:

@@ -358,6 +358,31 @@ def test_a_clock_that_starts_again_makes_no_frame_old() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("before_us", "after_us"),
+    [
+        (
+            300_000,
+            300_000 + 14 * 3600 * 50 * 1000,
+        ),  # 14 h at rest, in which a slow crystal loses 50 ppm: 2.5 s
+        (341_000, 2_048_000),  # stamped at the first row: the web slows from 18 to 3 m/min
+    ],
+    ids=["after a weekend", "a slower web"],
+)
+def test_no_frame_is_older_than_the_last_look_that_found_none(before_us: int, after_us: int) -> None:
+    clock, whole_us = CameraClock(), 10**10
+    for _ in range(300):
+        whole_us += 300_000
+        clock.nothing_there(whole_us - 1_000)
+        clock.captured_us(whole_us - before_us, whole_us)
+    for _ in range(3):
+        whole_us += 2_100_000
+        clock.nothing_there(whole_us - 1_000)
+        assert whole_us - clock.captured_us(whole_us - after_us, whole_us) <= 1_000
+    waited_us = whole_us + 2_100_000 + 400_000
+    assert waited_us - clock.captured_us(waited_us - 400_000 - after_us, waited_us) >= 400_000, "it did wait"
+
+
 def test_capture_times_are_those_of_the_camera(opened: Open, web: Any) -> None:
     camera = opened(features={"Height": 16, "AcquisitionLineRate": 1600.0})
     camera.start()
@@ -548,10 +573,20 @@ def test_without_a_producer_there_is_no_list(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("filled", "delivered", "rows"), [(8192, 128, 128), (2560, 40, 40), (8192, 0, 128), (0, 0, 0)]
+    ("filled", "delivered", "rows", "said"),
+    [
+        (8192, 128, 128, ""),
+        (2560, 40, 40, ""),
+        (8192, 0, 128, ""),
+        (0, 0, 0, "the camera's image came empty"),
+        (2560, 0, 0, "2560 bytes are too few for 64x128 Mono8"),
+        (2560, 128, 0, "2560 bytes are too few for 64x128 Mono8"),
+    ],
 )
-def test_a_buffer_that_came_empty_shows_no_image_of_before(filled: int, delivered: int, rows: int) -> None:
-    """A producer that doesn't know how many lines came may say 0; one that filled nothing brought no image."""
+def test_a_buffer_that_came_empty_or_in_part_shows_no_image_of_before(
+    filled: int, delivered: int, rows: int, said: str
+) -> None:
+    """A producer that doesn't know how many lines came may say 0; what was not filled is an earlier image."""
     camera = object.__new__(GenicamCamera)
     camera._clock, camera._knows_place, camera._headless = CameraClock(), True, []
     camera._info = CameraInfo("genicam", "V", "M", "S", "Mono8", 64, 128, is_simulated=True)
@@ -576,4 +611,4 @@ def test_a_buffer_that_came_empty_shows_no_image_of_before(filled: int, delivere
         assert item.pixels.shape == (rows, 64)
     else:
         assert isinstance(item, LostFrame)
-        assert (item.reason, item.detail) == (Reason.FRAME_INCOMPLETE, "the camera's image came empty")
+        assert (item.reason, item.detail) == (Reason.FRAME_INCOMPLETE, said)

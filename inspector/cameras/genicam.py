@@ -130,10 +130,15 @@ class GenicamCamera:
             raise
         web = line.web
         self._frame_counts = round(self._info.height_px * web.mm_per_px / 1000 * web.encoder_counts_per_m)
-        self._stamper = Stamper(
-            line_id, self._info.serial, self._info.height_px, web, line.overload.deadline_ms
-        )
         self._knows_place = camera.encoder == "rows"
+        self._stamper = Stamper(
+            line_id,
+            self._info.serial,
+            self._info.height_px,
+            web,
+            line.overload.deadline_ms,
+            by_rows=self._knows_place,
+        )
 
     @property
     def info(self) -> CameraInfo:
@@ -238,9 +243,11 @@ class GenicamCamera:
 
     def _take_buffer(self) -> bool:
         """Take over a buffer if one has come: what it means is then ready."""
+        looked_us = time.monotonic_ns() // 1000
         try:
             self._monitor.update_event_data(0)
         except gentl.TimeoutException:
+            self._clock.nothing_there(looked_us)
             return False
         buffer = self._monitor.buffer
         try:
@@ -258,12 +265,15 @@ class GenicamCamera:
         self._check_shape(buffer)
         # Of a producer that doesn't know how many lines came, some say 0.
         rows = _optional(lambda: buffer.delivered_image_height) or buffer.height
-        if _optional(lambda: buffer.size_filled) == 0:  # what lies there is an earlier image
+        filled = _optional(lambda: buffer.size_filled)
+        if filled == 0:
             return self._incomplete(block_id, captured_us, "the camera's image came empty")
         padding = _optional(lambda: buffer.padding_x) or 0
         info = self._info
         try:
-            pixels = decode(buffer.raw_buffer, info.pixel_format, info.width_px, rows, padding)
+            # Behind what was filled lie rows of an earlier image: good web, perhaps, that went by long ago.
+            image = memoryview(buffer.raw_buffer)[:filled]
+            pixels = decode(image, info.pixel_format, info.width_px, rows, padding)
         except ValueError as error:
             return self._incomplete(block_id, captured_us, str(error))
         encoder = self._encoder(buffer, rows) if self._config.encoder == "chunk" else None
@@ -343,12 +353,19 @@ class CameraClock:
     An image that waited in a buffer while this process was held up is older than the moment it is taken
     over, and its deadline nearer. The smallest difference of the two clocks over the last frames is that
     of a frame that did not wait; it follows the drift of the camera's clock. A clock that goes back was set
-    anew: what was learnt of it before is worth nothing.
+    anew: what was learnt of it before is worth nothing. And no image was whole before the last moment at which
+    none was there: after a stand-still the drift of hours is in one step, and a camera that stamps an image's
+    first row lets it look older, the slower the web.
     """
 
     def __init__(self) -> None:
         self._offsets_us: deque[int] = deque(maxlen=CLOCK_WINDOW)
         self._last_us = 0  # what the camera's clock said before
+        self._empty_us = 0  # when no image was there, ours
+
+    def nothing_there(self, now_us: int) -> None:
+        """Take note that no image waits, monotonic microseconds."""
+        self._empty_us = now_us
 
     def captured_us(self, camera_us: int | None, arrived_us: int) -> int:
         """Return monotonic microseconds; ``camera_us`` None: the camera has no clock."""
@@ -358,7 +375,7 @@ class CameraClock:
             self._offsets_us.clear()
         self._last_us = camera_us
         self._offsets_us.append(arrived_us - camera_us)
-        return camera_us + min(self._offsets_us)
+        return max(camera_us + min(self._offsets_us), self._empty_us)
 
 
 @contextmanager

@@ -30,7 +30,9 @@ class PixelFormat:
         return width_px * self.bits // 8
 
 
-def decode(buffer: bytes, name: str, width_px: int, height_px: int, padding_bytes: int = 0) -> U8:
+def decode(
+    buffer: bytes | memoryview, name: str, width_px: int, height_px: int, padding_bytes: int = 0
+) -> U8:
     """Return a copy of an image: uint8 [H, W], or [H, W, 3] RGB for colour.
 
     Args:

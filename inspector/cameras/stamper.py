@@ -14,6 +14,7 @@ from inspector.records import LostFrame, Reason, Stamp
 GEV_LAST_BLOCK_ID = 0xFFFF  # GigE Vision 1.x counts 1 ... 65535, 1 ...; 0 is reserved
 MAX_GAP = 4000  # triggers; beyond it the camera was gone, not busy
 JOINT_ROWS = 2.0  # an encoder that latches a row early or late makes neither a hole nor an overlap
+COARSE_COUNTS = 2.0  # nor does one that counts less than once a row: both ends of a frame are rounded
 
 
 class Stamper:
@@ -30,13 +31,18 @@ class Stamper:
         rows: rows of a full frame; what a lost frame counts for.
         web: geometry of the web.
         deadline_ms: from a frame's capture to its verdict.
+        by_rows: whether rows alone tell the place, so that web of an unknown length can't be told.
     """
 
-    def __init__(self, line_id: str, serial: str, rows: int, web: Web, deadline_ms: float) -> None:
+    def __init__(
+        self, line_id: str, serial: str, rows: int, web: Web, deadline_ms: float, *, by_rows: bool = False
+    ) -> None:
         self._line = line_id
         self._serial = serial
         self._rows = rows
         self._counts_per_row = web.mm_per_px / 1000 * web.encoder_counts_per_m
+        self._joint = max(JOINT_ROWS * self._counts_per_row, COARSE_COUNTS)
+        self._by_rows = by_rows
         self._deadline_us = round(deadline_ms * 1000)
         self._sequence = 0
         self._block_id: int | None = None
@@ -59,8 +65,8 @@ class Stamper:
         """Return the triggers lost since the frame before, in order, and the stamp of this one.
 
         A jump of the block id from n to n + k gives k - 1 lost frames. A block id that stands still,
-        goes back or starts again (the camera was reset) gives one, since nobody knows how many went.
-        So does web that passed, by the encoder, without an image.
+        goes back or starts again (the camera was reset) gives one, since nobody knows how many went: the
+        encoder tells the place again. So does web that passed, by the encoder, without an image.
 
         Args:
             block_id: the camera's own count of this frame.
@@ -69,7 +75,8 @@ class Stamper:
             encoder: the camera's own counts, half-open, over this frame.
 
         Raises:
-            CameraError: the encoder ran back by more than a frame, or thousands of frames are missing.
+            CameraError: the encoder ran back by more than a frame, thousands of frames are missing, or the camera
+                was reset and rows alone tell the place.
         """
         if self._block_id is None and encoder is not None:
             self._anchor = encoder[0]
@@ -80,7 +87,7 @@ class Stamper:
         if encoder is None:
             self._rows_since += self._rows if rows is None else rows
         else:
-            if encoder[0] - start < -JOINT_ROWS * self._counts_per_row:
+            if encoder[0] - start < -self._joint:
                 start = encoder[0]
             self._move_to(max(start, encoder[1]))
         return lost, self._make(block_id, start, self.encoder_end, captured_us)
@@ -92,7 +99,7 @@ class Stamper:
             return []
         missing, why = self._missing(self._block_id, block_id)
         hole = self._hole(encoder)
-        if not missing and hole > JOINT_ROWS * self._counts_per_row:
+        if not missing and hole > self._joint:
             missing, why = [block_id], f"{hole} encoder counts of web passed without an image"
         lost = []
         begin, total = self.encoder_end, len(missing)
@@ -114,8 +121,13 @@ class Stamper:
         else:
             gap = GEV_LAST_BLOCK_ID - before + now - 1
             if self._wide_ids or now < 1 or not 0 <= gap <= MAX_GAP:
-                why = f"the camera's block id went from {before} to {now}: its count was reset"
-                return [now], why
+                why = f"block id went from {before} to {now}: its count was reset"
+                if self._by_rows:
+                    raise CameraError(
+                        f"camera {self._serial}: its {why}, and how much web went by meanwhile nobody knows; check the "
+                        f"camera's link and power and restart line {self._line}"
+                    )
+                return [now], f"the camera's {why}"
             ids = range(before, before + gap)
         if gap > MAX_GAP:
             raise CameraError(
