@@ -10,7 +10,7 @@ from inspector.bus.publisher import Identity
 from inspector.config import Line, Site
 from inspector.interfaces import Backend, Camera
 from inspector.judging import Judge
-from inspector.tiling import Tiler, check_channels, grid_for, plan_between
+from inspector.tiling import Tiler, check_channels, check_width, grid_for, plan_between
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ def open_parts(site: Site, line_id: str) -> Parts:
         raise
     try:
         check_channels(camera.info, backend.info)
+        check_width(camera.info, line)
         tiler = Tiler.for_line(grid, line, camera.info, limit.region_mm)
         limits.refuse_other_columns(limit, line, line_id, camera.info.width_px)
         judge = Judge(limit.levels, line.judging.min_defect_mm, line.lanes, line.web, grid)

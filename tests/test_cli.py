@@ -41,6 +41,7 @@ FOLDER = '{ kind = "folder", path = "frames" }'
 RUN = ("run", "--line", "1")
 CHECK = ("check", "--line", "1")
 SELFTEST = ("selftest", "--line", "1", "--seconds", "0.01")
+FIXED = '\nregion = { kind = "fixed", left_mm = 0, right_mm = 51.2 }'
 TILES = ("tiles", "--line", "1", "--picture", "grid.png")
 BUILD = ("build-engine", "--recipe", "stripes", "--backend", "onnxruntime")
 TRAIN = ("train", "good", "--recipe", "new", "--tile-px", "64", "--region", "whole")
@@ -445,7 +446,7 @@ def test_an_engine_is_held_against_the_lines_limit(plant: Path) -> None:
 
 
 def test_a_line_that_is_ready(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
+    monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
     edit("[line.1]", "[line.1]\nreject_distance_m = 1.5")(plant)
     checked = invoke(*CHECK)
     assert (checked.exit_code, own_words(checked.stderr)) == (0, [])
@@ -459,7 +460,7 @@ def test_a_line_that_is_ready(plant: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_line_whose_verdicts_are_all_too_late_for_the_ejector(
     plant: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
+    monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
     checked = invoke(*CHECK)
     assert checked.exit_code == 0
     assert checked.stdout.splitlines()[1].startswith(
@@ -482,7 +483,7 @@ def test_a_line_whose_verdicts_are_all_too_late_for_the_ejector(
 def test_a_web_that_check_warns_of(
     plant: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray], said: str
 ) -> None:
-    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
+    monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
     save(plant / "frames/10.png", change(weave(10, HEIGHT, WIDTH)))
     checked = invoke(*CHECK)
     assert checked.exit_code == 0
@@ -498,8 +499,8 @@ def test_an_engine_that_fails_at_work_is_a_row(
     def fail(*_: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
-    monkeypatch.setattr(f"inspector.check.{work}", fail)
+    monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
+    monkeypatch.setattr(f"inspector.check.line.{work}", fail)
     checked = invoke(*CHECK)
     assert checked.exit_code == 4
     assert checked.stderr.splitlines()[0] == (
@@ -539,12 +540,61 @@ def test_check_refuses_limits_that_a_run_would_refuse(plant: Path) -> None:
 def test_web_beside_the_lanes_is_told(
     plant: Path, monkeypatch: pytest.MonkeyPatch, edges: str, is_told: bool
 ) -> None:
-    monkeypatch.setattr("inspector.check.RATE_S", 0.1)
+    monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
     edit("[line.1]", f"[line.1]\nlanes = {{ edges_mm = [{edges}] }}")(plant)
     checked = invoke(*CHECK)
     assert checked.exit_code == 0
     said = "warn  lanes    the web judged is 0.0 to 51.2 mm, lanes.edges_mm are "
     assert (said in checked.stdout) == is_told
+
+
+@pytest.mark.parametrize(
+    ("width_mm", "region", "is_refused"), [(53, "", False), (100, "", True), (100, FIXED, False)]
+)
+def test_a_web_wider_than_the_camera_sees_is_refused(
+    plant: Path, monkeypatch: pytest.MonkeyPatch, width_mm: float, region: str, is_refused: bool
+) -> None:
+    """What lies beside is in no verdict, and a PASS would seem to cover it; a fixed region says that this is meant."""
+    monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
+    edit("width_mm = 51.2", f"width_mm = {width_mm}")(plant)
+    edit("seamless = false }", f"seamless = false }}{region}")(plant)
+    checked, said = invoke(*CHECK), f"web.width_mm = {width_mm}, but the camera sees 51.2 mm of it (256 px at"
+    assert (said in checked.stderr) == is_refused
+    assert checked.exit_code == (2 if is_refused else 0)
+    if is_refused:
+        assert said in refusal(plant, 2, *RUN)
+
+
+@pytest.mark.parametrize(
+    ("reject_distance_m", "deadline_ms", "said"),
+    [
+        (0, 500, "warn  ejector  reject_distance_m is 0, so no verdict is ever in time for a receiver"),
+        (
+            0.001,
+            500,
+            "warn  ejector  reject_distance_m = 0.001, but a verdict waits for up to 0.03 m of web",
+        ),
+        (0.1, 900, "warn  ejector  overload.deadline_ms = 900, but 7"),
+        (0.1, 500, ""),
+    ],
+)
+def test_verdicts_too_late_for_the_ejector_are_warned_of(
+    plant: Path, monkeypatch: pytest.MonkeyPatch, reject_distance_m: float, deadline_ms: float, said: str
+) -> None:
+    monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
+    timed = f"reject_distance_m = {reject_distance_m}\noverload = {{ deadline_ms = {deadline_ms} }}"
+    edit("[line.1]", f"[line.1]\n{timed}")(plant)
+    checked = invoke(*CHECK)
+    assert checked.exit_code == 0
+    rows = [row for row in checked.stdout.splitlines() if row.split()[1] == "ejector"]
+    assert [row.startswith(said) for row in rows] == [True] * bool(said)
+
+
+def test_a_camera_that_shows_no_web_is_warned_of(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
+    (row,) = (row for row in invoke(*CHECK).stdout.splitlines() if row.split()[1] == "camera")
+    assert row.startswith("warn  camera ")
+    assert "verdicts bear is_simulated, and no receiver may act on them" in row
 
 
 def test_tiles_are_drawn_where_a_run_judges(plant: Path) -> None:

@@ -26,6 +26,7 @@ from inspector.cameras import genicam, open_camera
 from inspector.cameras.genicam import IMAGES, CameraClock, GenicamCamera, list_cameras
 from inspector.cameras.pixel_formats import FORMATS, decode
 from inspector.cameras.stamper import Stamper
+from inspector.check.seen import encoder_words, try_camera
 from inspector.errors import CameraError
 from inspector.interfaces import CameraInfo
 from inspector.records import Acquired, Frame, LostFrame, Reason
@@ -250,6 +251,21 @@ def test_a_camera_whose_images_all_come_incomplete_is_an_error_not_silence(
     camera.start()
     with pytest.raises(CameraError, match=r"SIM0001: all of its first \d+ images came incomplete.*MTU"):
         take(camera, 1)
+
+
+@pytest.mark.parametrize(("divider", "told"), [(COUNTS_PER_ROW, ""), (5, "25000 per m"), (2, "10000 per m")])
+def test_check_holds_the_cameras_encoder_against_the_config(
+    simcam: Path, tmp_path: Path, web: Any, divider: int, told: str
+) -> None:
+    """The config says 15000 counts per m at 0.2 mm, 3 a row; a wrong one makes every verdict NOT_INSPECTED."""
+    features = {"Height": 64, "EncoderDivider": divider, "AcquisitionLineRate": 1e5}
+    line = line_of(producer=str(simcam), serial="SIM0001", encoder="chunk", features=features, buffers=64)
+    site = config.Site(tmp_path / "config.toml", config.Plant(plant="test", line={"3": line}))
+    seen = try_camera(site, "3", follow=True)
+    assert seen.after is not None
+    said = encoder_words(line, seen)
+    assert bool(said) == bool(told)
+    assert told in said
 
 
 def test_a_slow_reader_loses_frames_but_not_their_count(opened: Open, web: Any, control: Any) -> None:

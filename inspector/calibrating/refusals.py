@@ -10,8 +10,8 @@ from inspector.calibrating.calibrated import GoodWeb
 from inspector.calibrating.tail import FARTHEST, LEAST_IMAGES, LEAST_TILES, SOUND_IMAGES
 from inspector.config import Line
 from inspector.errors import ConfigError, DataError
+from inspector.tiling.grid import WHOLE_SHARE
 
-WHOLE_SHARE = 0.95  # of the web's width: images that show less are parts of frames
 SAME_SCALE = 0.05
 
 

@@ -14,6 +14,8 @@ from inspector.errors import ArtefactError, ConfigError
 from inspector.interfaces import CameraInfo, EngineInfo
 from inspector.records import I32, U8, Grid, Region
 
+WHOLE_SHARE = 0.95  # of the web's width: what sees less sees part of it
+
 
 def grid_for(line: Line, engine: EngineInfo) -> Grid:
     """Return the grid of a line: the engine's tiles at the overlap the config asks for.
@@ -187,6 +189,17 @@ def check_frame_size(grid: Grid, height_px: int, width_px: int, *, seamless: boo
             f"frames of {height_px} rows are too short for a seamless web: a tile and its margin take "
             f"{least_height} rows; raise the camera's Height to at least {least_height}, or set "
             f"web.seamless = false"
+        )
+
+
+def check_width(camera: CameraInfo, line: Line) -> None:
+    """Raise ConfigError where a line that judges all of its web doesn't see all of it: the rest is in no verdict."""
+    seen_mm = camera.width_px * line.web.mm_per_px
+    if line.region.kind != "fixed" and seen_mm < WHOLE_SHARE * line.web.width_mm:
+        raise ConfigError(
+            f"web.width_mm = {line.web.width_mm:g}, but the camera sees {seen_mm:g} mm of it ({camera.width_px} px at "
+            f"web.mm_per_px = {line.web.mm_per_px:g}), and what lies beside is in no verdict; correct these, or set "
+            "region.kind = 'fixed' with left_mm and right_mm to judge part of the web"
         )
 
 
