@@ -7,6 +7,7 @@ would be right. Paths are relative to the file. The reference is docs/config.md.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -22,6 +23,8 @@ Positive: TypeAlias = Annotated[float, Meta(gt=0, le=MOST)]
 NotNegative: TypeAlias = Annotated[float, Meta(ge=0, le=MOST)]
 Position: TypeAlias = Annotated[float, Meta(ge=-MOST, le=MOST)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
+LEAST_COUNTS = 10  # of the encoder, for a tile of web
+LAST_SEED = 2**63 - 1
 LAST_PORT = 65535  # ZeroMQ would quietly bind what is left of a larger number
 ENDPOINT = r"^(tcp|ipc)://.+"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -61,7 +64,7 @@ class LoomCamera(Model, frozen=True, tag_field="kind", tag="loom"):
     width_px: Annotated[int, Meta(ge=64, le=16384)] = 2048
     height_px: Annotated[int, Meta(ge=16, le=16384)] = 1024
     weave: Literal["plain", "twill", "satin"] = "plain"
-    seed: Annotated[int, Meta(ge=0)] = 1
+    seed: Annotated[int, Meta(ge=0, le=LAST_SEED)] = 1
     faults: FaultMix = FaultMix()
     as_fast_as_possible: bool = False  # else at the web's speed
 
@@ -249,16 +252,25 @@ def _sentence(file: Path, raw: Any, message: str) -> str:
     path = _real_path(raw, where.strip("`"), what)
     unknown = re.match(r"Object contains unknown field `([^`]+)`", what)
     if unknown:
-        known = _known_keys(path, raw)
-        close = difflib.get_close_matches(unknown[1], known, 1, 0.5)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
-        return f"{file}: unknown key {unknown[1]!r} in {_table(path)}; {hint}"
+        return _unknown(file, raw, path, unknown[1])
     missing = re.match(r"Object missing required field `([^`]+)`", what)
     if missing:
+        astray = [
+            key for key in raw if key not in _known_keys([], raw)
+        ]  # as the key would be under [lines.3]
+        if astray:
+            return _unknown(file, raw, [], astray[0])
         return f"{file}: key {missing[1]!r} is missing in {_table(path)}"
     got = _value_at(raw, path)
     shown = f" (it is {got!r})" if not isinstance(got, dict | list) else ""
     return f"{file}: {'.'.join(path) or 'the file'}: {_what_is_right(raw, path, what)}{shown}"
+
+
+def _unknown(file: Path, raw: Any, path: list[str], key: str) -> str:
+    known = _known_keys(path, raw)
+    close = difflib.get_close_matches(key, known, 1, 0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+    return f"{file}: unknown key {key!r} in {_table(path)}; {hint}"
 
 
 def _what_is_right(raw: Any, path: list[str], what: str) -> str:
@@ -336,6 +348,13 @@ def _check_line(file: Path, line_id: str, line: Line) -> None:
         raise ConfigError(
             f"{at}.tiles: overlap_mm = {line.tiles.overlap_mm:g} is more than half of "
             f"size_mm = {line.tiles.size_mm:g}; make it at most {line.tiles.size_mm / 2:g}"
+        )
+    counts = line.tiles.size_mm / 1000 * line.web.encoder_counts_per_m
+    if counts < LEAST_COUNTS:
+        raise ConfigError(
+            f"{at}.web: encoder_counts_per_m = {line.web.encoder_counts_per_m:g} is {counts:.2g} counts of web for a tile "
+            f"of {line.tiles.size_mm:g} mm, and verdicts tell their place in counts; use an encoder of "
+            f"{math.ceil(LEAST_COUNTS * 1000 / line.tiles.size_mm)} counts per m or more"
         )
     if line.judging.min_defect_mm > line.tiles.size_mm:
         raise ConfigError(

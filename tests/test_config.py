@@ -92,6 +92,19 @@ def test_models_are_frozen():
             ["line.2.lanes", "edges_mm are 10 to 390", "the region is 10 to 400", "in no verdict"],
         ),
         (changed("[line.3]", "[line.3]\nspeed = 3"), ["'speed'", "[line.3]"]),
+        (
+            changed("[line.3]", "[lines.3]"),
+            ["unknown key 'lines' in the top of the file; did you mean 'line'?"],
+        ),
+        (changed("seed = 2", "seed = 18446744073709551616"), ["line.2.camera.seed"]),
+        (
+            changed("encoder_counts_per_m = 10000", "encoder_counts_per_m = 10", "[line.3]"),
+            [
+                "line.3.web",
+                "0.51 counts of web for a tile of 51.2 mm",
+                "an encoder of 196 counts per m or more",
+            ],
+        ),
         ("plant = ", ["not valid TOML"]),
         ("\x00", ["not valid TOML"]),
     ],
