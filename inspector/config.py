@@ -352,8 +352,8 @@ def _check_line(file: Path, line_id: str, line: Line) -> None:
     counts = line.tiles.size_mm / 1000 * line.web.encoder_counts_per_m
     if counts < LEAST_COUNTS:
         raise ConfigError(
-            f"{at}.web: encoder_counts_per_m = {line.web.encoder_counts_per_m:g} is {counts:.2g} counts of web for a tile "
-            f"of {line.tiles.size_mm:g} mm, and verdicts tell their place in counts; use an encoder of "
+            f"{at}.web: encoder_counts_per_m = {line.web.encoder_counts_per_m:g} is {counts:.2g} counts of web for a "
+            f"tile of {line.tiles.size_mm:g} mm, and verdicts tell their place in counts; use an encoder of "
             f"{math.ceil(LEAST_COUNTS * 1000 / line.tiles.size_mm)} counts per m or more"
         )
     if line.judging.min_defect_mm > line.tiles.size_mm:

@@ -10,6 +10,7 @@ it came from.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import signal
@@ -50,8 +51,10 @@ READ_TIMEOUT_S = 0.2
 HEARTBEAT_S = 0.1
 SHOW_S = 0.25
 JOIN_S = 1.2  # SIGTERM to the last state on the bus must stay under 2 s
+UNFIT = (Reason.FRAME_LOST, Reason.FRAME_INCOMPLETE)  # of a frame that came: as good as lost
 SLOW_SEVERITY = 500  # what comes of it, dropped frames, is counted anyway
 UNLIKE_SEVERITY = 700  # between a client turned away and a line that stops
+HEAR_OUT_S = 0.5  # who knocks while a line fails to start is let in, to hear why
 HAND_OVER_S = 2.0  # without room for a verdict: who publishes hangs. A burst of lost frames has room sooner
 STUCK_S = 30.0  # an engine that chews on one frame for this long is dead
 
@@ -140,7 +143,7 @@ def run_line(
         raise ConfigError(
             f"line {line_id}: --truth needs a camera of kind 'loom'; only the loom knows its faults"
         )
-    with _signals() as stop:
+    with _signals() as is_asked_to_stop:
         publisher = Publisher(site, line_id)
         try:
             publisher.publish_state(State.INITIALIZED)
@@ -150,6 +153,7 @@ def run_line(
                 publisher.publish_alarm(
                     800, type(error).__name__, str(error), "mend it and start the line again"
                 )
+                publisher.hear_out(HEAR_OUT_S)
             finally:
                 publisher.close(State.ERROR)
             raise
@@ -159,7 +163,7 @@ def run_line(
             publisher.publish_alarm(SLOW_SEVERITY, "slow", slow, TOO_SLOW)
             onlooker.say(f"{slow}; {TOO_SLOW}")
         publisher.publish_state(State.READY)
-        corridor = Corridor(parts, publisher, ending or Ending(), stop)
+        corridor = Corridor(parts, publisher, ending or Ending(), is_asked_to_stop=is_asked_to_stop)
         if with_truth:
             corridor.keep_verdicts()
         start_up_s = time.monotonic() - started_s
@@ -174,18 +178,21 @@ def run_line(
 
 
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """SIGINT, SIGTERM and a closed terminal set the event; the old handlers come back afterwards."""
-    stop = threading.Event()
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT, SIGTERM or a closed terminal came since; the old handlers come back afterwards.
+
+    A handler takes no lock, and so sets no event: it may run while its own thread holds that lock.
+    """
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield lambda: bool(came)
         return
     endings = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: the line is to outlive its terminal
         endings.append(signal.SIGHUP)
-    old = {number: signal.signal(number, lambda *_: stop.set()) for number in endings}
+    old = {number: signal.signal(number, lambda number, _: came.append(number)) for number in endings}
     try:
-        yield stop
+        yield lambda: bool(came)
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
@@ -198,7 +205,8 @@ class Corridor:
     parts: Parts
     publisher: Publisher
     ending: Ending
-    stop: threading.Event
+    stop: threading.Event = field(default_factory=threading.Event)
+    is_asked_to_stop: Callable[[], bool] = lambda: False  # by whoever runs the process
     faults: list[BaseException] = field(default_factory=list)
     kept: list[Verdict] | None = None
 
@@ -245,7 +253,8 @@ class Corridor:
         while publish.is_alive() and not self.stop.wait(SHOW_S):
             now_s = time.monotonic()
             onlooker.show(self.snapshot(), now_s)
-            if self.ending.seconds is not None and now_s - began_s >= self.ending.seconds:
+            is_over = self.ending.seconds is not None and now_s - began_s >= self.ending.seconds
+            if is_over or self.is_asked_to_stop():
                 self.stop.set()
             if now_s - self.busy_since_s > STUCK_S:
                 self._fault(
@@ -331,7 +340,7 @@ class Corridor:
                 break
             if item is None:
                 continue
-            self.tally.trigger(time.monotonic(), item.stamp.encoder_end)
+            self.tally.trigger(time.monotonic(), item.stamp)
             if not self.frames.put(item):
                 if self.stop.is_set():
                     break
@@ -392,6 +401,8 @@ class Corridor:
         if isinstance(item, LostFrame) and item.reason is not Reason.STATE:  # stopping loses nothing
             self.tally.lost(item.reason)
         self.strips = self._tile(item)
+        if isinstance(item, Frame) and (unfit := [s.reason for s in self.strips if s.reason in UNFIT]):
+            self.tally.lost(unfit[-1])
         while self.strips:
             strip = self.strips[0]
             scores, failed = self._score(strip)
@@ -458,16 +469,22 @@ class Corridor:
                 pass
             if self.faults:
                 final = State.ERROR
-                fault = self._first_fault()
-                self.publisher.publish_alarm(
-                    900, type(fault).__name__, str(fault), "mend it and start the line again"
-                )
-        except BaseException:
+                self._say_why()
+        except BaseException as error:
             final = State.ERROR
+            self._fault(error)
+            with contextlib.suppress(Exception):  # what broke down may be the bus itself
+                self._say_why()
             raise
         finally:
             self.tally.state = final.value
             self.publisher.close(final)
+
+    def _say_why(self) -> None:
+        fault = self._first_fault()
+        self.publisher.publish_alarm(
+            900, type(fault).__name__, str(fault), "mend it and start the line again"
+        )
 
     def _send_what_is_due(self, patience_s: float = 0.0) -> None:
         """Verdicts, the first of them waited for so long, and the heartbeat when it is time."""
@@ -532,10 +549,13 @@ class Corridor:
         judged = self.maps.take(0.0)
         if judged is None:
             return False
-        limits = self.parts.judge.column_limits(judged.strip)
-        self.publisher.publish_evidence(
-            judged.strip, judged.scores, judged.verdicts, limits, self._send_what_is_due
-        )
+        try:
+            limits = self.parts.judge.column_limits(judged.strip)
+            self.publisher.publish_evidence(
+                judged.strip, judged.scores, judged.verdicts, limits, self._send_what_is_due
+            )
+        except Exception as error:  # a fault, but no picture may cost a verdict
+            self._fault(error)
         return True
 
     def _beat(self) -> HeartbeatData:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inspector.records import Defect, Outcome, Reason, Verdict
+from inspector.records import Defect, Outcome, Reason, Stamp, Verdict
 
 RATE_WINDOW_S = 5.0
 LATENCIES_KEPT = 4096
@@ -90,13 +90,16 @@ class Tally:
     state: str = "Preoperational"
     cpu_s: dict[str, float] = field(default_factory=dict)
 
-    def trigger(self, now_s: float, encoder_end: int) -> None:
+    def trigger(self, now_s: float, stamp: Stamp) -> None:
         """A frame, lost or not, came from the camera."""
         with self._lock:
             self._triggers += 1
-            self.encoder_now = encoder_end
+            self.encoder_now = stamp.encoder_end
             if self._started_s is None:
                 self._started_s = now_s
+                self.y_decided_m = (
+                    stamp.encoder_start / self.counts_per_m
+                )  # nothing of this web is decided yet
 
     def inspected(self, tiles: int) -> None:
         """The engine has looked at a frame's tiles."""

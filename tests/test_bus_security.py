@@ -6,19 +6,23 @@ import logging
 import os
 import re
 import stat
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import zmq
 import zmq.auth
 
+from inspector import config
 from inspector.bus import security
 from inspector.bus.publisher import Publisher
 from inspector.bus.subscriber import Subscriber
 from inspector.bus.wire import AlarmHeader, Event
 from inspector.config import Bus, Site
-from inspector.errors import BusError
-from tests.talking_line import PATIENCE_S, bus_of, make_site, talking, verdict
+from inspector.errors import ArtefactError, BusError
+from inspector.line import run_line
+from tests.talking_line import PATIENCE_S, Quiet, bus_of, make_site, talking, verdict
 from tests.test_bus_hearing import read_until
 
 
@@ -79,6 +83,27 @@ def test_a_known_key_hears_everything(site: Site) -> None:
             with Subscriber(bus, "1", site.root, client=client) as subscriber:
                 events = read_until(subscriber, "state", 1)
         assert events
+
+
+def test_a_line_that_fails_to_start_says_why_behind_the_door_too(site: Site) -> None:
+    """Handshakes are answered by the line itself, which has no time for them while it opens what it needs."""
+    text = site.file.read_text().split("[line.12]")[0]
+    for name in ("verdicts", "maps", "replay"):
+        text = text.replace(f'{name} = "tcp://127.0.0.1:*"', f'{name} = "ipc://{site.root}/{name}"')
+    site.file.write_text(text)
+    site = config.load(site.file)
+    with Subscriber(site.line("1").bus, "1", site.root) as subscriber:
+        starting = threading.Thread(target=lambda: suppressed(run_line, site, "1", Quiet()))
+        starting.start()
+        alarm = first_alarm(subscriber)
+        starting.join(PATIENCE_S)
+    assert (alarm.severity, alarm.code) == (800, "ArtefactError")
+    assert "no such file" in alarm.text
+
+
+def suppressed(what: Callable[..., object], *arguments: object) -> None:
+    with pytest.raises(ArtefactError):
+        what(*arguments)
 
 
 def test_replay_is_behind_the_same_door(site: Site) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
 from collections import deque
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
 from click.testing import CliRunner, Result
@@ -17,7 +19,7 @@ from inspector import config
 from inspector.bus import publisher as publishing
 from inspector.bus import subscriber as hearing
 from inspector.bus.publisher import Publisher
-from inspector.bus.subscriber import Subscriber
+from inspector.bus.subscriber import Subscriber, as_text
 from inspector.bus.wire import State
 from inspector.cli import main
 from inspector.config import Bus, Site
@@ -80,7 +82,7 @@ def test_events_prints_a_line_for_each(talker: Site) -> None:
     assert "PASS" in text
     assert "FAIL (score)" in text
     assert "NOT_INSPECTED (frame_lost)" in text
-    assert "ALARM 300" in text
+    assert "ALARM 300 dust" in text
     assert "dust on the lens; wipe it" in text
     assert "defect new" in text
     assert "heartbeat" not in text
@@ -254,10 +256,31 @@ def test_events_tells_of_a_hole_on_stderr(site: Site, tmp_path: Path) -> None:
     assert result.stderr == "inspector: line 1: 4 messages (alarm) before seq 7 are lost\n"
 
 
+def test_a_subscriber_may_wait_for_ever(talker: Site) -> None:
+    result = events(talker, "--count", "3", "--silence", "1e300")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("days", "begins"), [(0, r"\d\d:\d\d:\d\d\.\d{3}  line 1  "), (3, r"\d{4}-\d\d-\d\d \d\d:")]
+)
+def test_an_event_of_another_day_bears_its_date(talker: Site, days: int, begins: str) -> None:
+    """An open alarm is told to whoever comes, days later, too."""
+    with Subscriber(talker.line("1").bus, "1", talker.root) as subscriber:
+        event = next(subscriber.events(PATIENCE_S))
+    earlier_us = event.header.t_pub_us - days * 86_400 * 10**6
+    event = msgspec.structs.replace(event, header=msgspec.structs.replace(event.header, t_pub_us=earlier_us))
+    assert re.match(begins, as_text(event))
+
+
 # -- restarts and strangers --------------------------------------------------------------------------
 
 
-def test_a_line_started_anew_is_heard_from_its_first_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("back_h", [0, 1], ids=["", "the machine's clock was set back"])
+def test_a_line_started_anew_is_heard_from_its_first_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back_h: int
+) -> None:
+    """An epoch is the start's UTC: a later one may be lower."""
     site = make_site(tmp_path)
     with talking(site) as line:
         bus = bus_of(line.publisher)
@@ -267,17 +290,19 @@ def test_a_line_started_anew_is_heard_from_its_first_message(tmp_path: Path) -> 
     for name in ("verdicts", "maps", "replay"):
         text = text.replace(f'{name} = "tcp://127.0.0.1:*"', f'{name} = "{getattr(bus, name)}"', 1)
     site.file.write_text(text)
+    utc_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: utc_ns() - back_h * 3600 * 10**9)
     with subscriber, talking(config.load(site.file)) as line:
         line.do(lambda p: p.publish_state(State.READY))
         line.do(lambda p: [p.publish_verdict(verdict(n)) for n in range(3)])
         heard = []
         until_s = time.monotonic() + PATIENCE_S
-        while not any(e.kind == "state" and e.header.epoch > first for e in heard):
+        while not any(e.kind == "state" and e.header.epoch != first for e in heard):
             assert time.monotonic() < until_s
             heard += subscriber.read(0.1)
         line.do(lambda p: p.publish_verdict(verdict(3)))
         heard += read_until(subscriber, "verdict", 4)
-    again = [e for e in heard if e.header.epoch > first]
+    again = [e for e in heard if e.header.epoch != first]
     assert seqs(again, "state") == [1, 2]
     assert seqs(again, "verdict") == [1, 2, 3, 4]
 

@@ -46,6 +46,7 @@ GRID = Grid(tile_px=32, margin_px=4, overlap_px=0, px_per_cell=4)
 NONE_LATE_MS = 1e6
 
 Corridors = Callable[..., Corridor]
+alarms: list[str] = []  # that ``Broken`` raised
 
 
 class Sight:
@@ -53,8 +54,10 @@ class Sight:
 
     info = CameraInfo("genicam", "V", "M", "S", "Mono8", ROWS, ROWS, is_simulated=True)
 
-    def __init__(self, ids: list[int], then: Callable[[], EndOfWeb | None] = EndOfWeb) -> None:
-        self._ids, self._then = iter(ids), then
+    def __init__(
+        self, ids: list[int], then: Callable[[], EndOfWeb | None] = EndOfWeb, rows: int = ROWS
+    ) -> None:
+        self._ids, self._then, self._rows = iter(ids), then, rows
         self._waiting: list[Acquired] = []
 
     def stamp_for(self, of: config.Line) -> None:
@@ -69,7 +72,7 @@ class Sight:
             if block_id is None:
                 return self._then()
             lost, stamp = self._stamper.stamp(block_id, time.monotonic_ns() // 1000)
-            self._waiting = [*lost, Frame(stamp, np.zeros((ROWS, ROWS), np.uint8))]
+            self._waiting = [*lost, Frame(stamp, np.zeros((self._rows, ROWS), np.uint8))]
         return self._waiting.pop(0)
 
     def close(self) -> None:
@@ -357,12 +360,49 @@ class Broken(Publisher):
             raise OSError("no buffer space available")
         super().publish_verdict(verdict)
 
+    def publish_alarm(self, severity: int, code: str, text: str, action: str) -> None:
+        alarms.append(text)
+        super().publish_alarm(severity, code, text, action)
+
 
 def test_a_publisher_that_breaks_down_is_the_fault_that_is_told(corridors: Corridors) -> None:
+    alarms.clear()
     corridor = corridors(Sight(list(range(1, 200))), Engine(), Broken, verdicts=16)
     fault = corridor.run(Quiet())
     assert str(fault) == "line 1: OSError: no buffer space available"
     assert corridor.snapshot().state == "Error"
+    assert alarms == [str(fault)]
+
+
+class Unpicturesque(Broken):
+    """Can pack no evidence."""
+
+    def publish_verdict(self, verdict: Verdict) -> None:
+        Publisher.publish_verdict(self, verdict)
+
+    def publish_evidence(self, *what: Any) -> None:
+        raise MemoryError("no room for a picture")
+
+
+def test_a_picture_that_cannot_be_packed_costs_no_verdict(corridors: Corridors) -> None:
+    alarms.clear()
+    corridor = corridors(Sight(list(range(1, 40))), Engine(), Unpicturesque, frames=64)
+    fault = corridor.run(Quiet())
+    assert str(fault) == "line 1: MemoryError: no room for a picture"
+    assert len(verdicts_of(corridor)) == corridor.snapshot().triggers > 0
+    assert corridor.snapshot().state == "Error"
+    assert alarms == [str(fault)]
+
+
+@pytest.mark.parametrize("rows", [20, ROWS])
+def test_a_frame_that_came_and_cannot_be_tiled_counts_as_dropped(corridors: Corridors, rows: int) -> None:
+    """The lamp goes by the counter: web that is rejected unseen is amber, whatever made it so."""
+    corridor = corridors(Sight([1, 2, 3], rows=rows), Engine())
+    corridor.run(Quiet())
+    snapshot = corridor.snapshot()
+    unseen = 0 if rows == ROWS else 3
+    assert snapshot.lost == ({"frame_incomplete": unseen} if unseen else {})
+    assert snapshot.outcomes.get("NOT_INSPECTED", 0) == unseen
 
 
 class Slow(Publisher):

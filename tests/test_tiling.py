@@ -95,6 +95,19 @@ def test_every_count_is_decided_exactly_once(heights, lost, width, seamless):
             assert len(strip.batch.pixels) == len(strip.batch.origins_px) > 0
 
 
+def test_a_trigger_that_could_not_be_tiled_leaves_no_hole_when_it_is_given_as_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows without web are decided before its tiles are cut; what was decided of them must be said again."""
+    tiler = Tiler(GRID, lambda pixels: Region(0, 32, 8, len(pixels)), seamless=False)
+    frame, *_ = items_of(web_of(64, 32), [64], set())
+    monkeypatch.setattr("inspector.tiling.strip.cut_region", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tiler.push(frame)
+    (strip,) = tiler.push(LostFrame(frame.stamp, Reason.STATE, "the line broke down at this frame"))
+    assert (strip.encoder_start, strip.encoder_end) == (frame.stamp.encoder_start, frame.stamp.encoder_end)
+
+
 @settings(max_examples=100, deadline=None)
 @given(frame_heights, st.sets(st.integers(0, 6)), st.integers(16, 50), st.booleans())
 def test_tiles_are_the_webs_own_pixels_mirrored_only_at_its_edges(heights, lost, width, seamless):

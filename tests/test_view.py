@@ -31,7 +31,7 @@ def counted() -> Snapshot:
     """Four triggers of two lanes: all good, a defect in lane 1, a lost frame, all good."""
     tally = Tally(COUNTS_PER_M)
     for number in range(4):
-        tally.trigger(10.0 + number, 4096)
+        tally.trigger(10.0 + number, verdict(number, 0).stamp)
         outcomes = {1: (Outcome.PASS, Outcome.FAIL), 2: (Outcome.NOT_INSPECTED,) * 2}.get(number)
         if number == 2:
             tally.lost(Reason.FRAME_LOST)

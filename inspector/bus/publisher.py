@@ -183,6 +183,12 @@ class Publisher:
                 600, "handshake", refused, "add the client's key to the line's clients, or stop it"
             )
 
+    def hear_out(self, seconds: float) -> None:
+        """Let in who waits behind keys, for so long; handshakes are answered by ``serve`` alone. Else do nothing."""
+        until_s = time.monotonic() + seconds
+        while self._guard.sockets and time.monotonic() < until_s:
+            self.serve(max(0.0, until_s - time.monotonic()))
+
     def close(self, final: State | None) -> None:
         """Publish the last state (None: nothing), give subscribers a moment to take it, and let go."""
         if self._verdicts.closed:

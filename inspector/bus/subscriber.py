@@ -29,6 +29,7 @@ from inspector.errors import BusError, SilentLine
 ALL_KINDS = tuple(wire.KINDS)
 PRINTED_KINDS = ("verdict", "defect", "state", "alarm")
 REPLAY_S = 1.0
+LONGEST_POLL_S = 3600.0  # ZeroMQ counts milliseconds in 32 bits
 
 
 class Subscriber:
@@ -76,6 +77,9 @@ class Subscriber:
             self._poller.register(socket, zmq.POLLIN)
         self._seq: dict[str, int] = {}
         self._epoch = 0
+        self._left: set[int] = (
+            set()
+        )  # epochs before; a later one may be lower, where the machine's clock was set back
 
     def __enter__(self) -> Subscriber:
         return self
@@ -93,7 +97,7 @@ class Subscriber:
         Repeats (the last-value cache) are left out; what can't be decoded is told to ``warn``.
         """
         events: list[Event] = []
-        for socket, _ in self._poller.poll(round(timeout_s * 1000)):
+        for socket, _ in self._poller.poll(round(min(timeout_s, LONGEST_POLL_S) * 1000)):
             event = self._decode(socket.recv_multipart())
             if event is not None:
                 events += self._in_order(event)
@@ -123,10 +127,13 @@ class Subscriber:
     def _in_order(self, event: Event) -> list[Event]:
         """The event, what was missed before it, or nothing if it is a repeat."""
         header, kind = event.header, event.kind
-        if header.epoch < self._epoch:
+        if header.epoch in self._left:
             return []
-        if header.epoch > self._epoch:  # the line was started; if anew, nothing of that start shall be missed
+        if (
+            header.epoch != self._epoch
+        ):  # the line was started; if anew, nothing of that start shall be missed
             self._seq = dict.fromkeys(wire.REPLAYED, 0) if self._epoch else {}
+            self._left.add(self._epoch)
             self._epoch = header.epoch
         before = self._seq.get(kind)
         if before is not None and header.seq <= before:
@@ -253,8 +260,10 @@ def as_json_line(event: Event) -> str:
 
 
 def as_text(event: Event) -> str:
-    """One line for a person."""
-    at = f"{_published(event):%H:%M:%S.%f}"[:-3]
+    """One line for a person, in this machine's own time; of another day with its date."""
+    published = _published(event).astimezone()
+    day = "" if published.date() == datetime.now().astimezone().date() else f"{published:%Y-%m-%d} "
+    at = f"{day}{published:%H:%M:%S.%f}"[:-3]
     return f"{at}  line {event.header.line_id}  {_words(event)}"
 
 
@@ -280,7 +289,7 @@ def _words(event: Event) -> str:
         case StateHeader() as s:
             return f"{'state':24} {s.state.value}" + (f": {s.detail}" if s.detail else "")
         case AlarmHeader() as a:
-            return f"{'ALARM ' + str(a.severity):24} {a.text}; {a.action}"
+            return f"{f'ALARM {a.severity} {a.code}':24} {a.text}; {a.action}"
         case HeartbeatHeader() as h:
             return (
                 f"{'heartbeat':24} {h.state.value}  decided to {h.y_decided_m:.3f} m  queue {h.queue_depth}  "

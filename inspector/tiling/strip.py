@@ -95,7 +95,12 @@ class Tiler:
         before it for a hole in the encoder counts which no trigger covers; and, where frames are pieces of
         their own, one for the rows before the web begins and one for those after it ends.
         """
-        strips = [*self._hole_before(item.stamp), *self._decide(item)]
+        decided = self._decided
+        try:
+            strips = [*self._hole_before(item.stamp), *self._decide(item)]
+        except BaseException:
+            self._decided = decided  # whoever pushes the trigger again, as a lost one, leaves no hole
+            raise
         self._last = item.stamp
         return strips
 
