@@ -62,3 +62,14 @@ def test_colour_keeps_its_tint() -> None:
 @pytest.mark.parametrize("shape", [(0, 64, 64), (0, 64, 64, 3)])
 def test_no_tiles_give_none(shape: tuple[int, ...]) -> None:
     assert relit(np.zeros(shape, np.uint8), 0).shape == shape
+
+
+@pytest.mark.parametrize("grey", [40, 160, 200, 220, 240])
+def test_few_copies_are_blown_out(grey: int) -> None:
+    """A bright web's copies would else be white all over, and students would learn that glare is good."""
+    good = np.random.default_rng(0).normal(grey, 4, (64, 96, 96)).clip(0, 255).astype(np.uint8)
+    copies = relit(good, 0)
+    assert ((copies == 255).mean((1, 2)) > 0.5).mean() < 0.1
+    levels = copies.mean((1, 2)) / grey
+    assert levels.min() < 0.8
+    assert levels.max() > min(1.25, 0.97 * 215 / grey)

@@ -68,6 +68,14 @@ def test_images_that_are_alike_leave_the_limit_as_it_is() -> None:
     assert raised(found, drawn, RATE) == found
 
 
+def test_an_image_of_few_blocks_does_not_hide_how_the_others_differ() -> None:
+    drawn = scores(0.25, 12, 0)
+    found, short = Differing.of(drawn), Differing.of([*drawn, drawn[0][:6]])
+    assert found is not None
+    assert short is not None
+    assert (short.spread, short.images) == (found.spread, found.images)
+
+
 @pytest.mark.parametrize(
     "drawn", [[np.arange(1.0, 90.0)], [np.arange(1.0, 6.0)] * 12, [np.full(50, 3.0)] * 3]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from inspector.bus.publisher import Identity, Publisher
 from inspector.bus.wire import State, VerdictHeader
-from inspector.calibrating.from_run import Learnt, find, lowered, summary
+from inspector.calibrating.from_run import Learnt, confidence_after, find, lowered, summary
 from inspector.calibrating.good_metres import GoodMetres, Stretch
 from inspector.calibrating.run_ear import Heard, Wish, listen, refuse_short
 from inspector.config import Site
@@ -245,6 +246,27 @@ def test_a_limit_is_never_below_the_highest_good_verdict_that_counts(seed: int, 
     found = find(stretches, rate)
     kept = [one.scores for n, one in enumerate(stretches) if n not in found.suspects]
     assert found.limit >= max(float(scores.max()) for scores in kept)
+
+
+def test_the_more_runs_lowered_a_limit_the_surer_the_next_must_be() -> None:
+    """The lowest bound of all runs stays; ten at 80 % each brought twice the alarms asked for, from 20 m each."""
+    assert [round(confidence_after(runs), 4) for runs in (0, 1, 9)] == [0.8, 0.9, 0.98]
+    random = np.random.default_rng(5)
+    limits: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(3):
+        lowest = {False: math.inf, True: math.inf}
+        for run in range(10):
+            stretches = [Stretch(n, n + 1.0, 8 + random.gumbel(0, 0.8, 10)) for n in range(40)]
+            for shared in lowest:
+                found = find(stretches, 1e-3, confidence_after(run if shared else 0))
+                lowest[shared] = min(lowest[shared], found.limit)
+        for shared, limit in lowest.items():
+            limits[shared].append(limit)
+    rates = {
+        shared: [1 - math.exp(-math.exp(-(limit - 8) / 0.8)) for limit in of] for shared, of in limits.items()
+    }
+    assert np.mean(rates[False]) > 1.2e-3
+    assert np.mean(rates[True]) < 1.0e-3
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import math
@@ -75,6 +76,24 @@ def trained(
     students = build_students("balanced", 1, seed)
     standing = distill(students, *lessons, Course(EPOCHS, seed, "test"), folder, progress)  # type: ignore[arg-type]
     return students, standing
+
+
+def test_a_training_without_a_loss_that_is_a_number_is_none(
+    lessons: tuple[Lesson, Lesson], tmp_path: Path
+) -> None:
+    taught, held_back = lessons
+    spoilt = [layer.clone() for layer in taught.features]
+    spoilt[0].view(-1)[0] = math.inf
+    students = build_students("balanced", 1, 0)
+    with pytest.raises(ArtefactError, match="the loss of all 2 epochs is no number, so nothing was learnt"):
+        distill(
+            students,
+            dataclasses.replace(taught, features=spoilt),
+            held_back,
+            Course(2, 0, "t"),
+            tmp_path,
+            silent,
+        )
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:

@@ -240,6 +240,20 @@ def test_a_side_no_tile_showed_takes_what_the_others_did() -> None:
     assert torch.allclose(constants.mean, torch.full((2,), 0.5), atol=0.1)
 
 
+@pytest.mark.parametrize(
+    ("zone", "free", "is_alone"), [(20, 1, False), (20, 8, False), (4, 1, False), (4, 8, True)]
+)
+def test_a_side_is_known_from_all_tiles_that_show_it(zone: int, free: int, is_alone: bool) -> None:
+    """A single tile without mirrored sides outweighs no others; eight do in small tiles, where such sides reach far."""
+    maps = torch.rand(24, 2, 64, 64, generator=torch.Generator().manual_seed(0))
+    sides = torch.zeros(24, 4)
+    sides[free:, 0] = 1
+    maps[:free, :, :, :zone] += 3  # what these tiles happen to show at their left
+    real, _ = measure(maps, sides, zone).zone_mean
+    left = 0.5 + (3 if is_alone else 3 * free / 24)
+    assert torch.allclose(real[:, 2], torch.full_like(real[:, 2], left), atol=0.1)
+
+
 def test_what_shines_through_a_real_margin_is_taken_off() -> None:
     """A deep layer sees past the margin into zero padding: every tile's border would draw the grid."""
     maps = random_maps(8)

@@ -42,7 +42,7 @@ from inspector.teaching.outliers import Look, look_at, standouts
 from inspector.teaching.record import Recorded, Recording, Wanted
 from inspector.teaching.second_look import look_again
 from inspector.teaching.shares import Needs, needs_of, share_out
-from inspector.teaching.teachable import refuse_little_room
+from inspector.teaching.teachable import grid_to_be, refuse_little_room
 from inspector.tiling import grid_for
 from tests.small_recipe import PLANT, make_recipe, make_site, weave
 
@@ -126,6 +126,20 @@ def test_what_tells_nothing_is_counted_and_said(tmp_path: Path) -> None:
         "recorded 0.10 m: 9 frames, 1 lost, 1 incomplete, 1 while the web stood still, 1 the same as one before, "
         "1 of another size, 1 without web in view; 3 kept, 0 MB"
     )
+
+
+@pytest.mark.parametrize("creep", [1, COUNTS // 20])
+def test_a_creeping_web_is_one_spot_and_no_metres_of_frames(tmp_path: Path, creep: int) -> None:
+    """At a free line rate frames overlap, and bear one name where they begin within a millimetre of each other."""
+    overlapping = [
+        Frame(stamp(n, 5000 + n * creep, 5000 + n * creep + COUNTS), weave(n, HEIGHT, WIDTH))
+        for n in range(9)
+    ]
+    running = [frame(place) for place in range(2, 6)]
+    got = recorded([*overlapping, *running], tmp_path, 6)
+    assert len(got.frames) == 1 + len(running)
+    assert len({one.file for one in got.frames}) == len(got.frames)
+    assert got.still == 8
 
 
 def test_more_than_is_of_use_is_thinned_evenly(tmp_path: Path) -> None:
@@ -247,6 +261,12 @@ def line_of(tmp_path: Path) -> config.Line:
 def needs(line: config.Line, **more: float) -> Needs:
     asked = {"false_alarms_per_100m": 1.0, "held_back_share": 0.2} | more
     return needs_of(line, Grid(64, 32, 0, 4), 128, 256, most_learnt_tiles=320, **asked)
+
+
+def test_a_web_wider_than_the_camera_sees_is_refused_before_it_is_recorded(tmp_path: Path) -> None:
+    camera = CameraInfo("genicam", "V", "M", "S", "Mono8", 128, 128, is_simulated=False)
+    with pytest.raises(ConfigError, match=r"web.width_mm = 51.2, but the camera sees 25.6 mm of it"):
+        grid_to_be(make_site(tmp_path), "1", "cloth", camera)
 
 
 def test_needs_follow_from_the_grid(tmp_path: Path) -> None:

@@ -49,9 +49,10 @@ class Differing:
     def of(cls, scores: Sequence[F64]) -> Differing | None:
         """Take both from block scores, one array an image.
 
-        None where they don't tell: fewer than two images or than LEAST_BLOCKS in one, or a tail that can't be fitted.
+        Images of fewer than LEAST_BLOCKS don't count; None where fewer than two do, or their tail can't be fitted.
         """
-        if len(scores) < 2 or min(map(len, scores)) < LEAST_BLOCKS:
+        scores = [one for one in scores if len(one) >= LEAST_BLOCKS]
+        if len(scores) < 2:
             return None
         logs = [np.log(np.maximum(one, LEAST_TYPICAL)) for one in scores]
         medians = np.array([np.median(one) for one in logs])
@@ -93,19 +94,22 @@ class Differing:
         return self.tail.share_above(score)
 
 
-def raised(found: FoundLimit, scores: Sequence[F64], rate: float) -> FoundLimit:
+def raised(
+    found: FoundLimit, scores: Sequence[F64], rate: float, confidence: float = CONFIDENCE
+) -> FoundLimit:
     """A limit as ``find_limit`` found it, raised where images differ so much that it wouldn't hold for others.
 
     Args:
         found: from these scores.
         scores: per image its blocks' scores, suspects among them.
         rate: share of good blocks.
+        confidence: of the bound.
     """
     kept = [one for place, one in enumerate(scores) if place not in found.suspects]
     differing = Differing.of(kept)
     if differing is None or differing.spread < LEAST_SPREAD:
         return found
-    bound = max(found.bound, differing.bound(rate))
+    bound = max(found.bound, differing.bound(rate, confidence))
     return replace(found, bound=bound, limit=max(found.limit, bound), spread=differing.spread)
 
 

@@ -29,7 +29,7 @@ from inspector.backends.artifact import write_atomically
 from inspector.calibrating.differing import raised
 from inspector.calibrating.good_metres import Stretch
 from inspector.calibrating.run_ear import Heard, Wish, listen, refuse_short
-from inspector.calibrating.tail import FoundLimit, find_limit, tail_fields
+from inspector.calibrating.tail import CONFIDENCE, FoundLimit, find_limit, tail_fields
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError, a_few
 from inspector.judging.levelled import SHOWN
@@ -89,7 +89,8 @@ def calibrate_from_run(
     limits = load_limits(site, line_id, recipe)
     heard = listen(site, line_id, limits, wish, progress=progress, say=say, warn=warn)
     stretches = heard.web.stretches(wish.metres / STRETCHES)
-    found = find(stretches, wish.per_100m / heard.web.verdicts_per_100m)
+    confidence = confidence_after(len(limits.provenance.runs))
+    found = find(stretches, wish.per_100m / heard.web.verdicts_per_100m, confidence)
     moved = lowered(limits, found.limit)
     run = _provenance(limits, moved, heard, wish, stretches, found)
     if moved is not limits:
@@ -105,19 +106,29 @@ def calibrate_from_run(
     return Learnt(moved, run, heard, moved is not limits)
 
 
-def find(stretches: list[Stretch], rate: float) -> FoundLimit:
+def confidence_after(runs: int) -> float:
+    """Of a run's bound, after so many that lowered the limit already.
+
+    A limit only ever comes down, so the lowest bound of all runs stays: of many at 80 % each, one is too low. The
+    chance of that, a fifth, is shared out among them (Bonferroni).
+    """
+    return 1 - (1 - CONFIDENCE) / (runs + 1)
+
+
+def find(stretches: list[Stretch], rate: float, confidence: float = CONFIDENCE) -> FoundLimit:
     """Find the limit that a share of good verdicts exceeds; in sigma, on the scale of the present limits.
 
     Args:
         stretches: of good web.
         rate: share of their verdicts.
+        confidence: of the bound.
 
     Raises:
         DataError: the highest scores are all equal, or none is above 0.
     """
     try:
         scores = [one.scores for one in stretches]
-        found = raised(find_limit(scores, rate), scores, rate)
+        found = raised(find_limit(scores, rate, confidence=confidence), scores, rate, confidence)
     except ValueError:
         raise DataError(
             "strip after strip scores the same: the camera sees nothing, or the recipe is dead"

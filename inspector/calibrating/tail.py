@@ -148,6 +148,7 @@ class FoundLimit:
     quantile: float
     bound: float  # upper confidence bound of the quantile
     suspects: tuple[int, ...]  # places in the list of images, highest first; not counted
+    confidence: float = CONFIDENCE  # of the bound
     spread: float = 0.0  # of images against each other (``differing``); 0: none that counts
 
 
@@ -170,7 +171,7 @@ def tail_fields(found: FoundLimit) -> TailFields:
         highest_sigma=round(found.highest, 4),
         quantile_sigma=round(found.quantile, 4),
         bound_sigma=round(found.bound, 4),
-        confidence=CONFIDENCE,
+        confidence=round(found.confidence, 4),
         tail_threshold_sigma=round(found.tail.threshold, 4),
         tail_exceedances=found.tail.exceedances,
         tail_scale_sigma=round(found.tail.scale, 4),
@@ -178,8 +179,10 @@ def tail_fields(found: FoundLimit) -> TailFields:
     )
 
 
-def find_limit(scores: Sequence[F64], rate: float, most: int | None = None) -> FoundLimit:
-    """Set a limit that a share ``rate`` of good blocks exceeds at most, with 80 % confidence.
+def find_limit(
+    scores: Sequence[F64], rate: float, most: int | None = None, confidence: float = CONFIDENCE
+) -> FoundLimit:
+    """Set a limit that a share ``rate`` of good blocks exceeds at most, with a confidence: of 80 % unless told.
 
     It is the upper bound of the tail's quantile, and never below the highest good block. Images of which
     even the other images' tail can't be the explanation are *suspects*, most likely faults among the good
@@ -189,6 +192,7 @@ def find_limit(scores: Sequence[F64], rate: float, most: int | None = None) -> F
         scores: per image its blocks' scores, float64 [N], finite; more than 15 in all.
         rate: share of good blocks.
         most: as ``fit_tail`` takes it.
+        confidence: of the bound.
 
     Raises:
         ValueError: the highest scores are all equal.
@@ -197,9 +201,11 @@ def find_limit(scores: Sequence[F64], rate: float, most: int | None = None) -> F
     kept = [one for place, one in enumerate(scores) if place not in suspects]
     blocks = np.concatenate(kept)
     tail = fit_tail(blocks, most)
-    bound = upper_bound(kept, rate, most=most)
+    bound = upper_bound(kept, rate, confidence, most)
     highest = float(blocks.max())
-    return FoundLimit(max(bound, highest), len(blocks), highest, tail, tail.quantile(rate), bound, suspects)
+    return FoundLimit(
+        max(bound, highest), len(blocks), highest, tail, tail.quantile(rate), bound, suspects, confidence
+    )
 
 
 def _suspects(scores: Sequence[F64], most: int | None) -> tuple[int, ...]:

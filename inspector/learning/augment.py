@@ -16,6 +16,7 @@ import numpy as np
 from inspector.records import U8
 
 MOST_GAIN = 0.3  # |ln| of the factor on brightness: 0.74 to 1.35
+BRIGHTEST = 215.0  # mean grey of a copy: what is blown out all over would teach that glare is good
 MOST_CONTRAST = 0.25  # |ln| of the factor on the difference from the tile's mean
 MOST_SLOPE = 0.15  # of the light, from a tile's middle to its side, each way
 BLURRED_SHARE = 0.5
@@ -32,6 +33,7 @@ def _relit(tile: U8, rng: np.random.Generator) -> U8:
     pixels = tile.astype(np.float32)
     mean = float(pixels.mean())
     gain, contrast = (math.exp(rng.uniform(-most, most)) for most in (MOST_GAIN, MOST_CONTRAST))
+    gain = min(gain, max(1.0, BRIGHTEST / max(mean, 1.0)))
     pixels = ((pixels - mean) * contrast + mean) * gain
     if rng.random() < BLURRED_SHARE:
         pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), rng.uniform(*BLUR_PX)), np.float32)

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from inspector.backends.artifact import write_atomically
+from inspector.errors import ArtefactError
 from inspector.learning.distance import Students
 from inspector.learning.teachers import Teacher
 from inspector.records import U8
@@ -178,7 +179,7 @@ def distill(
         scale: in whose deviations distances are measured; None: in those of ``training``.
 
     Raises:
-        ArtefactError: the checkpoint can't be written.
+        ArtefactError: the checkpoint can't be written, or no epoch's loss is a number.
     """
     students.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     students.fit((scale or training).features)
@@ -203,6 +204,11 @@ def distill(
         ahead = f"stopped early {standing.stopped}" if standing.stopped else f"{left:.0f} s left"
         progress(standing.epoch, course.epochs, f"loss {standing.losses[-1]:.3f} {loss:.3f}, {ahead}")
         watch(standing, residual)
+    if not standing.best_epoch:
+        raise ArtefactError(
+            f"{folder}: the loss of all {standing.epoch} epochs is no number, so nothing was learnt; teachers' weights "
+            "or images are damaged: look at both, then train again"
+        )
     students.load_state_dict(pupil.best)
     students.eval()
     return standing

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inspector.learning.cells import Shape
+from inspector.learning.cells import ZONE_CELLS, Shape
 
 SIDES = 4  # top, bottom, left, right
+ENOUGH_TILES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,13 @@ def measure(maps: Tensor, sides: Tensor, zone: int) -> Constants:
     strips = [maps, maps.flip(2), maps.transpose(2, 3), maps.transpose(2, 3).flip(2)]
     along = [strip[:, :, :zone, inner] for strip in strips]
     mirrored, real = sides > 0.5, sides < 0.5
-    # In small tiles a mirrored side reaches the one across, so tiles without any are better where there are some.
+    # In small tiles a mirrored side reaches the one across, so tiles without any are better where there are enough: of
+    # one or two, whatever they happen to show would be good web's own. In others the strips have no corners.
     free = real.all(1, keepdim=True)
+    takes_free = zone < ZONE_CELLS and int(free.sum()) >= ENOUGH_TILES
     zones = [
         _zones([strip[chosen] for strip, chosen in zip(along, on.T, strict=True)], mean, deviation)
-        for on in (real & free if free.any() else real, mirrored)
+        for on in (real & free if takes_free else real, mirrored)
     ]
     means, deviations = (torch.stack(kind) for kind in zip(*zones, strict=True))
     return Constants(mean, deviation, means, deviations)

@@ -152,6 +152,7 @@ class _Taking:
         self._apart_m = wanted.metres / wanted.most_frames if wanted.expected > wanted.most_frames else 0.0
         self._next_m = 0.0  # place of the next frame to be kept
         self._begin: int | None = None  # encoder counts at the first row of all
+        self._last_m = -math.inf  # place of the last frame of which half at least was new
         self._seen: set[bytes] = set()
 
     def take(self, item: Frame | LostFrame) -> None:
@@ -162,19 +163,24 @@ class _Taking:
         recording.triggers += 1
         place_m = (stamp.encoder_start - self._begin) / self._wanted.counts_per_m
         end_m = (stamp.encoder_end - self._begin) / self._wanted.counts_per_m
-        moved = stamp.encoder_end > stamp.encoder_start
+        # By a free line rate a creeping web is one spot again and again, smeared; its frames overlap.
+        moved = (
+            stamp.encoder_end > stamp.encoder_start and place_m >= self._last_m + 0.5 * self._wanted.frame_m
+        )
         recording.metres = max(recording.metres, end_m)
         if isinstance(item, LostFrame):
             recording.incomplete += item.reason is Reason.FRAME_INCOMPLETE
             recording.lost += item.reason is not Reason.FRAME_INCOMPLETE
         elif not moved:
             recording.still += 1
+            return
         elif item.pixels.shape[:2] != self._size:
             recording.odd += 1
         elif place_m < self._next_m - 0.5 * self._wanted.frame_m * (self._apart_m > 0):
             recording.thinned += 1
         else:
             self._keep(item.pixels, place_m)
+        self._last_m = place_m
 
     def _keep(self, pixels: U8, place_m: float) -> None:
         region = self._locate(pixels)

@@ -15,7 +15,7 @@ from inspector.interfaces import CameraInfo, EngineInfo
 from inspector.records import Grid
 from inspector.teaching.record import Recorded, Wanted
 from inspector.teaching.shares import FEWEST_TO_LEARN, Needs
-from inspector.tiling import Tiler, grid_for
+from inspector.tiling import Tiler, check_width, grid_for
 
 MARGIN_PX = 32
 STEP_PX = 32  # the stride of the deepest layer: tiles are a multiple of it, with margins that are one too
@@ -50,6 +50,7 @@ def grid_to_be(site: Site, line_id: str, recipe: str, camera: CameraInfo) -> Gri
         engine_sha256="",
     )
     grid = grid_for(line, engine)
+    check_width(camera, line)
     Tiler.for_line(grid, line, camera, None)
     return grid
 
