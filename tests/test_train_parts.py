@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tracemalloc
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from inspector.errors import ConfigError
+from inspector.errors import ConfigError, DataError
 from inspector.images.reading import Cut, Image, ImageFile
 from inspector.learning import split
 from inspector.learning.course import MOST_LOOKS, batch_of, default_epochs
@@ -47,23 +49,43 @@ def noise(count: int, height: int = 512, width: int = 1024) -> list[Image]:
     ]
 
 
+def told_of(images: list[Image], region: Literal["whole", "auto"]) -> list[str]:
+    return _left_out(hold_back(images, Cut(256, 32, region=region), 0, Path("good")))
+
+
 def test_what_auto_leaves_out_of_good_images_is_told() -> None:
     """A third of the picture is background; one image shows none that can be told from web."""
-    images = noise(4)
-    for image in images[:3]:
+    images = noise(7)
+    for image in images[:6]:
         image.pixels[:, :340] = 20
-    images[3].pixels[:] = 120
-    told = _left_out(images, Cut(256, 32, region="auto"))
+    images[6].pixels[:] = 120
+    told = told_of(images, "auto")
     assert told[0].startswith(
-        "1 of 4 good images show no web that can be told from background, and are not learnt from: "
+        "1 of 7 good images show no web that can be told from background, and are not learnt from: "
     )
-    assert told[0].endswith("3.png; with --region whole all of every image is web")
+    assert told[0].endswith("6.png; with --region whole all of every image is web")
     assert told[1].startswith(
         "up to 34% of a good image is taken for background or selvedge and not learnt; where "
     )
     assert len(told) == 2
-    assert _left_out(images, Cut(256, 32, region="whole")) == []
-    assert _left_out(noise(3), Cut(256, 32, region="auto")) == []
+    assert told_of(images, "whole") == []
+    assert told_of(noise(5), "auto") == []
+
+
+def test_images_without_web_are_none_of_those_that_a_training_wants() -> None:
+    """Else a split of ten may hold back two that show nothing, or learn from a single one."""
+    images = noise(10)
+    for image in images[4:]:
+        image.pixels[:] = 120
+    said = (
+        "10 good images, 6 of them without web that can be told from background are too few; training wants at least "
+        "5, better 20 or more; with --region whole all of every image is web"
+    )
+    with pytest.raises(DataError, match=re.escape(said)):
+        hold_back(images, Cut(256, 32, region="auto"), 0, Path("good"))
+    images[9] = noise(10)[9]
+    held = hold_back(images, Cut(256, 32, region="auto"), 0, Path("good"))
+    assert (len(held.learnt), len(held.validation), len(held.without_web)) == (4, 1, 5)
 
 
 def digest(held: Held) -> str:

@@ -122,8 +122,14 @@ def build_engine(
 
 def rebuild_command(recipe: str, backend: str, built: BuiltEngine | None = None) -> str:
     """What to type to build an engine; one like ``built``."""
-    kinds = {"--portable": built.portable, "--apart": built.apart} if built else {}
-    options = "".join(f" {option}" for option, wanted in kinds.items() if wanted)
+    options = ""
+    if (
+        built is not None
+    ):  # a precision that was asked for may be the only one that decides as the reference does
+        kinds = {"--portable": built.portable, "--apart": built.apart}
+        options = f" --precision {built.precision}" + "".join(
+            f" {one}" for one, wanted in kinds.items() if wanted
+        )
     return f"`inspector build-engine --recipe {recipe} --backend {backend}{options}`"
 
 

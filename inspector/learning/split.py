@@ -35,6 +35,8 @@ class Held:
     validation_tiles: U8  # both kinds
     learnt_of: I32  # [N] which image of ``learnt`` a tile is of
     validation_of: I32
+    without_web: list[Image]  # good images in which ``auto`` found none
+    left_out_share: float  # of an image's area: the most that ``auto`` left out of one
 
     @property
     def names(self) -> list[str]:
@@ -57,24 +59,23 @@ def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
     """Split good images into those learnt from and those held back, and cut both into tiles.
 
     Validation tiles come from other images than training tiles: neighbours would flatter the constants.
-    Images of the same content count once. Raises DataError where there are too few.
+    Images of the same content count once, and those without web not at all. Raises DataError where there are too few.
     """
     distinct = list({image.pixels_sha256: image for image in images}.values())
-    if len(distinct) < FEWEST_IMAGES:
-        same = f" ({len(images)}, but only {len(distinct)} different)" if len(distinct) < len(images) else ""
-        count = f"1 good image{same} is" if len(distinct) == 1 else f"{len(distinct)} good images{same} are"
-        raise DataError(
-            f"{data}: {count} too few; training wants at least {FEWEST_IMAGES}, better {GOOD_NUMBER} or more"
-        )
-    rng = np.random.default_rng((seed, len(distinct)))
-    order = [distinct[at] for at in rng.permutation(len(distinct))]
+    laid_on = [(image, lay_tiles(image, cut)) for image in distinct]
+    without_web = [image for image, laid in laid_on if not len(laid.places)]
+    laid_on = [(image, laid) for image, laid in laid_on if len(laid.places)]
+    if len(laid_on) < FEWEST_IMAGES:
+        raise DataError(_too_few(data, len(images), len(distinct), len(laid_on)))
+    rng = np.random.default_rng((seed, len(laid_on)))
+    order = [laid_on[at] for at in rng.permutation(len(laid_on))]
     aside = max(1, round(VALIDATION_SHARE * len(order)))
-    validation, learnt = order[:aside], order[aside:]
-    on_grid = [lay_tiles(image, cut) for image in learnt]
+    validation, learnt = ([image for image, _ in part] for part in (order[:aside], order[aside:]))
+    on_grid = [laid for _, laid in order[aside:]]
     astray = [laid.astray(cut, rng) for laid in on_grid]
     kept, learnt_of = _chosen(on_grid, as_much_web(MOST_TILES, cut), rng)
     learnt_tiles, astray_tiles = (_cut(learnt, cut, laid, kept) for laid in (on_grid, astray))
-    both = [_both_ways(lay_tiles(image, cut), cut, rng) for image in validation]
+    both = [_both_ways(laid, cut, rng) for _, laid in order[:aside]]
     kept, validation_of = _chosen(both, as_much_web(MOST_VALIDATION, cut), rng)
     validation_tiles = _cut(validation, cut, both, kept)
     for part, found, fewest in ((learnt, learnt_tiles, FEWEST_TILES), (validation, validation_tiles, 1)):
@@ -83,7 +84,34 @@ def hold_back(images: Sequence[Image], cut: Cut, seed: int, data: Path) -> Held:
                 f"{data}: only {len(found)} tiles of {cut.tile_px} px in {len(part)} images; take more images, "
                 "smaller tiles, or --region whole if background was looked for in vain"
             )
-    return Held(learnt, validation, learnt_tiles, astray_tiles, validation_tiles, learnt_of, validation_of)
+    return Held(
+        learnt,
+        validation,
+        learnt_tiles,
+        astray_tiles,
+        validation_tiles,
+        learnt_of,
+        validation_of,
+        without_web,
+        max(_share_left_out(*one, cut) for one in laid_on),
+    )
+
+
+def _too_few(data: Path, images: int, distinct: int, with_web: int) -> str:
+    same = f" ({images}, but only {distinct} different)" if distinct < images else ""
+    if with_web < distinct:
+        same += f", {distinct - with_web} of them without web that can be told from background"
+    count = f"1 good image{same} is" if distinct == 1 else f"{distinct} good images{same} are"
+    whole = "; with --region whole all of every image is web" if with_web < distinct else ""
+    return f"{data}: {count} too few; training wants at least {FEWEST_IMAGES}, better {GOOD_NUMBER} or more{whole}"
+
+
+def _share_left_out(image: Image, laid: Laid, cut: Cut) -> float:
+    """Of an image's area, what is no web. On an image that is squeezed as a whole: nothing."""
+    if cut.resize is not None:
+        return 0.0
+    height, width = image.pixels.shape[:2]
+    return float(1 - laid.region.height_px * laid.region.width_px / (height * width))
 
 
 def _both_ways(on_grid: Laid, cut: Cut, rng: np.random.Generator) -> Laid:

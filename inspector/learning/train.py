@@ -19,7 +19,7 @@ import torch
 from inspector.backends import golden
 from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
 from inspector.errors import ArtefactError, ConfigError, a_few
-from inspector.images.reading import PX_PER_CELL, Cut, Image, lay_tiles, open_data, read_images
+from inspector.images.reading import PX_PER_CELL, Cut, Image, open_data, read_images
 from inspector.learning import curve
 from inspector.learning.alike import refuse_unlike
 from inspector.learning.cells import Shape
@@ -109,7 +109,7 @@ def train(
     other_looks = refuse_unlike(images, squeezed=resize is not None)
     held = hold_back(images, cut, seed, data)
     if warn is not None:
-        for sentence in (*other_looks, *_left_out(images, cut)):
+        for sentence in (*other_looks, *_left_out(held)):
             warn(sentence)
         if len(images) < GOOD_NUMBER and not learning_curve:
             warn(
@@ -259,29 +259,20 @@ def _identity(pair: str, teachers: Sequence[Teacher], students: Students, lesson
     return digest.hexdigest()
 
 
-def _left_out(images: Sequence[Image], cut: Cut) -> list[str]:
+def _left_out(held: Held) -> list[str]:
     """Sentences about what ``region`` leaves out of good images: a line that judges all of it has not learnt that."""
-    if cut.region == "whole":
-        return []
-    without, shares = [], []
-    for image in images:
-        laid = lay_tiles(image, cut)
-        pixels = image.pixels.shape[0] * image.pixels.shape[1]
-        if len(laid.places):
-            shares.append(1 - laid.region.height_px * laid.region.width_px / pixels)
-        else:
-            without.append(image.file.path.name)
     told = []
+    without = [image.file.path.name for image in held.without_web]
     if without:
+        count = len(held.learnt) + len(held.validation) + len(without)
         told.append(
-            f"{len(without)} of {len(images)} good images show no web that can be told from background, and are not "
+            f"{len(without)} of {count} good images show no web that can be told from background, and are not "
             f"learnt from: {a_few(without, MOST_NAMED)}; with --region whole all of every image is web"
         )
-    largest = max(shares, default=0.0)
-    if largest >= LEFT_OUT_SHARE:
+    if held.left_out_share >= LEFT_OUT_SHARE:
         told.append(
-            f"up to {largest:.0%} of a good image is taken for background or selvedge and not learnt; where the line "
-            "judges that, too (its region is 'whole'), train with --region whole"
+            f"up to {held.left_out_share:.0%} of a good image is taken for background or selvedge and not learnt; "
+            "where the line judges that, too (its region is 'whole'), train with --region whole"
         )
     return told
 

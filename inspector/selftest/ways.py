@@ -25,16 +25,19 @@ class Way:
     backend: str
     precision: str
     apart: bool = False  # TensorRT: in three engines
+    portable: bool = False  # TensorRT: for other GPUs and later versions, too
 
     @property
     def name(self) -> str:
         """In words."""
-        return f"{self.backend} {self.precision}{', three engines' if self.apart else ''}"
+        kinds = {", three engines": self.apart, ", portable": self.portable}
+        return f"{self.backend} {self.precision}" + "".join(one for one, it_is in kinds.items() if it_is)
 
     def command(self, recipe: str) -> str:
         """What builds it."""
-        options = f" --precision {self.precision}" + (" --apart" if self.apart else "")
-        return f"{rebuild_command(recipe, self.backend)[:-1]}{options}`"
+        options = {" --apart": self.apart, " --portable": self.portable}
+        words = f" --precision {self.precision}" + "".join(one for one, wanted in options.items() if wanted)
+        return f"{rebuild_command(recipe, self.backend)[:-1]}{words}`"
 
 
 @dataclass(frozen=True, slots=True)
