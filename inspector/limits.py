@@ -233,10 +233,14 @@ def _read(file: Path, remedy: str) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_bytes().decode())
     except FileNotFoundError:
-        raise ArtefactError(f"{file}: no such file; run {remedy}") from None
+        raise ArtefactError(
+            f"{file}: no such file; bring it back if it was there before, else run {remedy}"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise ArtefactError(f"{file}: can't be read ({why}); mend it or run {remedy}") from None
+        raise ArtefactError(
+            f"{file}: can't be read ({why}); bring it back from the backup, mend it, or run {remedy}"
+        ) from None
 
 
 def _sentence(message: str) -> str:

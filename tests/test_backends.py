@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from inspector.backends import build_engine, building, golden, open_backend
-from inspector.backends.artifact import Recipe, load_recipe, sha256_of
+from inspector.backends.artifact import Recipe, load_recipe, sha256_of, write_recipe
 from inspector.backends.extremes import extreme_tiles, not_finite
 from inspector.backends.runtime import Means, Unsuited, toolchain
 from inspector.errors import ArtefactError, ConfigError
@@ -240,8 +244,10 @@ def refusal(built: Built) -> str:
     return sentence
 
 
-def rebuild(built: Built) -> str:
-    return f"run `inspector build-engine --recipe tiny --backend {built.backend}`"
+def rebuild(built: Built, *, is_known: bool = True) -> str:
+    """What builds it again; in its precision where the manifest tells that."""
+    precision = f" --precision {built.precision}" if is_known else ""
+    return f"run `inspector build-engine --recipe tiny --backend {built.backend}{precision}`"
 
 
 def edit(file: Path, pattern: str, replacement: str, inside: str = "") -> None:
@@ -307,7 +313,7 @@ def test_missing_manifest(built: Built, tmp_path: Path) -> None:
     (copy.folder / "manifest.toml").unlink()
     sentence = refusal(copy)
     assert f"no engine was built for {built.backend} on this machine" in sentence
-    assert rebuild(copy) in sentence
+    assert rebuild(copy, is_known=False) in sentence
 
 
 @pytest.mark.parametrize(
@@ -327,7 +333,7 @@ def test_manifest_that_is_not_ours(
     edit(copy.folder / "manifest.toml", pattern, replacement)
     sentence = refusal(copy)
     assert complaint in sentence
-    assert rebuild(copy) in sentence
+    assert rebuild(copy, is_known=False) in sentence
 
 
 def test_truncated_plan(built: Built, tmp_path: Path) -> None:
@@ -712,3 +718,80 @@ def test_a_copied_folder_under_another_name_is_refused(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "tiny", tmp_path / "denim")
     with pytest.raises(ArtefactError, match="this is recipe 'tiny' in a folder called 'denim'"):
         load_recipe(tmp_path / "denim")
+
+
+def tiny_recipe(folder: Path) -> Path:
+    write_tiny_recipe(folder / "tiny")
+    return folder / "tiny"
+
+
+def test_builds_of_one_recipe_enter_their_engines_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that end at once must not take each other's plan for a leftover, nor lose the other's entry."""
+    folder = tiny_recipe(tmp_path)
+    build_engine(folder, "onnxruntime")
+    both = threading.Barrier(2)
+    prove = building.prove
+
+    def prove_at_once(*arguments: Any) -> Any:
+        scores = prove(*arguments)
+        both.wait(60)
+        return scores
+
+    monkeypatch.setattr(building, "prove", prove_at_once)
+    builders = [
+        threading.Thread(target=build_engine, args=(folder, backend))
+        for backend in ("openvino", "onnxruntime")
+    ]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join(60)
+    for backend in ("openvino", "onnxruntime"):
+        open_backend(folder, backend).close()
+
+
+def test_a_recipe_that_was_replaced_meanwhile_gets_no_engine_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_recipe(tmp_path)
+    prove = building.prove
+
+    def retrained(*arguments: Any) -> Any:
+        scores = prove(*arguments)
+        recipe = load_recipe(folder)
+        write_recipe(folder, msgspec.structs.replace(recipe, onnx_sha256="a" * 64))
+        return scores
+
+    monkeypatch.setattr(building, "prove", retrained)
+    with pytest.raises(
+        ArtefactError, match="the recipe was replaced while its engine was built; nothing is written"
+    ):
+        build_engine(folder, "openvino")
+    assert not (folder / "manifest.toml").exists()
+    assert not list(folder.glob("plans/*.plan"))
+
+
+@pytest.mark.parametrize("name", ["golden.png", "manifest.toml"])
+def test_what_can_not_be_read_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The training's golden tiles, or other backends' engines, would be gone for a disk that hiccups once."""
+    folder = tiny_recipe(tmp_path)
+    build_engine(folder, "onnxruntime")
+    before = (folder / name).read_bytes()
+    read = Path.read_bytes
+
+    def hiccups(self: Path) -> bytes:
+        if self.name == name:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", hiccups)
+    with pytest.raises(
+        ArtefactError, match=rf"{name}: can't be read \(Input/output error\); see that it can be read"
+    ):
+        build_engine(folder, "openvino")
+    monkeypatch.undo()
+    assert (folder / name).read_bytes() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def test_all_that_a_cpu_has_takes_its_turns(tmp_path: Path, built: str) -> None:
     names = [one.way.name for one in found.timed]
     assert names[-1] == "onnxruntime fp32"
     assert "openvino fp32" in names
-    assert [turn[2] for turn in turns] == names
+    assert [turn[2] for turn in turns] == names * (len(turns) // len(names)), "in turn"
+    assert all(0 <= done <= total for done, total, _ in turns)
     assert all(one.tiles_per_s[1] > 0 and one.p99_ms > 0 for one in found.timed)
     assert found.load == Load(27, "a frame of 64 rows", pytest.approx(27 * 0.001 / 60 / (3 * 28 * 0.2e-3)))
     assert found.built is not None
@@ -203,6 +205,64 @@ def test_what_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     ran = command(tmp_path, "--seconds", "0.1", "--backend", "tensorrt")
     assert ran.exit_code == 4
     assert "recipe tiny runs in no way here: tensorrt is left out: neither tensorrt nor" in ran.output
+
+
+def test_a_way_that_fails_at_work_is_left_out_and_the_others_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path)
+    real, turns = onnxruntime.OrtRuntime.run, []
+
+    def run(self: Any, tiles: Any, *rest: Any) -> None:
+        turns.append(len(tiles))
+        if turns.count(27) == 3:  # in its second turn; the first has a batch to warm up
+            raise RuntimeError("out of memory")
+        real(self, tiles, *rest)
+
+    monkeypatch.setattr(onnxruntime.OrtRuntime, "run", run)
+    ran = command(tmp_path, "--seconds", "0.01", "--backend", "openvino", "--backend", "onnxruntime")
+    assert ran.exit_code == 0, ran.output
+    assert (
+        "onnxruntime fp32 is left out: recipe tiny: onnxruntime fails at scoring tiles (out of memory)"
+        in ran.output
+    )
+    assert "openvino fp32" in ran.output
+
+
+def test_turns_come_to_the_seconds_asked_for_however_slow_a_way_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame of many tiles takes seconds; twenty turns of half a second would be minutes."""
+    site = plant(tmp_path)
+    taken: list[tuple[int, bool]] = []
+
+    def slow(engine: Any, seconds: float, tiles: int, *, is_warm: bool) -> Rounds:
+        taken.append((tiles, is_warm))
+        return Rounds(tiles, (5.0,))
+
+    monkeypatch.setattr(sys.modules["inspector.selftest.bench"], "measure_rate", slow)
+    (one,) = bench(site, "1", 20.0, ["onnxruntime"]).timed
+    assert [len(turn.seconds) for turn in one.turns] == [1, 1, 1, 1]
+    assert [is_warm for _, is_warm in taken] == [False, True, True, True]
+
+
+def test_the_lines_own_portable_engine_takes_turns_too(tmp_path: Path, gpu_by_name: list[Means]) -> None:
+    """It may be slower than one for this GPU alone, and what to type keeps what its owner chose it for."""
+    site = plant(tmp_path)
+    build_engine(site.engines / "tiny", "tensorrt", "fp16", means=Means(portable=True))
+    line = msgspec.structs.replace(
+        site.line("1"), engine=msgspec.structs.replace(site.line("1").engine, backend="tensorrt")
+    )
+    site = msgspec.structs.replace(site, plant=msgspec.structs.replace(site.plant, line={"1": line}))
+    gpu_by_name.clear()
+    one = bench(site, "1", 0.1, ["tensorrt"])
+    assert one.built == Way("tensorrt", "fp16", portable=True)
+    assert [means.portable for means in gpu_by_name] == [False] * 6 + [True]
+    assert one.text().count("(now)") == 1
+    assert "--precision fp16 --portable`" in one.built.command("tiny")
+    for plan in (site.engines / "tiny/plans").glob("*.plan"):
+        plan.unlink()
+    assert bench(site, "1", 0.1, ["tensorrt"]).built is None, "a line without its plan can't start"
 
 
 def test_an_engine_that_fails_at_work_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

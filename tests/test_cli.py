@@ -697,6 +697,7 @@ def test_keys_are_made_for_all_clients_or_for_none(plant: Path) -> None:
 # -- engines and limits -----------------------------------------------------------------------------------
 
 REBUILD = "run `inspector build-engine --recipe stripes --backend onnxruntime`"
+AS_BUILT = f"{REBUILD[:-1]} --precision fp32`"
 RETRAIN = "run `inspector train DATA --recipe stripes`"
 RECALIBRATE = "run `inspector calibrate DATA --recipe stripes --line 1`"
 
@@ -708,10 +709,10 @@ RECALIBRATE = "run `inspector calibrate DATA --recipe stripes --line 1`"
         (write("x", MANIFEST), MANIFEST, "not valid TOML", REBUILD),
         (edit("precision", "precison", MANIFEST), MANIFEST, "unknown key `precison`", REBUILD),
         (edit('recipe = "', 'recipe = "x', MANIFEST), MANIFEST, "belongs to recipe 'xstripes'", REBUILD),
-        (edit('version = "', 'version = "9', MANIFEST), MANIFEST, "another library version: 9", REBUILD),
+        (edit('version = "', 'version = "9', MANIFEST), MANIFEST, "another library version: 9", AS_BUILT),
         (flip_a_bit(MODEL), MODEL, "not the graph that recipe.toml vouches for", RETRAIN),
         (remove(MODEL), MODEL, "no such file; bring back the file", RETRAIN),
-        (flip_a_bit("engines/stripes/golden.png"), "golden.png", "not the file that manifest.toml", REBUILD),
+        (flip_a_bit("engines/stripes/golden.png"), "golden.png", "not the file that manifest.toml", AS_BUILT),
         (edit('name = "', 'name = "x', RECIPE), RECIPE, "this is recipe 'xstripes' in a folder", RETRAIN),
         (remove(RECIPE), RECIPE, "no such file", RETRAIN),
         (write("x", RECIPE), RECIPE, "can't be read (Expected '='", RETRAIN),
@@ -762,7 +763,7 @@ def test_a_plan_of_which_a_byte_changed(plant: Path) -> None:
     flip_a_bit(str(plan.relative_to(plant)))(plant)
     sentence = refusal(plant, 4, *RUN)
     assert f"{plan}: not the file that manifest.toml vouches for" in sentence
-    assert "run `inspector build-engine --recipe stripes --backend openvino`" in sentence
+    assert "run `inspector build-engine --recipe stripes --backend openvino --precision " in sentence
 
 
 @pytest.mark.parametrize(

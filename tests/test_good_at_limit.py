@@ -18,6 +18,7 @@ from inspector.calibrating.calibrate import calibrate
 from inspector.calibrating.good_at_limit import GoodAtLimit
 from inspector.cli import main
 from inspector.config import Site
+from inspector.errors import ArtefactError
 from inspector.interfaces import Backend
 from inspector.limits import limits_file
 from inspector.records import F32
@@ -96,6 +97,26 @@ def test_an_engine_that_decides_otherwise_is_refused(site: Site, monkeypatch: py
         result.stderr,
     )
     assert (site.engines / "stripes/manifest.toml").read_bytes() == before
+
+
+def test_an_engine_that_gives_no_numbers_for_good_web_is_at_fault_and_not_the_recipe(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With auto the next precision is tried; its golden and extreme tiles were fine."""
+    real = GoodAtLimit.peaks
+
+    def overflows(self: GoodAtLimit, engine: Backend) -> F32:
+        if engine.info.backend == "openvino":
+            raise ArtefactError("good/0.png: recipe stripes scores NaN or infinity; train it again")
+        return real(self, engine)
+
+    monkeypatch.setattr(GoodAtLimit, "peaks", overflows)
+    result = build(site, *at_the_limit(site))
+    assert result.exit_code == 4
+    assert (
+        "recipe stripes: the fp32 engine scores the line's good web NaN or infinity, the reference doesn't; train again"
+        in result.stderr
+    )
 
 
 def test_what_calibration_left_out_is_left_out_here(site: Site) -> None:

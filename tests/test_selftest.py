@@ -161,7 +161,8 @@ def test_an_engine_that_can_not_be_opened_is_a_report_too(tmp_path: Path) -> Non
     assert failed == ["engine"]
     row = report["rows"][-1]
     assert row["sentence"] == (
-        "engines/tiny/golden.png: no such file; run `inspector build-engine --recipe tiny --backend onnxruntime`"
+        "engines/tiny/golden.png: no such file; bring it back from the backup, or run `inspector build-engine --recipe "
+        "tiny --backend onnxruntime --precision fp32`"
     )
     assert report["machine"]["cpu"]
 

@@ -159,7 +159,7 @@ def load_recipe(engine_dir: Path) -> Recipe:
     file = engine_dir / "recipe.toml"
     if not file.is_file():
         raise ArtefactError(f"{file}: no such recipe{_others(engine_dir)}; {remedy}")
-    recipe = _load(file, Recipe, remedy)
+    recipe = _load(file, Recipe, f"bring it back from the backup, or {remedy}")
     if recipe.name != name:
         raise ArtefactError(
             f"{file}: this is recipe {recipe.name!r} in a folder called {name!r}; "

@@ -6,8 +6,11 @@ extreme tiles with finite numbers.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +24,7 @@ from inspector.backends.artifact import (
     load_graph,
     load_manifest,
     load_recipe,
+    read_bytes,
     sha256_of,
     write_atomically,
     write_manifest,
@@ -75,7 +79,9 @@ def build_engine(
     version, device = tools.library_version(), tools.device_name()
     wanted = wanted_precisions(tools, recipe, backend, device, precision, progress)
 
-    yardstick = yardstick_of(recipe, graph, _golden_tiles(engine_dir, recipe, progress), at_limit, progress)
+    tiles = _golden_tiles(engine_dir, recipe, progress)
+    golden_sha256 = sha256_of(read_bytes(engine_dir / golden.FILE, "build again"))
+    yardstick = yardstick_of(recipe, graph, tiles, at_limit, progress)
 
     for precision in wanted:
         progress(f"compiling {recipe.name} for {backend} {version}, {precision}")
@@ -90,10 +96,7 @@ def build_engine(
                 raise
             progress(f"{error}; so the next precision is tried")
 
-    # Named after its content: the engine before stays whole until the manifest speaks for this one.
     plan_name = f"plans/{backend}-{sha256_of(plan)[:12]}.plan" if plan else ""
-    if plan:
-        write_atomically(engine_dir / plan_name, plan)
     facts = tools.plan_facts()
     built = BuiltEngine(
         precision=precision,
@@ -109,15 +112,34 @@ def build_engine(
         portable=means.portable,
         apart=means.apart,
         driver=facts.driver,
-        golden_sha256=sha256_of((engine_dir / golden.FILE).read_bytes()),
+        golden_sha256=golden_sha256,
         golden_reference=tuple(map(float, yardstick.scores)),
         golden_scores=tuple(map(float, scores)),
     )
-    manifest = _enter(engine_dir, recipe, backend, built)
-    for file in (engine_dir / "plans").glob(f"{backend}-*.plan"):
-        if file != engine_dir / plan_name:
-            file.unlink()
+    with _alone(engine_dir):
+        if load_recipe(engine_dir).onnx_sha256 != recipe.onnx_sha256:
+            raise ArtefactError(
+                f"{engine_dir}: the recipe was replaced while its engine was built; nothing is written, build again"
+            )
+        # Named after its content: the engine before stays whole until the manifest speaks for this one.
+        if plan:
+            write_atomically(engine_dir / plan_name, plan)
+        manifest = _enter(engine_dir, recipe, backend, built)
+        for file in (engine_dir / "plans").glob(f"{backend}-*.plan"):
+            if file != engine_dir / plan_name:
+                file.unlink()
     return manifest
+
+
+@contextmanager
+def _alone(engine_dir: Path) -> Iterator[None]:
+    """One build at a time enters its engine: another would lose an entry of the manifest, or its plan."""
+    folder = os.open(engine_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # let go of with the folder
+        yield
+    finally:
+        os.close(folder)
 
 
 def rebuild_command(recipe: str, backend: str, built: BuiltEngine | None = None) -> str:
@@ -183,9 +205,12 @@ def wanted_precisions(
 
 
 def _enter(engine_dir: Path, recipe: Recipe, backend: str, built: BuiltEngine) -> Manifest:
-    """Put the entry into the manifest. One that can't be read vouches for nothing and is replaced."""
+    """Put the entry into the manifest. A damaged one vouches for nothing and is replaced."""
+    file, remedy = engine_dir / "manifest.toml", rebuild_command(recipe.name, backend)
+    if file.exists():
+        read_bytes(file, f"see that it can be read, then run {remedy}")
     try:
-        before = load_manifest(engine_dir, rebuild_command(recipe.name, backend))
+        before = load_manifest(engine_dir, remedy)
     except ArtefactError:
         before = None
     others = dict(before.engines) if before is not None and before.recipe == recipe.name else {}

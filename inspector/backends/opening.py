@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from operator import eq
 from pathlib import Path
 
+import msgspec
+
 from inspector.backends import golden, portable
 from inspector.backends.artifact import (
     BuiltEngine,
@@ -76,8 +78,11 @@ def open_untested(engine_dir: Path, backend: str, threads: int = 0) -> Opened:
     built, version, device = vouched(engine_dir, recipe, backend)
     graph = load_graph(engine_dir, recipe)
     remedy = f"run {rebuild_command(recipe.name, backend, built)}"
-    plan = _vouched_bytes(engine_dir / built.plan, built.plan_sha256, remedy) if built.plan else b""
-    _vouched_bytes(engine_dir / golden.FILE, built.golden_sha256, remedy)
+    plan = vouched_bytes(engine_dir / built.plan, built.plan_sha256, remedy) if built.plan else b""
+    # A build makes up what is missing, and the training's own tiles would be gone for good.
+    vouched_bytes(
+        engine_dir / golden.FILE, built.golden_sha256, f"bring it back from the backup, or {remedy}"
+    )
     try:
         runtime = toolchain(backend).open_runtime(
             recipe, graph, plan, built.precision, threads, built.portable
@@ -129,13 +134,17 @@ def vouched(engine_dir: Path, recipe: Recipe, backend: str) -> tuple[BuiltEngine
                 f"{remedy}"
             )
     if built.precision not in (INT8, *tools.precisions()):
+        remedy = (
+            f"run {rebuild_command(recipe.name, backend, msgspec.structs.replace(built, precision='auto'))}"
+        )
         raise ArtefactError(
             f"{engine_dir / 'manifest.toml'}: {backend} has no precision {built.precision!r} here; {remedy}"
         )
     return built, version, device
 
 
-def _vouched_bytes(file: Path, sha256: str, remedy: str) -> bytes:
+def vouched_bytes(file: Path, sha256: str, remedy: str) -> bytes:
+    """Read a file that the manifest vouches for. Raises ArtefactError where it is missing, or another."""
     data = read_bytes(file, remedy)
     if sha256_of(data) != sha256:
         raise ArtefactError(

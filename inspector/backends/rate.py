@@ -46,8 +46,10 @@ def measure_rate(
     seconds: float,
     tiles: int = TILES,
     progress: Callable[[float], None] = lambda done_s: None,
+    *,
+    is_warm: bool = False,
 ) -> Rounds:
-    """Time an engine on seeded noise, after a tenth as long to warm up.
+    """Time an engine on seeded noise, after a tenth as long to warm up, a batch at least.
 
     The clock is monotonic and read when ``infer`` has returned: by then the GPU's stream or the CPU's queue is
     synchronised and the results are in host memory, so that a round holds copies, inference and the wait for them.
@@ -57,9 +59,11 @@ def measure_rate(
         seconds: to measure for; one round at least.
         tiles: in a batch.
         progress: told how many of the seconds are over.
+        is_warm: whether it ran such batches a moment ago.
     """
     noise = _noise(backend, tiles)
-    _rounds(backend, noise, seconds * WARM_UP, lambda done_s: None)
+    if not is_warm:
+        _rounds(backend, noise, seconds * WARM_UP, lambda done_s: None)
     return Rounds(tiles, _rounds(backend, noise, seconds, progress))
 
 

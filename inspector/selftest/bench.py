@@ -17,7 +17,7 @@ from inspector.backends.artifact import Recipe, load_graph, load_recipe
 from inspector.backends.building import wanted_precisions
 from inspector.backends.engine import Engine
 from inspector.backends.machine import without_folders
-from inspector.backends.opening import failures_told, vouched
+from inspector.backends.opening import failures_told, vouched, vouched_bytes
 from inspector.backends.proving import loaded, prove, yardstick_of
 from inspector.backends.rate import Rounds, measure_rate
 from inspector.backends.runtime import BACKENDS, Means, Toolchain, toolchain
@@ -29,6 +29,7 @@ from inspector.selftest.ways import Bench, Timed, Way
 from inspector.tiling import grid_for
 
 TURN_S = 0.5
+LEAST_TURNS = 3  # of every way, however slow
 Progress = Callable[[int, int, str], None]
 
 
@@ -63,27 +64,34 @@ def bench(
     with ExitStack() as engines:
         opened: list[tuple[Way, Engine]] = []
         left_out: list[str] = []
-        for way, tools in _ways(recipe, backends, left_out):
+        built = _built(folder, recipe, line)
+        for way, tools in _ways(recipe, backends, built, left_out):
             say(f"building {way.name}")
             try:
-                means = Means(apart=way.apart, timing_cache=folder / f"plans/{way.backend}.timing")
+                timings = folder / f"plans/{way.backend}.timing"
+                means = Means(apart=way.apart, portable=way.portable, timing_cache=timings)
                 plan = tools.build_plan(recipe, graph, way.precision, means)
                 engine = engines.enter_context(
-                    loaded(way.backend, recipe, graph, plan, way.precision, threads=line.engine.threads)
+                    loaded(way.backend, recipe, graph, plan, way.precision, way.portable, line.engine.threads)
                 )
                 prove(engine, recipe, yardstick, say)
             except ArtefactError as error:
                 left_out.append(f"{way.name} is left out: {without_folders(str(error), site.root)}")
             else:
                 opened.append((way, engine))
-        if not opened:
+        timed: list[Timed] = []
+        if opened:
+            load = load_of(line, grid_for(line, opened[0][1].info), _limits(site, line_id, line))
+            timed = _in_turns(opened, load.tiles, seconds, left_out, progress)
+        if not timed:
             raise ArtefactError(f"recipe {recipe.name} runs in no way here: {'; '.join(left_out)}")
-        load = load_of(line, grid_for(line, opened[0][1].info), _limits(site, line_id, line))
-        timed = _in_turns(opened, load.tiles, seconds, progress)
-    return Bench(line_id, recipe.name, load, _built(folder, recipe, line), timed, left_out)
+    return Bench(line_id, recipe.name, load, built, timed, left_out)
 
 
-def _ways(recipe: Recipe, backends: Sequence[str], left_out: list[str]) -> list[tuple[Way, Toolchain]]:
+def _ways(
+    recipe: Recipe, backends: Sequence[str], built: Way | None, left_out: list[str]
+) -> list[tuple[Way, Toolchain]]:
+    """All there are here; a portable engine is one of them where the line's own is."""
     found = []
     for backend in backends:
         tools = toolchain(backend)
@@ -96,23 +104,39 @@ def _ways(recipe: Recipe, backends: Sequence[str], left_out: list[str]) -> list[
             continue
         for apart in (False, True) if backend == "tensorrt" else (False,):
             found += [(Way(backend, precision, apart), tools) for precision in precisions]
+        if built is not None and built.backend == backend and built.portable:
+            found.append((built, tools))
     return found
 
 
 def _in_turns(
-    opened: Sequence[tuple[Way, Engine]], tiles: int, seconds: float, progress: Progress
+    opened: Sequence[tuple[Way, Engine]],
+    tiles: int,
+    seconds: float,
+    left_out: list[str],
+    progress: Progress,
 ) -> list[Timed]:
-    rounds = max(1, math.ceil(seconds / TURN_S))
-    turns: list[list[Rounds]] = [[] for _ in opened]
-    for done in range(rounds):
-        for place, (way, engine) in enumerate(opened):
-            progress(done * len(opened) + place, rounds * len(opened), way.name)
-            with failures_told(engine):
-                turns[place].append(measure_rate(engine, min(TURN_S, seconds), tiles))
-    return [
-        Timed(way, engine.info.version, engine.info.device, tuple(rates))
-        for (way, engine), rates in zip(opened, turns, strict=True)
-    ]
+    """Rounds in which every way has a turn, until they come to ``seconds`` each; slow ways take more, fast ones less.
+
+    A way that fails at its work is left out, told why.
+    """
+    going, turns = list(opened), {way: list[Rounds]() for way, _ in opened}
+    spent_s = rounds = 0.0
+    while going and (rounds < LEAST_TURNS or spent_s < seconds * len(going)):
+        for way, engine in tuple(going):
+            total = math.ceil(10 * seconds * len(going))
+            progress(min(total, math.floor(10 * spent_s)), total, way.name)
+            try:
+                with failures_told(engine):
+                    turn = measure_rate(engine, min(TURN_S, seconds), tiles, is_warm=rounds > 0)
+            except ArtefactError as error:
+                left_out.append(f"{way.name} is left out: {error}")
+                going.remove((way, engine))
+            else:
+                turns[way].append(turn)
+                spent_s += sum(turn.seconds)
+        rounds += 1
+    return [Timed(way, engine.info.version, engine.info.device, tuple(turns[way])) for way, engine in going]
 
 
 def _limits(site: Site, line_id: str, line: Line) -> Limits | None:
@@ -126,6 +150,8 @@ def _built(folder: Path, recipe: Recipe, line: Line) -> Way | None:
     """What the line would run now, if it would start."""
     try:
         entry, _, _ = vouched(folder, recipe, line.engine.backend)
+        if entry.plan:
+            vouched_bytes(folder / entry.plan, entry.plan_sha256, "")
     except ArtefactError:
         return None
-    return Way(line.engine.backend, entry.precision, entry.apart)
+    return Way(line.engine.backend, entry.precision, entry.apart, entry.portable)
