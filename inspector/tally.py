@@ -13,7 +13,7 @@ from inspector.records import Defect, Outcome, Reason, Stamp, Verdict
 
 RATE_WINDOW_S = 5.0
 LATENCIES_KEPT = 4096
-DEFECTS_KEPT = 12
+DEFECTS_KEPT = 512  # between two looks of whoever watches: a torn web has hundreds in a second
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from inspector.tally import Snapshot
 
 REFRESH_HZ = 4
 LOG_EVERY_S = 5.0
+DEFECTS_SHOWN = 12  # in the panel
 COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.NOT_INSPECTED: "yellow"}
 
 
@@ -226,7 +227,7 @@ def defect_table(snapshot: Snapshot) -> Table:
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for column in ("defect", "along m", "across mm", "length mm", "width mm", "area mm²", "peak σ"):
         table.add_column(column, justify="left" if column == "defect" else "right")
-    for defect in reversed(snapshot.recent_defects):
+    for defect in reversed(snapshot.recent_defects[-DEFECTS_SHOWN:]):
         table.add_row(
             defect.defect_id,
             f"{defect.y_m:.3f}",

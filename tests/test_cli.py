@@ -355,6 +355,9 @@ def test_cameras_without_a_producer(plant: Path, monkeypatch: pytest.MonkeyPatch
     assert "no producer is known; name one with --producer" in refusal(plant, 3, "cameras")
     assert "x.cti: no such producer; install" in refusal(plant, 3, "cameras", "--producer", "x.cti")
     assert "none.toml: no such file" in refusal(plant, 2, "cameras", "--config", "none.toml")
+    with monkeypatch.context() as there:
+        there.chdir(simcam.parent)
+        assert invoke("cameras", "--producer", simcam.name).exit_code == 0
     listed = invoke("cameras", "--producer", "x.cti", "--producer", str(simcam))
     assert listed.exit_code == 0
     assert listed.stdout.startswith("x.cti: no such producer")

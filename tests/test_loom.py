@@ -279,7 +279,11 @@ def test_scorecard_counts() -> None:
     assert found["not_inspected"] == 2
     assert (found["false_alarms"], found["false_alarms_per_100_m"]) == (1, 10.0)
     assert [e["kind"] for e in found["escapes"]] == ["slub"]
-    assert "found 1 of 2 faults (50%), 2 not inspected; 1 false alarms (10.0 per 100 m)" in found["text"]
+    assert (
+        "found 1 of 2 faults (50%), 2 not inspected; 1 false alarms in 10.0 m (10.0 per 100 m"
+        in found["text"]
+    )
+    assert "95 % sure: below 47.4)" in found["text"]
     json.dumps(found)
 
 

@@ -126,6 +126,21 @@ def test_a_log_gets_a_line_for_each_new_defect_and_counts_every_few_seconds() ->
     assert "pass=5 fail=1 not_inspected=2 drops=1" in second
 
 
+def test_every_defect_of_a_torn_web_is_in_the_log_and_the_newest_in_the_panel() -> None:
+    tally, log = Tally(COUNTS_PER_M), io.StringIO()
+    lines = LogLines(log)
+    for look in range(4):
+        for number in range(30):
+            torn = [defect(f"1-{look}-{number}-{place}") for place in range(4)]
+            tally.verdicts([dataclasses.replace(verdict(number), defects=tuple(torn))], 1.0)
+        lines.show(tally.snapshot(0, 0, 1.0), 0.0)
+    assert log.getvalue().count(" id=") == 480
+    console = Console(record=True, width=120, file=io.StringIO())
+    console.print(panel(tally.snapshot(0, 0, 1.0), "line 1"))
+    shown = console.export_text()
+    assert (shown.count("1-3-29-"), shown.count("1-3-2")) == (4, 12)
+
+
 def test_a_log_of_months_remembers_no_more_defects_than_are_shown() -> None:
     log = io.StringIO()
     lines, seen = LogLines(log), counted()

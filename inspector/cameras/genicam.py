@@ -386,19 +386,20 @@ def _harvester(producer: Path) -> Iterator[Harvester]:
             f"{producer}: no such producer; install the camera vendor's GenTL producer and name its .cti "
             "(the virtual camera's is built by: make -C tools/simcam)"
         )
+    library = str(producer.absolute())  # a bare name would be looked for among the system's libraries
     try:  # Harvesters would only log why a producer can't be loaded
         probe = gentl.GenTLProducer.create_producer()
-        probe.open(str(producer))
+        probe.open(library)
         probe.close()
     except gentl.GenericException as error:
-        why = reason(error).removeprefix(LOAD_FAILED).removeprefix(f"{producer}: ")
+        why = reason(error).removeprefix(LOAD_FAILED).removeprefix(f"{library}: ")
         raise CameraError(
             f"{producer}: can't be loaded as a GenTL producer ({why}); "
             "install the camera vendor's for this machine, and name its .cti"
         ) from None
     harvester = Harvester()
     try:
-        harvester.add_file(str(producer))
+        harvester.add_file(library)
         harvester.update()
         yield harvester
     finally:

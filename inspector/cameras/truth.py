@@ -84,12 +84,10 @@ class Scorecard:
         """A few lines for a person."""
         total = len(self.found) + len(self.escaped)
         share = f" ({len(self.found) / total:.0%})" if total else ""
-        rate = self._per_100_m()
         middle, tail = (_quantile(self.position_errors_mm, q) for q in (0.5, 0.95))
         lines = [
             f"found {len(self.found)} of {total} faults{share}, {len(self.not_inspected)} not inspected; "
-            f"{len(self.false_alarms)} false alarms"
-            + (f" ({rate:.1f} per 100 m)" if rate is not None else "")
+            f"{len(self.false_alarms)} false alarms{self._rate_words()}"
             + (f"; position error median {middle:.1f} mm, p95 {tail:.1f} mm" if middle is not None else "")
         ]
         lines += [
@@ -102,8 +100,28 @@ class Scorecard:
         found, escaped = Counter(map(group, self.found)), Counter(map(group, self.escaped))
         return {name: _recall(found[name], escaped[name]) for name in sorted({*found, *escaped})}
 
+    def _rate_words(self) -> str:
+        """The rate, and what so little web can't rule out."""
+        rate = self._per_100_m()
+        if rate is None:
+            return ""
+        most = most_likely(len(self.false_alarms)) / self.inspected_m * 100
+        return f" in {self.inspected_m:.1f} m ({rate:.1f} per 100 m, 95 % sure: below {most:.3g})"
+
     def _per_100_m(self) -> float | None:
         return len(self.false_alarms) / self.inspected_m * 100 if self.inspected_m else None
+
+
+def most_likely(count: int) -> float:
+    """The mean of a Poisson count that it lies below, 95 % sure: of it, so many or fewer come once in twenty times."""
+    low, high = 0.0, 2.0 * count + 10
+    for _ in range(60):
+        mean = (low + high) / 2
+        below = math.exp(-mean) * sum(
+            math.exp(n * math.log(mean) - math.lgamma(n + 1)) for n in range(count + 1)
+        )
+        low, high = (mean, high) if below > 0.05 else (low, mean)
+    return high
 
 
 def score(
