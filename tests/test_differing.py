@@ -62,6 +62,23 @@ def test_the_promise_is_kept_where_images_differ() -> None:
     assert np.mean(both) >= 0.7
 
 
+def test_the_promise_is_kept_where_images_differ_by_offsets() -> None:
+    """Means over windows move up and down as a whole; rate of new images' blocks by a million draws."""
+    random, rate = np.random.default_rng(3), 1e-3
+    truth = np.sort(random.normal(0, 2.0, 10**6) + random.gumbel(0, 0.5, 10**6))
+    alone, both, limits = [], [], []
+    for _ in range(25):
+        drawn = [offset + random.gumbel(0, 0.5, 32) for offset in random.normal(0, 2.0, 10)]
+        found = find_limit(drawn, rate)
+        higher = raised(found, drawn, rate, by_offsets=True)
+        alone.append(float((truth > found.limit).mean()) <= rate)
+        both.append(float((truth > higher.limit).mean()) <= rate)
+        limits.append(higher.limit / found.limit)
+    assert np.mean(alone) < 0.5
+    assert np.mean(both) >= 0.75
+    assert np.median(limits) < 1.5, "not at any price"
+
+
 def test_images_that_are_alike_leave_the_limit_as_it_is() -> None:
     drawn = scores(0.0, 12, 0)
     found = find_limit(drawn, RATE)

@@ -6,6 +6,9 @@ will have images higher than any that was seen, and no drawing shows them. So th
 
     score of a block = factor of its image * score on the typical image,  log factor ~ N(0, spread)
 
+Means over windows (``wide``) move up and down as a whole instead: score = offset of the image + score on the typical
+one, offset ~ N(0, spread).
+
 The spread is the deviation of the logarithms of images' medians, less what medians scatter by themselves; a block's
 score on the typical image has a tail as ever. Averaged over factors (Gauss and Hermite's rule) that says which limit so
 many blocks exceed. The spread is known from few images, so its upper confidence bound counts (chi-squared, by Wilson
@@ -40,13 +43,14 @@ LEAST_TYPICAL = 0.1  # sigma; what scores less is no measure of anything
 class Differing:
     """How good images differ, and what blocks score on the typical one."""
 
-    spread: float  # of the logarithm of images' factors
+    spread: float  # of the logarithm of images' factors, or of their offsets
     images: int
-    typical: F64  # block scores, each divided by its image's factor, sorted
+    typical: F64  # block scores, each divided by its image's factor or less its offset, sorted
     tail: Tail  # of these
+    by_offsets: bool = False
 
     @classmethod
-    def of(cls, scores: Sequence[F64]) -> Differing | None:
+    def of(cls, scores: Sequence[F64], *, by_offsets: bool = False) -> Differing | None:
         """Take both from block scores, one array an image.
 
         Images of fewer than LEAST_BLOCKS don't count; None where fewer than two do, or their tail can't be fitted.
@@ -54,15 +58,22 @@ class Differing:
         scores = [one for one in scores if len(one) >= LEAST_BLOCKS]
         if len(scores) < 2:
             return None
-        logs = [np.log(np.maximum(one, LEAST_TYPICAL)) for one in scores]
-        medians = np.array([np.median(one) for one in logs])
-        scatter = float(np.mean([MEDIAN_SCATTER * one.var() / len(one) for one in logs]))
+        levels = scores if by_offsets else [np.log(np.maximum(one, LEAST_TYPICAL)) for one in scores]
+        medians = np.array([np.median(one) for one in levels])
+        scatter = float(np.mean([MEDIAN_SCATTER * one.var() / len(one) for one in levels]))
         between = max(0.0, float(medians.var(ddof=1)) - scatter)
         trust = between / (between + scatter) if between else 0.0
-        factors = np.exp(trust * (medians - medians.mean()))
-        typical = np.sort(np.concatenate([one / factor for one, factor in zip(scores, factors, strict=True)]))
+        offsets = trust * (medians - medians.mean())
+        typical = np.sort(
+            np.concatenate(
+                [
+                    one - offset if by_offsets else one / math.exp(offset)
+                    for one, offset in zip(scores, offsets.tolist(), strict=True)
+                ]
+            )
+        )
         try:
-            return cls(math.sqrt(between), len(scores), typical, fit_tail(typical))
+            return cls(math.sqrt(between), len(scores), typical, fit_tail(typical), by_offsets)
         except ValueError:
             return None
 
@@ -73,7 +84,7 @@ class Differing:
 
     def quantile(self, rate: float, spread: float) -> float:
         """The limit that a share ``rate`` of blocks exceeds, over all images that differ by ``spread``."""
-        low, high = 0.0, float(self.typical[-1])
+        low, high = 0.0, max(float(self.typical[-1]), LEAST_TYPICAL)
         while self.rate_above(high, spread) > rate:
             low, high = high, 2 * high
         for _ in range(HALVINGS):
@@ -84,7 +95,11 @@ class Differing:
     def rate_above(self, limit: float, spread: float) -> float:
         """Share of blocks above a limit, over all images that differ by ``spread``."""
         nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-        shares = [self._share_above(limit / math.exp(spread * node)) for node in nodes.tolist()]
+        offsets = (spread * nodes).tolist()
+        shares = [
+            self._share_above(limit - offset if self.by_offsets else limit / math.exp(offset))
+            for offset in offsets
+        ]
         return float(np.dot(weights, shares) / weights.sum())
 
     def _share_above(self, score: float) -> float:
@@ -95,7 +110,12 @@ class Differing:
 
 
 def raised(
-    found: FoundLimit, scores: Sequence[F64], rate: float, confidence: float = CONFIDENCE
+    found: FoundLimit,
+    scores: Sequence[F64],
+    rate: float,
+    confidence: float = CONFIDENCE,
+    *,
+    by_offsets: bool = False,
 ) -> FoundLimit:
     """A limit as ``find_limit`` found it, raised where images differ so much that it wouldn't hold for others.
 
@@ -104,9 +124,10 @@ def raised(
         scores: per image its blocks' scores, suspects among them.
         rate: share of good blocks.
         confidence: of the bound.
+        by_offsets: whether images differ by an offset instead of a factor.
     """
     kept = [one for place, one in enumerate(scores) if place not in found.suspects]
-    differing = Differing.of(kept)
+    differing = Differing.of(kept, by_offsets=by_offsets)
     if differing is None or differing.spread < LEAST_SPREAD:
         return found
     bound = max(found.bound, differing.bound(rate, confidence))

@@ -95,6 +95,7 @@ def find_levels(
             cell,
             cells.limit,
             false_alarms_per_100m * WIDE_SHARE / blocks_per_100m(width_px, mm_per_px, *one.block_px),
+            images_differ=cells.spread > 0,
         )
         for one in windows
     )

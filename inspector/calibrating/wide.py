@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from inspector.calibrating.blocks import BLOCK_PX, block_peaks
+from inspector.calibrating.differing import raised
 from inspector.calibrating.tail import FoundLimit, find_limit
 from inspector.judging import window_means
 from inspector.records import F32, WideLimit
@@ -79,7 +80,13 @@ def unfitting(images: Sequence[F32], px_per_cell: int) -> tuple[FoundWide, ...]:
 
 
 def find_wide(
-    window: Window, images: Sequence[F32], px_per_cell: int, limit_sigma: float, rate: float
+    window: Window,
+    images: Sequence[F32],
+    px_per_cell: int,
+    limit_sigma: float,
+    rate: float,
+    *,
+    images_differ: bool = False,
 ) -> FoundWide:
     """Find the limit of windows of one shape.
 
@@ -90,6 +97,7 @@ def find_wide(
         px_per_cell: side of a cell.
         limit_sigma: of the cells.
         rate: share of its blocks in which a window of good web may exceed its limit.
+        images_differ: whether images' cells do, so that other web's windows lie higher than any seen (``differing``).
     """
     clip = round(CLIP * limit_sigma, 4)
     shape = WideLimit(
@@ -114,7 +122,10 @@ def find_wide(
     deviation = math.sqrt(float(np.average(squares, weights=counts)))
     mean, deviation = round(mean, 6), max(round(deviation, 6), 1e-6)
     try:
-        found = find_limit([(one - mean) / deviation for one in peaks], rate, MOST_EXCEEDANCES)
+        scores = [(one - mean) / deviation for one in peaks]
+        found = find_limit(scores, rate, MOST_EXCEEDANCES)
+        if images_differ:
+            found = raised(found, scores, rate, by_offsets=True)
     except ValueError:
         return FoundWide(window, None, None, blocks, rate, "all score the same")
     found = replace(found, suspects=tuple(holding[place] for place in found.suspects))
