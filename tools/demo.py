@@ -85,8 +85,8 @@ def affordable_share() -> float:
     if share < 1:
         speed = line.web.speed_m_min
         print(
-            f"the engine does {rate:.0f} tiles/s here and {speed:g} m/min bring {plan.tiles_per_s:.0f}: "
-            f"the demo's web runs at {share * speed:.1f} m/min",
+            f"the engine does {rate:.0f} tiles/s here, and loom and camera want the same cores: of {speed:g} m/min, "
+            f"{plan.tiles_per_s:.0f} tiles/s, the demo's web runs at {share * speed:.1f} m/min",
             flush=True,
         )
     return share
