@@ -84,7 +84,7 @@ def fastest(rates: dict[str, float]) -> dict[tuple[str, bool], tuple[str, float]
 def table(found: list[Preset], packs: list[str]) -> list[str]:
     """Markdown, slowest first."""
     return [
-        f"Means over {', '.join(packs)}; one seed.",
+        f"Means over {', '.join(packs)}, of the figures that the ablation keeps.",
         "",
         "| preset | tiles/s | AUROC of images or tiles | AUPRO |",
         "|---|---|---|---|",
