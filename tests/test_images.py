@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -101,6 +102,30 @@ def test_a_black_or_blown_out_frame_of_a_colour_camera_is_one_of_its_frames(tmp_
     assert [one.channels for one in read_images([black, saved(tmp_path / "grey.png", GREY)])] == [1, 1]
     assert read_image(black).channels == 1
     assert read_for(black, 3).channels == 3
+
+
+def test_grey_images_in_three_channels_take_the_memory_of_one(tmp_path: Path) -> None:
+    files = [
+        saved(tmp_path / f"{n}.bmp", np.dstack([np.full((512, 512), 90 + n, np.uint8)] * 3))
+        for n in range(16)
+    ]
+    tracemalloc.start()
+    try:
+        images = read_images(files)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(one.pixels.nbytes for one in images) == 16 * 512 * 512
+    assert most < 2 * 16 * 512 * 512, "all in three channels are three times as much"
+
+
+def test_a_grey_frame_among_colours_is_as_if_it_had_never_been_grey(tmp_path: Path) -> None:
+    colour, black = (
+        saved(tmp_path / f"{name}.png", pixels)
+        for name, pixels in (("a", COLOUR), ("b", np.zeros_like(COLOUR)))
+    )
+    _, one = read_images([colour, black])
+    assert (one.pixels.shape, one.pixels_sha256) == (COLOUR.shape, read_images([black], 3)[0].pixels_sha256)
 
 
 def test_one_picture_has_one_hash_of_its_pixels_in_whatever_lossless_file(tmp_path: Path) -> None:

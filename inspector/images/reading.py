@@ -225,14 +225,21 @@ def read_images(files: Iterable[ImageFile], channels: int | None = None) -> list
     RGB whose three channels are equal tells nothing: it may be grey, or a black frame of a colour camera.
     Raises DataError naming the odd one out.
     """
-    images = [read_image(file, channels or 3) for file in files]
+    images: list[Image] = []
+    stored: list[int] = []  # channels of each file
+    for file in files:
+        image = read_image(file, channels or 3)
+        stored.append(image.channels)
+        images.append(
+            image if channels == 3 else _as_grey(image)
+        )  # at once: thousands in three channels fill memory
     against = "the recipe"
     if channels is None:
-        telling = next((one for one in images if one.channels == 1 or not is_grey(one.pixels)), None)
-        channels = telling.channels if telling else 1
-        against = telling.file.path.name if telling else ""
-    if channels == 1:
-        images = [_as_grey(one) for one in images]
+        telling = next((at for at, one in enumerate(images) if stored[at] == 1 or one.channels == 3), None)
+        channels = 1 if telling is None else images[telling].channels
+        against = "" if telling is None else images[telling].file.path.name
+    if channels == 3:
+        images = [_as_stored(one, count) for one, count in zip(images, stored, strict=True)]
     names = {1: "grey", 3: "colour"}
     for image in images:
         if image.channels != channels:
@@ -241,6 +248,14 @@ def read_images(files: Iterable[ImageFile], channels: int | None = None) -> list
                 "don't mix the two, convert them first"
             )
     return images
+
+
+def _as_stored(image: Image, channels: int) -> Image:
+    """The same image in as many channels as its file has."""
+    if image.channels == channels:
+        return image
+    pixels = np.repeat(image.pixels[..., None], channels, axis=2)
+    return replace(image, pixels=pixels, pixels_sha256=pixels_sha256(pixels))
 
 
 def _as_grey(image: Image) -> Image:
