@@ -71,13 +71,15 @@ def test_frames_join_silently_only_when_the_camera_counted_one_on(ids: list[int]
     stamper = Stamper("1", "S", ROWS, WEB, 100)
     found: list[Stamp] = []
     before: int | None = None
+    first_id = 1
     for block_id in ids:
         if before is not None and block_id - before - 1 > MAX_GAP:
             with pytest.raises(CameraError, match="jumped"):
                 stamper.stamp(block_id, 0)
             return
         lost, stamp = stamper.stamp(block_id, 0)
-        next_id = block_id == (before or 0) + 1 or (before, block_id) == (GEV_LAST_BLOCK_ID, 1)
+        first_id = first_id and min(1, block_id)
+        next_id = block_id == (before or 0) + 1 or (before, block_id) == (GEV_LAST_BLOCK_ID, first_id)
         assert bool(lost) == (before is not None and not next_id)
         found += [*(e.stamp for e in lost), stamp]
         before = block_id
@@ -88,6 +90,15 @@ def test_sixteen_bit_ids_wrap_to_one() -> None:
     events = play(Stamper("1", "S", ROWS, WEB, 100), [65533, 65534, 2, 3])
     assert [s.block_id for s in stamps(events)] == [65533, 65534, 65535, 1, 2, 3]
     assert sum(isinstance(e, LostFrame) for e in events) == 2
+
+
+def test_sixteen_bit_ids_that_count_from_zero_wrap_to_zero() -> None:
+    events = play(Stamper("1", "S", ROWS, WEB, 100, by_rows=True), [65534, 65535, 0, 1])
+    assert [s.block_id for s in stamps(events)] == [65534, 65535, 0, 1]
+    assert not any(isinstance(e, LostFrame) for e in events)
+    stamper = Stamper("1", "S", ROWS, WEB, 100, by_rows=True)
+    events = play(stamper, [0, *range(4000, 65534, 4000), 65533, 2])
+    assert [s.block_id for s in stamps(events)][-6:] == [65533, 65534, 65535, 0, 1, 2]
 
 
 def test_wide_ids_that_start_again_are_a_reset_not_a_wrap() -> None:

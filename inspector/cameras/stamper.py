@@ -11,7 +11,7 @@ from inspector.config import Web
 from inspector.errors import CameraError
 from inspector.records import LostFrame, Reason, Stamp
 
-GEV_LAST_BLOCK_ID = 0xFFFF  # GigE Vision 1.x counts 1 ... 65535, 1 ...; 0 is reserved
+GEV_LAST_BLOCK_ID = 0xFFFF  # GigE Vision 1.x counts 1 ... 65535, 1 ...; others of 16 bits 0 ... 65535, 0 ...
 MAX_GAP = 4000  # triggers; beyond it the camera was gone, not busy
 JOINT_ROWS = 2.0  # an encoder that latches a row early or late makes neither a hole nor an overlap
 COARSE_COUNTS = 2.0  # nor does one that counts less than once a row: both ends of a frame are rounded
@@ -47,6 +47,7 @@ class Stamper:
         self._sequence = 0
         self._block_id: int | None = None
         self._wide_ids = False  # has counted past 16 bits
+        self._first_id = 1  # what follows the last of 16 bits
         self._anchor = 0  # counts at the last place the camera's encoder told
         self._rows_since = 0  # rows from the anchor to the end of the last stamp
 
@@ -80,6 +81,8 @@ class Stamper:
         """
         if self._block_id is None and encoder is not None:
             self._anchor = encoder[0]
+        if block_id == 0:
+            self._first_id = 0
         lost = self._lost_before(block_id, captured_us, encoder)
         self._block_id = block_id
         self._wide_ids = self._wide_ids or block_id > GEV_LAST_BLOCK_ID
@@ -119,8 +122,8 @@ class Stamper:
             ids = range(before + 1, now)
             gap = len(ids)
         else:
-            gap = GEV_LAST_BLOCK_ID - before + now - 1
-            if self._wide_ids or now < 1 or not 0 <= gap <= MAX_GAP:
+            gap = GEV_LAST_BLOCK_ID - before + now - self._first_id
+            if self._wide_ids or not 0 <= gap <= MAX_GAP:
                 why = f"block id went from {before} to {now}: its count was reset"
                 if self._by_rows:
                     raise CameraError(
@@ -136,7 +139,10 @@ class Stamper:
             )
         if now > before:
             return list(ids), f"block ids jumped from {before} to {now}"
-        wrapped = [i % GEV_LAST_BLOCK_ID + 1 for i in ids]
+        following = range(before + 1, before + 1 + len(ids))
+        wrapped = [
+            i if i <= GEV_LAST_BLOCK_ID else i - GEV_LAST_BLOCK_ID - 1 + self._first_id for i in following
+        ]
         return wrapped, f"block ids jumped from {before} over {GEV_LAST_BLOCK_ID} to {now}"
 
     def _hole(self, encoder: tuple[int, int] | None) -> int:
