@@ -121,7 +121,10 @@ def open_data(root: Path) -> DataFolder:
 
 def _opened(root: Path) -> DataFolder:
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give a folder of good images or an MVTec-style tree")
+        raise DataError(
+            f"{root}: no such folder; give a folder of good images, or a tree with train/good, and for `evaluate` with "
+            "test/good and test/FAULT"
+        )
     if (root / "train").is_dir() or (root / "test").is_dir():
         good = _listed(root / "train" / GOOD, GOOD)
         kinds = sorted(p for p in (root / "test").glob("*") if p.is_dir())
@@ -136,7 +139,9 @@ def _opened(root: Path) -> DataFolder:
     else:
         good, test = _listed(root, GOOD), []
     if not good and not test:
-        raise DataError(f"{root}: no images here ({', '.join(SUFFIXES)}), neither directly nor in train/good")
+        raise DataError(
+            f"{root}: no images here ({', '.join(SUFFIXES)}), neither directly nor in train/good, test/good or test/FAULT"
+        )
     return DataFolder(root, tuple(good), tuple(test))
 
 
