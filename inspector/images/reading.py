@@ -140,7 +140,8 @@ def _opened(root: Path) -> DataFolder:
         good, test = _listed(root, GOOD), []
     if not good and not test:
         raise DataError(
-            f"{root}: no images here ({', '.join(SUFFIXES)}), neither directly nor in train/good, test/good or test/FAULT"
+            f"{root}: no images here ({', '.join(SUFFIXES)}), neither directly nor in train/good, test/good or "
+            "test/FAULT"
         )
     return DataFolder(root, tuple(good), tuple(test))
 
