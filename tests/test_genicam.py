@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import signal
@@ -263,9 +264,14 @@ def test_check_holds_the_cameras_encoder_against_the_config(
     site = config.Site(tmp_path / "config.toml", config.Plant(plant="test", line={"3": line}))
     seen = try_camera(site, "3", follow=True)
     assert seen.after is not None
-    said = encoder_words(line, seen)
-    assert bool(said) == bool(told)
+    counted = encoder_words(line, seen)
+    assert counted is not None
+    mark, said = counted
+    assert mark == ("warn" if told else "ok")
     assert told in said
+    assert encoder_words(line, dataclasses.replace(seen, after=None)) is None, (
+        "a web that stands tells nothing"
+    )
 
 
 def test_a_slow_reader_loses_frames_but_not_their_count(opened: Open, web: Any, control: Any) -> None:

@@ -55,8 +55,8 @@ def check_line(site: Site, line_id: str) -> CheckReport:
             camera_words,
             lambda seen: "warn" if seen.info.is_simulated else "ok",
         )
-        if seen is not None and (elsewhere := encoder_words(line, seen)):
-            report.rows.append(("encoder", "warn", elsewhere))
+        if seen is not None and (counted := encoder_words(line, seen)):
+            report.rows.append(("encoder", *counted))
         if backend is not None and seen is not None:
             _check_plan(report, line, backend, seen, limit)
     finally:

@@ -70,19 +70,21 @@ def camera_words(seen: Seen) -> str:
     )
 
 
-def encoder_words(line: Line, seen: Seen) -> str:
-    """A sentence where the camera's encoder tells another length of a frame than the config; empty where it doesn't.
+def encoder_words(line: Line, seen: Seen) -> tuple[str, str] | None:
+    """Whether the camera's encoder tells a frame's length as the config does: "ok" or "warn", and a sentence.
+
+    None where it was not seen: no such encoder, or no second frame, since the web stands.
 
     One count of frames that follow each other is enough: rows are triggered by the encoder, or run as fast as the web.
     """
     if seen.after is None or getattr(line.camera, "encoder", "") != "chunk":
-        return ""
+        return None
     counted = seen.after.stamp.encoder_start - seen.frame.stamp.encoder_start
     web, rows = line.web, len(seen.frame.pixels)
     wanted = rows * web.mm_per_px / 1000 * web.encoder_counts_per_m
     if abs(counted - wanted) <= max(SAME_PLACE * wanted, 2.0):
-        return ""
-    return (
+        return "ok", f"a frame of {rows} rows is {counted} counts of the camera's encoder, as by the config"
+    return "warn", (
         f"a frame of {rows} rows is {counted} counts of the camera's encoder, but {wanted:.0f} by the config: "
         f"{counted / rows / web.mm_per_px * 1000:.0f} per m where web.encoder_counts_per_m = "
         f"{web.encoder_counts_per_m:g}. Web will seem missing or judged twice, and be NOT_INSPECTED (frame_lost); "
