@@ -200,5 +200,8 @@ def test_the_web_is_measured_as_calibration_measures_it(tmp_path: Path) -> None:
         engine.close()
     with pytest.raises(ConfigError, match="no line '7'"):
         line_under_test(site, "7", "stripes")
-    with pytest.raises(ArtefactError, match="no such file; run `inspector calibrate"):
+    with pytest.raises(
+        ArtefactError,
+        match="no such file; bring it back if it was there before, else run `inspector calibrate",
+    ):
         line_under_test(site, "1", "other")

@@ -67,7 +67,10 @@ class TensorRtEngine:
 
     def queue(self, gpu: Gpu, count: int, stream: int) -> None:
         """Queue the work on so many tiles in a stream. Raises RuntimeError when TensorRT refuses."""
-        if not self.context(gpu, count).execute_async_v3(stream):
+        context = self.context(gpu, count)
+        is_queued = context.execute_async_v3(stream)
+        del context  # an error's traceback keeps what is in this frame
+        if not is_queued:
             raise RuntimeError(f"TensorRT failed: {self._log.last_error}")
 
     def context(self, gpu: Gpu, count: int) -> Any:

@@ -136,7 +136,7 @@ class _Teaching:
         with closing(hold_line(self._site.file, self._asked.line_id)):
             training = _training()
             self._find_tools(training)
-            info, recording, grid, needs = self._record(training)
+            info, recording, grid, needs = self._record()
         if not recording.frames:
             raise DataError(
                 f"line {self._asked.line_id}: {recording.text()}; show the camera web, then teach again"
@@ -144,7 +144,7 @@ class _Teaching:
         kept, left = sort_out(recording.frames)
         self._show(left, "that stand out; they count neither for training nor for the limit")
         self._refuse_many(len(left), len(recording.frames))
-        needs = self._needs(training, info, grid, usual_width(kept))
+        needs = self._needs(info, grid, usual_width(kept))
         if len(kept) < needs.fewest:
             raise DataError(
                 f"line {self._asked.line_id}: {len(kept)} frames of {recording.metres:.2f} m remain, teaching wants "
@@ -215,12 +215,12 @@ class _Teaching:
         tools.library_version()
         tools.device_name()
 
-    def _record(self, training: ModuleType) -> tuple[CameraInfo, Recording, Grid, Needs]:
+    def _record(self) -> tuple[CameraInfo, Recording, Grid, Needs]:
         staging, line, asked = self._staging, self._line, self._asked
         with closing(cameras.open_camera(asked.line_id, line, self._site.root)) as camera:
             info = camera.info
             grid = grid_to_be(self._site, asked.line_id, asked.recipe, info)
-            needs = self._needs(training, info, grid, expected_width(line, info))
+            needs = self._needs(info, grid, expected_width(line, info))
             wanted = Wanted(
                 asked.metres, needs.frame_m, needs.most, grid.tile_px, line.web.encoder_counts_per_m
             )
@@ -243,15 +243,17 @@ class _Teaching:
             self._onlooker.say(f"the web ended before {asked.metres:g} m")
         return info, recording, grid, needs
 
-    def _needs(self, training: ModuleType, info: CameraInfo, grid: Grid, width_px: int) -> Needs:
+    def _needs(self, info: CameraInfo, grid: Grid, width_px: int) -> Needs:
+        from inspector.learning.split import MOST_TILES, VALIDATION_SHARE, as_much_web
+
         return needs_of(
             self._line,
             grid,
             info.height_px,
             width_px,
             false_alarms_per_100m=self._asked.false_alarms_per_100m,
-            most_learnt_tiles=training.as_much_web(training.MOST_TILES, Cut(grid.tile_px, grid.margin_px)),
-            held_back_share=training.VALIDATION_SHARE,
+            most_learnt_tiles=as_much_web(MOST_TILES, Cut(grid.tile_px, grid.margin_px)),
+            held_back_share=VALIDATION_SHARE,
         )
 
     # -- what was recorded ---------------------------------------------------------------------------
