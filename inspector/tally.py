@@ -75,7 +75,7 @@ class Tally:
     _acq_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     _infer_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     _marks: deque[tuple[float, int, int, float]] = field(default_factory=lambda: deque(maxlen=512))
-    _recent: deque[Defect] = field(default_factory=lambda: deque(maxlen=DEFECTS_KEPT))
+    _recent: dict[str, Defect] = field(default_factory=dict)  # by id, oldest first
     _started_s: float | None = None
     _ended_s: float = 0.0
     _triggers: int = 0
@@ -143,13 +143,13 @@ class Tally:
 
     def _note(self, defect: Defect) -> None:
         """A defect may come again: longer, or in a second lane."""
-        for place, known in enumerate(self._recent):
-            if known.defect_id == defect.defect_id:
-                self._recent[place] = defect
-                return
-        if defect.phase == "new":
+        if defect.defect_id in self._recent:
+            self._recent[defect.defect_id] = defect
+        elif defect.phase == "new":
             self._defects += 1
-            self._recent.append(defect)
+            self._recent[defect.defect_id] = defect
+            if len(self._recent) > DEFECTS_KEPT:
+                del self._recent[next(iter(self._recent))]
 
     def snapshot(self, queue: int, queue_peak: int, now_s: float) -> Snapshot:
         """Return the line as it stands at ``now_s``, on the clock of ``trigger`` and ``verdicts``."""
@@ -179,7 +179,7 @@ class Tally:
                 defects=self._defects,
                 unlike_share=self._unlike[0],
                 unlike_m=self._unlike[1],
-                recent_defects=tuple(self._recent),
+                recent_defects=tuple(self._recent.values()),
                 cpu_s=dict(self.cpu_s),
             )
 

@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from plant import ROOT, demo_plant, write_plant
 from workfolder import outside_repository
 
 from inspector.backends.artifact import sha256_of, write_atomically
+from inspector.cameras.truth import poisson_bounds
 
 LINE = "2"
 FIRST_SEED = 301  # no web that a recipe of make_demo_engine.py learnt from or has its limits from
@@ -104,23 +104,7 @@ def done(asked: Run) -> dict[str, Any]:
 
 def bounds(count: int) -> tuple[float, float]:
     """Garwood's bounds of a Poisson mean of which ``count`` were seen."""
-    beyond = (1 - CONFIDENCE) / 2
-    low = _mean_where(lambda mean: 1 - _at_most(count - 1, mean) < beyond) if count else 0.0
-    return low, _mean_where(lambda mean: _at_most(count, mean) > beyond)
-
-
-def _at_most(count: int, mean: float) -> float:
-    """Probability of ``count`` or fewer."""
-    return sum(math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(count + 1))
-
-
-def _mean_where(below: Callable[[float], bool]) -> float:
-    """The mean up to which ``below`` holds, by bisection."""
-    low, high = 1e-9, 1e6
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if below(middle) else (low, middle)
-    return low
+    return poisson_bounds(count, CONFIDENCE)
 
 
 def bounds_by_web(counts: Sequence[int], metres: Sequence[float]) -> tuple[float, float]:

@@ -214,14 +214,18 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+class UnreadableError(ArtefactError):
+    """A file is there, and can't be read: nobody knows what is in it, so nothing may replace it."""
+
+
 def read_bytes(file: Path, remedy: str) -> bytes:
-    """Read a whole file. Raises ArtefactError with the remedy."""
+    """Read a whole file. Raises ArtefactError with the remedy; UnreadableError where it is there."""
     try:
         return file.read_bytes()
     except FileNotFoundError:
         raise ArtefactError(f"{file}: no such file; {remedy}") from None
     except OSError as error:
-        raise ArtefactError(f"{file}: can't be read ({error.strerror}); {remedy}") from None
+        raise UnreadableError(f"{file}: can't be read ({error.strerror}); {remedy}") from None
 
 
 def write_atomically(file: Path, data: bytes) -> None:

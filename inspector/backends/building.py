@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from inspector.backends import golden
 from inspector.backends.artifact import (
@@ -21,6 +22,7 @@ from inspector.backends.artifact import (
     BuiltEngine,
     Manifest,
     Recipe,
+    UnreadableError,
     load_graph,
     load_manifest,
     load_recipe,
@@ -142,16 +144,31 @@ def _alone(engine_dir: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def rebuild_command(recipe: str, backend: str, built: BuiltEngine | None = None) -> str:
-    """What to type to build an engine; one like ``built``."""
+class Kind(Protocol):
+    """What an engine was built as, or is to be."""
+
+    @property
+    def precision(self) -> str:
+        """Of its networks, or "auto"."""
+
+    @property
+    def portable(self) -> bool:
+        """Whether it is for other GPUs and later versions, too."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether it is three engines."""
+
+
+def rebuild_command(recipe: str, backend: str, like: Kind | None = None) -> str:
+    """What to type to build an engine; one of the same kind as ``like``.
+
+    Its precision, too: one that was asked for may be the only one that decides as the reference does.
+    """
     options = ""
-    if (
-        built is not None
-    ):  # a precision that was asked for may be the only one that decides as the reference does
-        kinds = {"--portable": built.portable, "--apart": built.apart}
-        options = f" --precision {built.precision}" + "".join(
-            f" {one}" for one, wanted in kinds.items() if wanted
-        )
+    if like is not None:
+        kinds = {" --portable": like.portable, " --apart": like.apart}
+        options = f" --precision {like.precision}" + "".join(one for one, it_is in kinds.items() if it_is)
     return f"`inspector build-engine --recipe {recipe} --backend {backend}{options}`"
 
 
@@ -206,11 +223,12 @@ def wanted_precisions(
 
 def _enter(engine_dir: Path, recipe: Recipe, backend: str, built: BuiltEngine) -> Manifest:
     """Put the entry into the manifest. A damaged one vouches for nothing and is replaced."""
-    file, remedy = engine_dir / "manifest.toml", rebuild_command(recipe.name, backend)
-    if file.exists():
-        read_bytes(file, f"see that it can be read, then run {remedy}")
     try:
-        before = load_manifest(engine_dir, remedy)
+        before = load_manifest(
+            engine_dir, f"see that it can be read, then run {rebuild_command(recipe.name, backend)}"
+        )
+    except UnreadableError:
+        raise
     except ArtefactError:
         before = None
     others = dict(before.engines) if before is not None and before.recipe == recipe.name else {}

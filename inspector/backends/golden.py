@@ -6,14 +6,13 @@ made up by build-engine.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from inspector.backends.artifact import BuiltEngine, Recipe, read_bytes, write_atomically
+from inspector.backends.artifact import BuiltEngine, Recipe, UnreadableError, read_bytes, write_atomically
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
@@ -89,35 +88,28 @@ def drift(scores: F32, built: BuiltEngine) -> F32:
 def golden_tiles(engine_dir: Path, recipe: Recipe, remedy: str) -> U8:
     """Read the golden tiles: uint8 [COUNT, *tile_shape]. Raises ArtefactError when they are damaged."""
     file = engine_dir / FILE
-    tiles = _unstacked(read_bytes(file, remedy), recipe)
-    if tiles is None:
-        raise ArtefactError(
-            f"{file}: not {COUNT} stacked tiles of {recipe.side_px} px; delete it and {remedy}"
-        )
-    return tiles
+    data = read_bytes(file, remedy)
+    stacked = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    side = recipe.side_px
+    wanted = (COUNT * side, *recipe.tile_shape[1:])
+    if stacked is None or stacked.shape != wanted or stacked.dtype != np.uint8:
+        raise ArtefactError(f"{file}: not {COUNT} stacked tiles of {side} px; delete it and {remedy}")
+    if recipe.channels == 3:
+        stacked = cv2.cvtColor(stacked, cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(stacked, np.uint8).reshape(COUNT, *recipe.tile_shape)
 
 
 def golden_or_made_up(engine_dir: Path, recipe: Recipe) -> tuple[U8, bool]:
     """The golden tiles; made-up ones, and True, where there are none or they don't fit. Nothing is written.
 
-    Raises ArtefactError where they are there and can't be read: made-up ones would replace them for good.
+    Raises UnreadableError where they are there and can't be read: made-up ones would replace them for good.
     """
-    file = engine_dir / FILE
-    tiles = None
-    if os.path.lexists(file):
-        tiles = _unstacked(read_bytes(file, "see that it can be read, then build again"), recipe)
-    return (made_up_tiles(recipe), True) if tiles is None else (tiles, False)
-
-
-def _unstacked(png: bytes, recipe: Recipe) -> U8 | None:
-    """Tiles of a picture, uint8 [COUNT, *tile_shape]; None where it is no picture of so many of this recipe's."""
-    stacked = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED) if png else None
-    wanted = (COUNT * recipe.side_px, *recipe.tile_shape[1:])
-    if stacked is None or stacked.shape != wanted or stacked.dtype != np.uint8:
-        return None
-    if recipe.channels == 3:
-        stacked = cv2.cvtColor(stacked, cv2.COLOR_BGR2RGB)
-    return np.ascontiguousarray(stacked, np.uint8).reshape(COUNT, *recipe.tile_shape)
+    try:
+        return golden_tiles(engine_dir, recipe, "see that it can be read, then build again"), False
+    except UnreadableError:
+        raise
+    except ArtefactError:
+        return made_up_tiles(recipe), True
 
 
 def write_golden_tiles(engine_dir: Path, tiles: U8) -> None:

@@ -77,9 +77,8 @@ class Subscriber:
             self._poller.register(socket, zmq.POLLIN)
         self._seq: dict[str, int] = {}
         self._epoch = 0
-        self._left: set[int] = (
-            set()
-        )  # epochs before; a later one may be lower, where the machine's clock was set back
+        # Epochs before; a later one may be lower, where the machine's clock was set back.
+        self._left: set[int] = set()
 
     def __enter__(self) -> Subscriber:
         return self
@@ -129,9 +128,8 @@ class Subscriber:
         header, kind = event.header, event.kind
         if header.epoch in self._left:
             return []
-        if (
-            header.epoch != self._epoch
-        ):  # the line was started; if anew, nothing of that start shall be missed
+        if header.epoch != self._epoch:
+            # The line was started; if anew, nothing of that start shall be missed.
             self._seq = dict.fromkeys(wire.REPLAYED, 0) if self._epoch else {}
             self._left.add(self._epoch)
             self._epoch = header.epoch

@@ -131,7 +131,7 @@ class Stamper:
                         f"camera's link and power and restart line {self._line}"
                     )
                 return [now], f"the camera's {why}"
-            ids = range(before, before + gap)
+            ids = range(before + 1, before + 1 + gap)
         if gap > MAX_GAP:
             raise CameraError(
                 f"camera {self._serial}: its block id jumped from {before} to {now}, so {gap} frames are "
@@ -139,10 +139,7 @@ class Stamper:
             )
         if now > before:
             return list(ids), f"block ids jumped from {before} to {now}"
-        following = range(before + 1, before + 1 + len(ids))
-        wrapped = [
-            i if i <= GEV_LAST_BLOCK_ID else i - GEV_LAST_BLOCK_ID - 1 + self._first_id for i in following
-        ]
+        wrapped = [i if i <= GEV_LAST_BLOCK_ID else i - GEV_LAST_BLOCK_ID - 1 + self._first_id for i in ids]
         return wrapped, f"block ids jumped from {before} over {GEV_LAST_BLOCK_ID} to {now}"
 
     def _hole(self, encoder: tuple[int, int] | None) -> int:

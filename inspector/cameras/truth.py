@@ -105,23 +105,33 @@ class Scorecard:
         rate = self._per_100_m()
         if rate is None:
             return ""
-        most = most_likely(len(self.false_alarms)) / self.inspected_m * 100
+        _, most = poisson_bounds(len(self.false_alarms), 0.9)  # beyond either end lies a twentieth
+        most *= 100 / self.inspected_m
         return f" in {self.inspected_m:.1f} m ({rate:.1f} per 100 m, 95 % sure: below {most:.3g})"
 
     def _per_100_m(self) -> float | None:
         return len(self.false_alarms) / self.inspected_m * 100 if self.inspected_m else None
 
 
-def most_likely(count: int) -> float:
-    """The mean of a Poisson count that it lies below, 95 % sure: of it, so many or fewer come once in twenty times."""
-    low, high = 0.0, 2.0 * count + 10
-    for _ in range(60):
-        mean = (low + high) / 2
-        below = math.exp(-mean) * sum(
-            math.exp(n * math.log(mean) - math.lgamma(n + 1)) for n in range(count + 1)
-        )
-        low, high = (mean, high) if below > 0.05 else (low, mean)
-    return high
+def poisson_bounds(count: int, confidence: float) -> tuple[float, float]:
+    """Garwood's bounds, two-sided, of a Poisson mean of which ``count`` were seen (Biometrika 28, 1936)."""
+    beyond = (1 - confidence) / 2
+    low = _mean_where(lambda mean: 1 - _at_most(count - 1, mean) < beyond) if count else 0.0
+    return low, _mean_where(lambda mean: _at_most(count, mean) > beyond)
+
+
+def _at_most(count: int, mean: float) -> float:
+    """Probability of ``count`` or fewer."""
+    return sum(math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(count + 1))
+
+
+def _mean_where(below: Callable[[float], bool]) -> float:
+    """The mean up to which ``below`` holds, by bisection."""
+    low, high = 1e-9, 1e6
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) else (low, middle)
+    return low
 
 
 def score(

@@ -12,7 +12,7 @@ from inspector.capacity.hardware import LINKS, SENSORS_PX, Gpu
 from inspector.capacity.presets import CORES, MACHINE, MARGIN_PX, PRESETS, TILE_PX, Preset
 from inspector.errors import ConfigError
 from inspector.records import Grid
-from inspector.tiling import least_rows, tiles_per_s
+from inspector.tiling import least_rows, rows_waited, tiles_per_s
 
 SEEN_PX = 3  # a fault that is less wide seldom is (docs/measure.md)
 BLUR_PX = 0.5  # of travel during an exposure
@@ -247,9 +247,9 @@ def _storage(asked: Asked, width_px: int, lines_per_s: float) -> Storage:
 
 
 def _reach(asked: Asked, tiles: float, lines_per_s: float) -> Reach:
-    """A row waits for its tile row and margin, and that for the frame's end: frame + tile + margin rows at most."""
+    """When a row of web has its verdict, and when it is at the ejector."""
     grid, speed_m_s = asked.grid, asked.speed_m_min / 60
-    filling_s = (asked.frame_rows + grid.tile_px + grid.margin_px) / lines_per_s
+    filling_s = rows_waited(grid, asked.frame_rows) / lines_per_s
     measured = 0.0 if asked.rate is None else asked.rate.tiles_per_s
     frame_tiles = math.ceil(asked.frame_rows / grid.stride_px) * tiles * grid.stride_px / lines_per_s
     engine_s = frame_tiles / max(measured, tiles * HEADROOM)

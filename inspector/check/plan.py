@@ -24,6 +24,7 @@ from inspector.tiling import (
     grid_for,
     plan_for,
     region_finder,
+    rows_waited,
 )
 
 
@@ -78,15 +79,10 @@ def beside_lanes(line: Line, region: Region) -> str:
 
 
 def too_late(line: Line, grid: Grid, height_px: int) -> str:
-    """A sentence where a verdict, or its deadline, comes when its web is past the ejector; empty where it doesn't.
-
-    A row of a seamless web waits for its tile row and margin, and that for the frame's end (`inspector capacity`
-    reckons so, too).
-    """
+    """A sentence where a verdict, or its deadline, comes when its web is past the ejector; empty where it doesn't."""
     if not line.reject_distance_m:
         return ""  # warned of already
-    joined_px = grid.tile_px + grid.margin_px if line.web.seamless else 0
-    waits_m = (height_px + joined_px) * line.web.mm_per_px / 1000
+    waits_m = rows_waited(grid, height_px, seamless=line.web.seamless) * line.web.mm_per_px / 1000
     left_ms = (line.reject_distance_m - waits_m) / (line.web.speed_m_min / 60) * 1000
     deadline_ms = line.overload.deadline_ms
     if left_ms > 0 and deadline_ms <= left_ms:

@@ -121,7 +121,7 @@ def _in_turns(
     A way that fails at its work is left out, told why.
     """
     going, turns = list(opened), {way: list[Rounds]() for way, _ in opened}
-    spent_s = rounds = 0.0
+    spent_s, rounds = 0.0, 0
     while going and (rounds < LEAST_TURNS or spent_s < seconds * len(going)):
         for way, engine in tuple(going):
             total = math.ceil(10 * seconds * len(going))

@@ -35,9 +35,7 @@ class Way:
 
     def command(self, recipe: str) -> str:
         """What builds it."""
-        options = {" --apart": self.apart, " --portable": self.portable}
-        words = f" --precision {self.precision}" + "".join(one for one, wanted in options.items() if wanted)
-        return f"{rebuild_command(recipe, self.backend)[:-1]}{words}`"
+        return rebuild_command(recipe, self.backend, self)
 
 
 @dataclass(frozen=True, slots=True)

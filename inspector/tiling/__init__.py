@@ -14,6 +14,7 @@ from inspector.tiling.grid import (
     least_rows,
     plan_between,
     plan_for,
+    rows_waited,
     tiles_per_s,
 )
 from inspector.tiling.picture import draw_grid
@@ -37,5 +38,6 @@ __all__ = [
     "plan_between",
     "plan_for",
     "region_finder",
+    "rows_waited",
     "tiles_per_s",
 ]

@@ -165,6 +165,15 @@ def least_rows(grid: Grid) -> int:
     return grid.tile_px + grid.margin_px
 
 
+def rows_waited(grid: Grid, frame_rows: int, *, seamless: bool = True) -> int:
+    """Return the rows that come in, at most, from a row of web until all that decides it is there.
+
+    A row of a seamless web waits for its tile row and margin, and these for the frame's end; of a frame that is a piece
+    of its own, for that alone.
+    """
+    return frame_rows + (least_rows(grid) if seamless else 0)
+
+
 def check_channels(camera: CameraInfo, engine: EngineInfo) -> None:
     """Raise ConfigError if a recipe for grey images is to look at colour, or the other way round."""
     if camera.channels == engine.channels:
