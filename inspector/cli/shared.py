@@ -163,6 +163,7 @@ def main() -> None:
     A line, from nothing:
       inspector train good-frames/ --recipe denim
       inspector calibrate more-good-frames/ --recipe denim --line 3
+      (set recipe = "denim" in [line.3] of config.toml)
       inspector check --line 3
       inspector run --line 3
 
