@@ -780,6 +780,14 @@ def test_a_recipe_that_is_not_there(plant: Path, words: tuple[str, ...]) -> None
     assert "must be 1 to 64 letters, digits" in usage_error(*words, "--recipe", "../stripes")
 
 
+def test_calibrate_says_where_the_line_runs_another_recipe_still(plant: Path) -> None:
+    words = "set recipe ="
+    assert words not in invoke(*CALIBRATE).stdout
+    edit('recipe = "stripes"', 'recipe = "denim"')(plant)
+    last = invoke(*CALIBRATE).stdout.splitlines()[-1]
+    assert last == "line 1 runs recipe 'denim' still; set recipe = \"stripes\" in [line.1]"
+
+
 def test_a_graph_that_changed_is_not_built(plant: Path) -> None:
     flip_a_bit(MODEL)(plant)
     assert "not the graph that recipe.toml vouches for" in refusal(plant, 4, *BUILD)

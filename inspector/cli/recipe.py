@@ -272,6 +272,10 @@ def calibrate(
         )
     click.echo(calibration.summary(calibrated.limits))
     click.echo(f"is this good? look at the pictures in {pictures.relative_to(site.root)}/")
+    if (running := site.line(line_id).recipe) != recipe:
+        click.echo(
+            f'line {line_id} runs recipe {running!r} still; set recipe = "{recipe}" in [line.{line_id}]'
+        )
 
 
 def _calibrate_from_run(
