@@ -357,6 +357,22 @@ def test_suspects_and_the_highest_are_shown(good: Path, site: Site, tmp_path: Pa
     )  # pictures change nothing
 
 
+def test_what_stands_out_is_not_counted_where_tiles_are_few(good: Path, site: Site) -> None:
+    """Sixteen images are 64 tiles, of which such a rate wants 63; one that stands out leaves 60."""
+    for number in range(16):
+        cv2.imwrite(str(good / f"{number:03}.png"), weave(number, 64, 256))
+    calibrate(good, "stripes", "1", site, false_alarms_per_100m=0.5)
+    torn = weave(5, 64, 256)
+    torn[30:46, 200:216] = 0
+    cv2.imwrite(str(good / "005.png"), torn)
+    said = refusal(DataError, good, "stripes", "1", site, false_alarms_per_100m=0.5)
+    assert (
+        "60 tiles of good web that the students never learnt from, 1 images that stand out not counted"
+        in said
+    )
+    assert "wants at least 63; give 1 images like these" in said
+
+
 def test_two_fabrics_in_one_folder(good: Path, site: Site) -> None:
     """A second cloth of five times the contrast: told where it is plain, and refused where it is beyond doubt."""
     for number in range(10):

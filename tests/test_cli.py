@@ -788,6 +788,15 @@ def test_calibrate_says_where_the_line_runs_another_recipe_still(plant: Path) ->
     assert last == "line 1 runs recipe 'denim' still; set recipe = \"stripes\" in [line.1]"
 
 
+def test_figures_are_written_though_nobody_reads_the_summary(plant: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "inspector", *EVALUATE, "--json", "figures.json"]
+    with os.fdopen(writing, "wb") as closed:
+        subprocess.run(words, cwd=plant, stdout=closed, stderr=subprocess.DEVNULL, timeout=50, check=False)
+    assert json.loads((plant / "figures.json").read_text())
+
+
 def test_a_graph_that_changed_is_not_built(plant: Path) -> None:
     flip_a_bit(MODEL)(plant)
     assert "not the graph that recipe.toml vouches for" in refusal(plant, 4, *BUILD)

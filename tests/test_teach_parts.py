@@ -42,6 +42,7 @@ from inspector.teaching.outliers import Look, look_at, standouts
 from inspector.teaching.record import Recorded, Recording, Wanted
 from inspector.teaching.second_look import look_again
 from inspector.teaching.shares import Needs, needs_of, share_out
+from inspector.teaching.teach import _cut_to_region
 from inspector.teaching.teachable import grid_to_be, refuse_little_room
 from inspector.tiling import grid_for
 from tests.small_recipe import PLANT, make_recipe, make_site, weave
@@ -442,3 +443,13 @@ def test_whether_the_engine_keeps_up_is_said_with_what_to_do(
     assert told is not None, said
     assert int(told[1]) == needs
     assert told[2] == (f"; {TOO_SLOW}" if speed_m_min > 1 else None)
+
+
+def test_a_colour_cameras_colourless_frame_stays_in_colour_when_it_is_cut(tmp_path: Path) -> None:
+    grey = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    cv2.imwrite(str(tmp_path / "0.png"), grey)
+    frame = Recorded(tmp_path / "0.png", 0.0, Region(8, 88, 0, HEIGHT), look_at(grey, WHOLE))
+    _cut_to_region([frame], tmp_path / "cut", 3)
+    cut = cv2.imread(str(tmp_path / "cut/0.png"), cv2.IMREAD_UNCHANGED)
+    assert cut is not None
+    assert cut.shape == (HEIGHT, 80, 3)

@@ -230,3 +230,27 @@ def test_what_is_ignored_stays_ignored_and_the_rest_ends_as_ctrl_c_does(tmp_path
     done = alone(SIGNALS, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["ended", "deferred", "True", "True"]
+
+
+def test_pictures_of_an_earlier_teaching_stay_until_there_are_others(tmp_path: Path) -> None:
+    """A teaching that is refused, or leaves nothing out, shows nothing: what was shown before is looked at still."""
+    site = make_site(tmp_path)
+    shown = tmp_path / "out/teach/cloth/left-out"
+    shown.mkdir(parents=True)
+    (shown / "1.20-m.png").write_bytes(b"of before")
+    with (
+        pytest.raises(ArtefactError, match="refused"),
+        claimed(site, "1", "cloth", keep_frames=False, say=print),
+    ):
+        raise ArtefactError("refused")
+    assert [file.name for file in shown.iterdir()] == ["1.20-m.png"]
+    with claimed(site, "1", "cloth", keep_frames=False, say=print) as staging:
+        for name in ("3.40-m.png", "5.60-m.png"):
+            folder = staging.place_for_pictures()
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"of now")
+        staging.pictures_stay = True
+    assert sorted(file.name for file in shown.iterdir()) == ["3.40-m.png", "5.60-m.png"]
+    with claimed(site, "1", "cloth", keep_frames=False, say=print) as staging:
+        staging.place_for_pictures().mkdir(parents=True)
+    assert not shown.exists()

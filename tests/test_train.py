@@ -25,14 +25,15 @@ from inspector.backends import golden, open_backend
 from inspector.backends.artifact import load_recipe, sha256_of
 from inspector.cameras.loom import Loom
 from inspector.cli import main
+from inspector.errors import ArtefactError
 from inspector.images.reading import ImageFile, read_image
 from inspector.learning.export import InspectionGraph
 from inspector.learning.networks import EfficientNet, MobileNetV2
 from inspector.learning.students import build_students
-from inspector.learning.train import _identity
+from inspector.learning.train import _identity, _put_in_place
 from tests.contrast_graph import MARGIN_PX, write_contrast_onnx
 from tests.random_weights import write_random_weights
-from tests.small_recipe import PLANT
+from tests.small_recipe import PLANT, make_recipe, make_site
 
 SIDE = 256
 # Two threads that share their cores with others wait for each other, tenfold.
@@ -299,3 +300,21 @@ def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
     assert done.stderr == (
         "inspector: training needs the package 'torch'; run: pip install -e \".[train]\"\n"
     )
+
+
+def test_a_full_disk_leaves_the_old_recipe_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_recipe(make_site(tmp_path), "stripes")
+    folder = tmp_path / "engines/stripes"
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+    def full(engine_dir: Path, tiles: np.ndarray) -> None:
+        raise ArtefactError(f"{engine_dir}: can't be written (No space left on device)")
+
+    monkeypatch.setattr(golden, "write_golden_tiles", full)
+    with pytest.raises(ArtefactError, match="No space left"):
+        _put_in_place(folder, b"another graph", np.zeros((8, 128, 128), np.uint8), load_recipe(folder))
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+    monkeypatch.undo()
+    _put_in_place(folder, b"another graph", np.zeros((8, 128, 128), np.uint8), load_recipe(folder))
+    assert (folder / "model.onnx").read_bytes() == b"another graph"
+    assert not (folder / ".new").exists()

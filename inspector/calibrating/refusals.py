@@ -58,7 +58,9 @@ def refuse_one(data: Path, web: GoodWeb, counting: int, line_id: str) -> None:
     )
 
 
-def refuse_few(data: Path, web: GoodWeb, line_id: str, rate: float, per_100m: int) -> None:
+def refuse_few(
+    data: Path, web: GoodWeb, line_id: str, rate: float, per_100m: int, *, suspects: int = 0
+) -> None:
     """Raise DataError where the tail would have to be carried farther than anyone can answer for."""
     tiles, wanted = web.tiles, wanted_tiles(rate)
     if tiles >= wanted:
@@ -66,6 +68,8 @@ def refuse_few(data: Path, web: GoodWeb, line_id: str, rate: float, per_100m: in
     has = f"{tiles} tiles of good web that the students never learnt from"
     if web.left_out:
         has += f" ({web.left_out} images were left out because they did)"
+    if suspects:
+        has += f", {suspects} images that stand out not counted"
     more = f"{(wanted - tiles) / per_100m * 100:.2f} m"
     if tiles:
         more = f"{math.ceil((wanted - tiles) * len(web.images) / tiles)} images like these or {more}"

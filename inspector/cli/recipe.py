@@ -461,8 +461,10 @@ def evaluate(
             warn=tell,
             progress=progress,
         )
-    click.echo(evaluation.summary())
-    if pictures:
-        click.echo(f"pictures: {pictures / 'index.html'}")
-    if json_file:
-        write_json(json_file, evaluation.to_json())
+    try:
+        if json_file:  # first, for who reads the summary may close the pipe
+            write_json(json_file, evaluation.to_json())
+    finally:  # a full disk takes the file, not the figures
+        click.echo(evaluation.summary())
+        if pictures:
+            click.echo(f"pictures: {pictures / 'index.html'}")

@@ -17,7 +17,15 @@ import numpy as np
 import torch
 
 from inspector.backends import golden
-from inspector.backends.artifact import SCHEMA, Recipe, Training, sha256_of, write_atomically, write_recipe
+from inspector.backends.artifact import (
+    SCHEMA,
+    Recipe,
+    Training,
+    sha256_of,
+    sync_folder,
+    write_atomically,
+    write_recipe,
+)
 from inspector.errors import ArtefactError, ConfigError, a_few
 from inspector.images.reading import PX_PER_CELL, Cut, Image, open_data, read_images
 from inspector.learning import curve
@@ -97,10 +105,7 @@ def train(
         ConfigError: arguments don't fit each other.
     """
     folder = engines / name
-    if not overwrite and (folder / "recipe.toml").exists():
-        raise ArtefactError(
-            f"{folder}: there is a recipe of that name already; choose another --recipe, or replace it by --overwrite"
-        )
+    _refuse_existing(folder, overwrite)
     _check(tile_px, margin_px, pair, epochs)
     if int8:
         refuse_int8(pair)
@@ -181,16 +186,36 @@ def train(
             resize=resize,
         ),
     )
-    # The recipe comes last: it vouches for the graph, and without it there is no recipe.
-    write_atomically(folder / "model.onnx", model)
-    golden.write_golden_tiles(folder, _spread(held.validation_tiles, golden.COUNT))
-    write_recipe(folder, recipe)
+    _refuse_existing(folder, overwrite)  # training takes minutes: somebody else may have put one there
+    _put_in_place(folder, model, _spread(held.validation_tiles, golden.COUNT), recipe)
     _sheet(folder / NAME, held, margin_px, course.epochs, progress).draw(
         surprises, f"as they are learnt, epoch {standing.best_epoch}"
     )
     _write_curve(folder / curve.NAME, points)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return recipe
+
+
+def _refuse_existing(folder: Path, overwrite: bool) -> None:
+    if not overwrite and (folder / "recipe.toml").exists():
+        raise ArtefactError(
+            f"{folder}: there is a recipe of that name already; choose another --recipe, or replace it by --overwrite"
+        )
+
+
+def _put_in_place(folder: Path, model: bytes, tiles: U8, recipe: Recipe) -> None:
+    """Write a recipe's files, all of them beside the old ones first: a full disk leaves those as they are."""
+    fresh = folder / ".new"
+    try:
+        write_atomically(fresh / "model.onnx", model)
+        golden.write_golden_tiles(fresh, tiles)
+        write_recipe(fresh, recipe)
+        # The recipe comes last: it vouches for the graph, and without it there is no recipe.
+        for name in ("model.onnx", golden.FILE, "recipe.toml"):
+            (fresh / name).replace(folder / name)
+        sync_folder(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _sheet(file: Path, held: Held, margin_px: int, epochs: int, progress: Progress) -> Sheet:

@@ -59,6 +59,7 @@ class Staging:
         self.target = site.engines / recipe
         self.limits_target = limits_file(site, line_id, recipe)
         self._before = self.folder / "before"
+        self._made_pictures = False
         self.pictures_stay = False  # where somebody was told to look at them
 
     @property
@@ -142,11 +143,20 @@ class Staging:
         self.recording.rename(kept)
         return kept
 
+    def place_for_pictures(self) -> Path:
+        """Return where pictures of left-out frames go; the first time without those of an earlier teaching."""
+        if not self._made_pictures:
+            shutil.rmtree(self.left_out, ignore_errors=True)
+            self._made_pictures = True
+        return self.left_out
+
     def clear(self) -> float:
         """Remove all that is staged; return the megabytes it took."""
         self._roll_back()
         megabytes = 0.0
-        for folder in (self.recording, self.folder, *([] if self.pictures_stay else [self.left_out])):
+        # Pictures that another teaching left were shown with what it taught, and stay.
+        pictures = [self.left_out] if self._made_pictures and not self.pictures_stay else []
+        for folder in (self.recording, self.folder, *pictures):
             if folder.is_dir():
                 megabytes += sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
                 shutil.rmtree(folder)
@@ -166,7 +176,9 @@ class Staging:
         rolled_back = self._roll_back()
         for half in self.limits_target.parent.glob(f".{self.limits_target.name}.*.tmp"):
             half.unlink()
+        self._made_pictures = True  # by the one that was killed
         megabytes = self.clear()
+        self._made_pictures = False
         words = (
             f"removed what an earlier teaching of {self._recipe} left when it was killed ({megabytes:.0f} MB)"
         )

@@ -268,7 +268,8 @@ class _Teaching:
     def _picture(self, one: LeftOut) -> Path:
         """Write a picture; return where, from the plant's folder on."""
         self._left_out += 1
-        file = show(one, read_image(ImageFile(one.frame.file, GOOD)).pixels, self._staging.left_out)
+        folder = self._staging.place_for_pictures()
+        file = show(one, read_image(ImageFile(one.frame.file, GOOD)).pixels, folder)
         return file.relative_to(self._site.root)
 
     def _refuse_many(self, left: int, of: int) -> None:
@@ -326,7 +327,7 @@ class _Teaching:
         is_cut = self._line.region.kind == "fixed"
         lessons = (self._staging.folder if is_cut else self._staging.recording) / self._lessons
         if is_cut:
-            _cut_to_region(learn, lessons)
+            _cut_to_region(learn, lessons, info.channels)
         try:
             with self._step(f"training{again}") as progress:
                 training.train(
@@ -348,7 +349,7 @@ class _Teaching:
         except UnlikeImages as unlike:
             raise self._refusal(refused(unlike, learn), len(learn)) from None
         if is_cut:
-            _name_frames(self._staging.engine_dir, learn)
+            _name_frames(self._staging.engine_dir, learn, info.channels)
         seconds = self._seconds[f"training{again}"]
         self._onlooker.say(f"trained{again} on {len(learn)} frames in {seconds:.0f} s")
         with self._step(f"engine{again}"):
@@ -455,7 +456,8 @@ def _refuse_existing(site: Site, asked: Asked) -> None:
         site.engines / asked.recipe / "recipe.toml",
         limits_file(site, asked.line_id, asked.recipe),
     )
-    for file, what in ((recipe, "a recipe"), (limits, "a limit")):
+    interrupted = site.engines / asked.recipe / "training"
+    for file, what in ((recipe, "a recipe"), (limits, "a limit"), (interrupted, "an interrupted training")):
         if file.exists() and not asked.overwrite:
             raise ArtefactError(
                 f"{file}: there is {what} of that name already; choose another --recipe, or replace it by --overwrite"
@@ -487,18 +489,18 @@ def _moved(frame: Recorded, folder: Path) -> Recorded:
     return dataclasses.replace(frame, file=frame.file.rename(folder / frame.file.name))
 
 
-def _cut_to_region(frames: Sequence[Recorded], folder: Path) -> None:
+def _cut_to_region(frames: Sequence[Recorded], folder: Path, channels: int) -> None:
     """Write into a new folder what is judged of each frame; training itself knows no fixed columns."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for frame in frames:
-        pixels = read_image(ImageFile(frame.file, GOOD)).pixels
+        pixels = read_image(ImageFile(frame.file, GOOD), channels).pixels
         write_frame(folder / frame.file.name, pixels[:, frame.region.left_px : frame.region.right_px])
 
 
-def _name_frames(engine_dir: Path, frames: Sequence[Recorded]) -> None:
+def _name_frames(engine_dir: Path, frames: Sequence[Recorded], channels: int) -> None:
     """Let the recipe name frames as they were recorded: by their crops' hashes no kept frame would be known again."""
-    images = {frame.file.name: read_image(ImageFile(frame.file, GOOD)) for frame in frames}
+    images = {frame.file.name: read_image(ImageFile(frame.file, GOOD), channels) for frame in frames}
     recipe = load_recipe(engine_dir)
     training = msgspec.structs.replace(
         recipe.training,
