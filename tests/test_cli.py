@@ -671,7 +671,9 @@ def test_a_line_that_runs_already_is_left_alone(plant: Path) -> None:
         listener.next("verdict")
         sentence = refusal(plant, 5, *RUN)
         assert sentence == f"inspector: line 1 runs already (process {process.pid}); end that one first"
-        assert f"FAIL  ports    line 1 runs already (process {process.pid})" in invoke(*CHECK).stderr
+        checked = invoke(*CHECK)
+        assert f"FAIL  ports    line 1 runs already (process {process.pid})" in checked.stderr
+        assert "camera" not in checked.stdout + checked.stderr  # that is the running line's
         verdict, _ = listener.next("verdict")
         assert verdict["verdict"] == "PASS"
         process.terminate()

@@ -436,6 +436,10 @@ def test_capture_times_are_those_of_the_camera(opened: Open, web: Any) -> None:
         ({"features": {"ExposureTime": "long"}}, r"features.ExposureTime = 'long' must be a number"),
         ({"features": {"PixelFormat": "Mono7"}}, r"features.PixelFormat = 'Mono7' must be one of: Mono8, "),
         ({"features": {"ChunkModeActive": 1}}, r"features.ChunkModeActive = 1 must be true or false"),
+        (
+            {"features": {"TriggerSoftware": False}},
+            r"features.TriggerSoftware = false must be true, which executes it; leave it out otherwise",
+        ),
         ({"features": {"PayloadSize": 4}}, r"features.PayloadSize = 4 can't be written: it is read-only"),
         ({"aliases": {"Gain": "Verstaerkung"}, "features": {"Gain": 2.0}}, r"no feature 'Gain'"),
         (

@@ -405,6 +405,19 @@ def test_a_small_defect_on_the_last_row_counts_since_it_may_grow():
     assert [v.outcome for v in verdicts] == [Outcome.FAIL, Outcome.FAIL]
 
 
+def test_a_small_defect_at_the_border_of_an_image_of_its_own_counts_since_the_next_may_show_the_rest():
+    first, second = strips_for([40, 40], seamless=False)
+    above, below = (np.ones((10, WIDTH // 4), np.float32) for _ in range(2))
+    above[8:, 3], below[:2, 3] = 9.0, 9.0  # 8 mm, 4 of them in each
+    judge = judge_for(min_defect_mm=6.0)
+    verdicts = [*judge.judge(first, scores_of(first, above)), *judge.judge(second, scores_of(second, below))]
+    assert [v.outcome for v in verdicts] == [Outcome.FAIL, Outcome.FAIL]
+    inside = np.ones((10, WIDTH // 4), np.float32)
+    inside[4:6, 3] = 9.0
+    (verdict,) = judge_for(min_defect_mm=6.0).judge(first, scores_of(first, inside))
+    assert verdict.outcome is Outcome.PASS
+
+
 @pytest.mark.parametrize(("warm_rows", "outcome"), [(5, Outcome.FAIL), (0, Outcome.PASS)])
 @pytest.mark.parametrize("column", [2, 3, 4])
 def test_a_defect_whose_warm_part_lies_in_the_strip_before_is_not_small(warm_rows, outcome, column):

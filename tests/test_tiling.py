@@ -320,6 +320,28 @@ def test_a_lines_tiler_takes_its_region_from_config_or_calibration():
         Tiler.for_line(grid, line_config(region={"kind": "fixed", "right_mm": 40}), camera, None)
 
 
+@pytest.mark.parametrize(("dark_px", "reason"), [(64, Reason.NONE), (512, Reason.STATE)])
+def test_an_image_of_its_own_that_shows_less_web_across_is_not_inspected(dark_px: int, reason: Reason):
+    """Whatever hides a side of the web, what lies there would be in no verdict; up to a twentieth is its edge."""
+    camera = CameraInfo("folder", "", "", "1", "Mono8", 2048, 1024, True)
+    web = {
+        "width_mm": 409.6,
+        "mm_per_px": 0.2,
+        "encoder_counts_per_m": 10000,
+        "speed_m_min": 6,
+        "seamless": False,
+    }
+    line = line_config(region={"kind": "auto"}, web=web)
+    pixels = web_of(1024, 2048)
+    pixels[:, 2048 - dark_px :] = 0
+    strips = Tiler.for_line(grid_for(line, ENGINE), line, camera, (0.0, 409.6)).push(
+        Frame(stamp(0, 0, 1024), pixels)
+    )
+    assert [strip.reason for strip in strips] == [reason]
+    if reason is Reason.STATE:
+        assert strips[0].detail.endswith("less than the 1945 px that are 95% of what limits were set on")
+
+
 def test_tiles_per_s_is_the_known_load_of_a_line():
     """60 m/min, 1.8 m at 0.2 mm/px: 703 tiles/s by area without overlap; whole tiles across make it a little more."""
     demand = tiles_per_s(Grid(256, 32, 0, 4), 9000, 60, 0.2)

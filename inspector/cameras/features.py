@@ -98,7 +98,10 @@ def _check(node: Any, value: Feature, where: str) -> None:
     if isinstance(node, genapi.IEnumeration):
         if value not in node.symbolics:
             raise CameraError(f"{where} must be one of: {', '.join(node.symbolics)}")
-    elif isinstance(node, genapi.IBoolean | genapi.ICommand):
+    elif isinstance(node, genapi.ICommand):
+        if value is not True:
+            raise CameraError(f"{where} must be true, which executes it; leave it out otherwise")
+    elif isinstance(node, genapi.IBoolean):
         if not isinstance(value, bool):
             raise CameraError(f"{where} must be true or false")
     elif isinstance(node, genapi.IInteger):

@@ -8,11 +8,13 @@ from inspector import backends, limits
 from inspector.backends import failures_told
 from inspector.backends.engine import score_loose
 from inspector.backends.rate import RATE_S, keeps_up, measure_rate, speed_words
+from inspector.bus.lock import hold_line
 from inspector.bus.publisher import Publisher
 from inspector.check.plan import beside_lanes, lay_grid, plan_words, too_late
 from inspector.check.report import CheckReport
 from inspector.check.seen import Seen, camera_words, encoder_words, try_camera
 from inspector.config import Line, Site
+from inspector.errors import BusError
 from inspector.interfaces import Backend, EngineInfo
 from inspector.judging import levelled_alone, stitch
 from inspector.judging.unlike import FAR_SIGMA
@@ -38,6 +40,8 @@ def check_line(site: Site, line_id: str) -> CheckReport:
     report.attempt(
         "ports", lambda: _try_ports(site, line_id), lambda _: "verdicts, maps and replay can be bound"
     )
+    if report.first_error is not None and _runs(site, line_id):
+        return report  # its camera and its cores are the line's
     limit = report.attempt(
         "limits",
         lambda: limits.load_limits(site, line_id, line.recipe),
@@ -67,6 +71,15 @@ def check_line(site: Site, line_id: str) -> CheckReport:
 
 def _try_ports(site: Site, line_id: str) -> None:
     Publisher(site, line_id).close(None)
+
+
+def _runs(site: Site, line_id: str) -> bool:
+    """Whether another process holds the line."""
+    try:
+        hold_line(site.file, line_id).close()
+    except BusError:
+        return True
+    return False
 
 
 def _limit_words(found: Limits) -> str:

@@ -65,6 +65,11 @@ class _Part:
         """Whether it touches the last decided row."""
         return bool(self.rows.max() == self.shape[0] - 1)
 
+    @property
+    def at_border(self) -> bool:
+        """Whether it touches the first or the last decided row."""
+        return self.reaches_end or bool(self.rows.min() == 0)
+
     def goes_on_from(self, above: Mask | None) -> bool:
         """Whether it touches one of these cells in the row above the strip's first."""
         if above is None:
@@ -131,7 +136,9 @@ class DefectTracker:
             strip: where the cells are.
             decided: [rows, columns] of the strip's canvas, sigma; non-finite cells are never above the limit.
         """
-        sightings = [] if self._joins == (strip.piece, strip.first_row) else self.close()
+        joins_before = self._joins == (strip.piece, strip.first_row)
+        sightings = [] if joins_before else self.close()
+        is_alone = not (joins_before or strip.joins_next)
         warm = decided > self._limit * GROW
         rows, columns = np.nonzero(warm)
         group, known = self._components(warm)
@@ -146,7 +153,8 @@ class DefectTracker:
             if not before and not is_hot:
                 continue
             is_open = strip.joins_next and part.reaches_end
-            is_whole = not (before or is_open or part.goes_on_from(self._warm_above))
+            is_cut = is_alone and part.at_border  # an image of its own may end where the fault does not
+            is_whole = not (before or is_open or is_cut or part.goes_on_from(self._warm_above))
             if is_whole and part.diagonal * cell_mm < self._min_mm:
                 sightings.append(Sighting(part.lies_in, fails=False))
                 continue

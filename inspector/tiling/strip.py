@@ -8,6 +8,7 @@ row k has its interior at rows [k * stride, k * stride + tile), wherever frames 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from inspector.config import Line
 from inspector.interfaces import CameraInfo
 from inspector.records import U8, Acquired, Frame, Grid, LostFrame, Reason, Region, Stamp, Strip, TileBatch
 from inspector.tiling.grid import (
+    WHOLE_SHARE,
     check_columns,
     check_frame_size,
     cut,
@@ -50,12 +52,22 @@ class Tiler:
         locate: where the web is in a frame (``region_finder``). Seamless asks until it is told, then keeps
             the columns for the run.
         seamless: whether frames join without a gap.
+        least_width_px: where less web is seen across, the image is not inspected: what lies beside would be in no
+            verdict. For images of their own; a seamless web's columns are those of its limits.
     """
 
-    def __init__(self, grid: Grid, locate: Callable[[U8], Region | None], *, seamless: bool) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        locate: Callable[[U8], Region | None],
+        *,
+        seamless: bool,
+        least_width_px: int = 0,
+    ) -> None:
         self._grid = grid
         self._locate = locate
         self._seamless = seamless
+        self._least_width_px = 0 if seamless else least_width_px
         self._numbers = itertools.count()
         self._region: Region | None = None  # seamless: fixed once found
         self._piece: _Piece | None = None
@@ -73,7 +85,8 @@ class Tiler:
             line: the line's config.
             camera: as opened, with its frames' size.
             calibrated_mm: left and right edge of the web when limits were set; what ``auto`` takes for a
-                seamless web, where the columns must stay those that the limit was set on.
+                seamless web, where the columns must stay those that the limit was set on. Images of their
+                own may lie elsewhere, but must show as much of the web's width.
         """
         seamless = line.web.seamless
         check_frame_size(grid, camera.height_px, camera.width_px, seamless=seamless)
@@ -83,7 +96,9 @@ class Tiler:
         elif line.region.kind == "auto" and seamless:
             columns = calibrated_mm
         if columns is None:
-            return cls(grid, region_finder(line), seamless=seamless)
+            least = 0 if calibrated_mm is None else WHOLE_SHARE * (calibrated_mm[1] - calibrated_mm[0])
+            least_px = math.floor(least / line.web.mm_per_px)
+            return cls(grid, region_finder(line), seamless=seamless, least_width_px=least_px)
         left, right = (round(edge / line.web.mm_per_px) for edge in columns)
         check_columns(grid, left, right, camera.width_px)
         return cls(grid, fixed_columns(left, right), seamless=seamless)
@@ -164,6 +179,9 @@ class Tiler:
         if region.width_px < self._grid.tile_px or region.height_px < least_height:
             detail = f"only {region.width_px} x {region.height_px} px of web in view, less than a tile"
             return None, Reason.STATE, detail
+        if region.width_px < self._least_width_px:
+            detail = f"only {region.width_px} px of the web's width in view, less than the {self._least_width_px} px "
+            return None, Reason.STATE, detail + f"that are {WHOLE_SHARE:.0%} of what limits were set on"
         return region, Reason.NONE, ""
 
     def _alone(self, frame: Frame) -> list[Strip]:
