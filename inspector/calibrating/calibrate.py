@@ -131,10 +131,9 @@ def set_limits(
     web = _without_validation(web, rate)
     refuse_few(data, web, line_id, rate, per_100m)
     found = _find(data, web, region_mm, line.web.mm_per_px, target)
-    refuse_one(data, web, len(web.images) - len(found.cells.suspects), line_id)
-    refuse_few(
-        data, _without(web, found.cells.suspects), line_id, rate, per_100m, suspects=len(found.cells.suspects)
-    )
+    suspects = len(found.cells.suspects)
+    refuse_one(data, web, len(web.images) - suspects, line_id)
+    refuse_few(data, web.without(found.cells.suspects), line_id, rate, per_100m, suspects=suspects)
     groups = two_groups(web.typical(found.levelled))
     if groups is not None and groups.beyond_doubt:
         said = f"{data}: {_two_kinds(groups, web)}"
@@ -212,12 +211,6 @@ def target_of(per_100m: float | None, per_hour: float | None, line: Line) -> Tar
     return Target(
         asked / of_100m_in_an_hour, asked, line.web.speed_m_min, f"{asked:g} false alarms per {unit}"
     )
-
-
-def _without(web: GoodWeb, suspects: Sequence[int]) -> GoodWeb:
-    """The images that count."""
-    counted = [image for place, image in enumerate(web.images) if place not in suspects]
-    return replace(web, images=tuple(counted))
 
 
 def _two_kinds(groups: TwoGroups, web: GoodWeb) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,6 +59,11 @@ class GoodWeb:
     def tiles(self) -> int:
         """Of all images."""
         return sum(image.tiles for image in self.images)
+
+    def without(self, places: Sequence[int]) -> GoodWeb:
+        """The same without the images at some places."""
+        kept = tuple(image for place, image in enumerate(self.images) if place not in places)
+        return replace(self, images=kept)
 
     def typical(self, levelled: Sequence[F32]) -> list[float]:
         """Median of each image's block peaks, of its map divided by the zones' factors, sigma."""
@@ -275,19 +280,19 @@ def _provenance(
     unlike: str,
 ) -> Provenance:
     cells = found.cells
-    counted = [image for place, image in enumerate(web.images) if place not in cells.suspects]
+    counted = web.without(cells.suspects)
     return Provenance(
         date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         inspector=__version__,
         engine=f"{web.engine.backend} {web.engine.version} {web.engine.precision}",
         engine_sha256=web.engine.engine_sha256,
         data=data,
-        images=len(counted),
+        images=len(counted.images),
         images_sha256=digest_of(image.sha256 for image in web.images),
         images_left_out=web.left_out,
-        images_validation=sum(image.held_back for image in counted),
+        images_validation=sum(image.held_back for image in counted.images),
         images_validation_left_out=web.validation_left_out,
-        tiles=sum(image.tiles for image in counted),
+        tiles=counted.tiles,
         tiles_per_100m=per_100m,
         false_alarms_per_100m=target.per_100m,
         tile_rate=target.per_100m / per_100m,

@@ -59,7 +59,7 @@ class Staging:
         self.target = site.engines / recipe
         self.limits_target = limits_file(site, line_id, recipe)
         self._before = self.folder / "before"
-        self._made_pictures = False
+        self.made_pictures = False
         self.pictures_stay = False  # where somebody was told to look at them
 
     @property
@@ -145,18 +145,16 @@ class Staging:
 
     def place_for_pictures(self) -> Path:
         """Return where pictures of left-out frames go; the first time without those of an earlier teaching."""
-        if not self._made_pictures:
+        if not self.made_pictures:
             shutil.rmtree(self.left_out, ignore_errors=True)
-            self._made_pictures = True
+            self.made_pictures = True
         return self.left_out
 
-    def clear(self) -> float:
-        """Remove all that is staged; return the megabytes it took."""
+    def clear(self, *, pictures: bool) -> float:
+        """Remove all that is staged, and pictures of what was left out where asked; return the megabytes it took."""
         self._roll_back()
         megabytes = 0.0
-        # Pictures that another teaching left were shown with what it taught, and stay.
-        pictures = [self.left_out] if self._made_pictures and not self.pictures_stay else []
-        for folder in (self.recording, self.folder, *pictures):
+        for folder in (self.recording, self.folder, *([self.left_out] if pictures else [])):
             if folder.is_dir():
                 megabytes += sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
                 shutil.rmtree(folder)
@@ -176,9 +174,7 @@ class Staging:
         rolled_back = self._roll_back()
         for half in self.limits_target.parent.glob(f".{self.limits_target.name}.*.tmp"):
             half.unlink()
-        self._made_pictures = True  # by the one that was killed
-        megabytes = self.clear()
-        self._made_pictures = False
+        megabytes = self.clear(pictures=True)
         words = (
             f"removed what an earlier teaching of {self._recipe} left when it was killed ({megabytes:.0f} MB)"
         )
@@ -215,7 +211,8 @@ def claimed(
         finally:
             with deferred_signals():
                 kept = staging.keep_frames() if keep_frames else None
-                staging.clear()
+                # What another teaching left was shown with what it taught, and stays.
+                staging.clear(pictures=staging.made_pictures and not staging.pictures_stay)
             if kept is not None:
                 say(f"recorded frames: {kept.relative_to(site.root)}")
 
