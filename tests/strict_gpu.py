@@ -296,6 +296,9 @@ class Context:
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         self.changes("profile")
         self.profile = profile_index
+        if self.engine.fails_at == "set profile":
+            self.engine.log.log("ERROR", "the profile is in use")
+            raise RuntimeError("a binding's own words")  # as the real one does; False is another failure
         return profile_index == 0 and stream_handle in self.driver.streams
 
     def set_device_memory(self, memory: int, size: int) -> None:

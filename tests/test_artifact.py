@@ -16,6 +16,7 @@ from inspector.backends.artifact import (
     Manifest,
     load_manifest,
     load_recipe,
+    see_that_it_takes_files,
     sha256_of,
     write_atomically,
     write_manifest,
@@ -174,6 +175,13 @@ def test_a_path_through_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ArtefactError, match=r"can't be written .* mend the path"):
         write_atomically(tmp_path / "file" / "recipe.toml", b"new")
+
+
+def test_a_folder_that_takes_no_files_is_told_before_anything_is_begun() -> None:
+    with pytest.raises(
+        ArtefactError, match=r"^/proc/self: no file can be written there \(.*nothing was begun"
+    ):
+        see_that_it_takes_files(Path("/proc/self"))
 
 
 def test_digest() -> None:

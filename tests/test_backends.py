@@ -10,16 +10,19 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 
 from inspector.backends import build_engine, building, golden, open_backend
 from inspector.backends.artifact import Recipe, load_recipe, sha256_of, write_recipe
 from inspector.backends.extremes import extreme_tiles, not_finite
+from inspector.backends.proving import score_with_reference, trial_tiles
 from inspector.backends.runtime import Means, Unsuited, toolchain
 from inspector.errors import ArtefactError, ConfigError
 from inspector.interfaces import Backend
@@ -595,6 +598,37 @@ def test_an_engine_that_an_extreme_tile_dazzles_is_refused(
         match=r"the fp32 engine scores extreme tiles NaN or infinity \(white, one black pixel\), the reference "
         r"doesn't; train again$",
     ):
+        build_engine(tmp_path / "tiny", "openvino", "fp32")
+    assert not (tmp_path / "tiny/manifest.toml").exists()
+
+
+def cut_off(graph: bytes, sigma: float) -> bytes:
+    """The same graph, whose maps end at so many sigma."""
+    model = onnx.load_model_from_string(graph)
+    (squeeze,) = (node for node in model.graph.node if node.output[0] == "map")
+    squeeze.output[0] = "whole"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(sigma), "most"))
+    place = list(model.graph.node).index(squeeze) + 1
+    model.graph.node.insert(place, onnx.helper.make_node("Min", ["whole", "most"], ["map"]))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("kind", ["golden tiles with faint faults", "golden tiles with bold faults"])
+def test_an_engine_that_is_wrong_about_faults_alone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """On good web, which scores a few sigma, it is the reference's equal; what is higher it cuts off."""
+    tools = toolchain("openvino")
+    recipe, graph, compiled = write_tiny_recipe(tmp_path / "tiny"), tiny_graph(), tools.build_plan
+    tiles = np.random.default_rng(3).integers(110, 140, (golden.COUNT, *recipe.tile_shape), np.uint8)
+    golden.write_golden_tiles(tmp_path / "tiny", tiles)
+    trials = score_with_reference(recipe, graph, trial_tiles(recipe, tiles))
+    lowest, highest = ({name: float(of(one[1])) for name, one in trials.items()} for of in (np.min, np.max))
+    (before,) = (name for name, later in pairwise(trials) if later == kind)
+    assert highest[before] < lowest[kind] / 2
+    cut = cut_off(graph, 1.01 * highest[before])
+    monkeypatch.setattr(tools, "build_plan", lambda recipe, _, *rest: compiled(recipe, cut, *rest))
+    with pytest.raises(Unsuited, match=rf"the fp32 engine scores {kind} .* times further from the reference"):
         build_engine(tmp_path / "tiny", "openvino", "fp32")
     assert not (tmp_path / "tiny/manifest.toml").exists()
 

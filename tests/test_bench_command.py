@@ -181,6 +181,30 @@ def test_a_way_that_scores_otherwise_is_left_out(tmp_path: Path, monkeypatch: py
     assert len(one.left_out) == 4
 
 
+@pytest.mark.usefixtures("gpu_by_name")
+def test_a_way_that_is_refused_gives_its_memory_back_before_the_next_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = plant(tmp_path)
+    real, held, there = tensorrt.open_runtime, set[int](), list[int]()
+
+    def open_runtime(*about: Any) -> Any:
+        runtime = real(*about)
+        there.append(len(held))
+        held.add(id(runtime))
+        close = runtime.close
+        monkeypatch.setattr(runtime, "close", lambda: (held.discard(id(runtime)), close()), raising=False)
+        return runtime
+
+    monkeypatch.setattr(tensorrt, "open_runtime", open_runtime)
+    exact = proving.golden.TOLERANCES["fp32"]
+    monkeypatch.setattr(proving.golden, "deviation", lambda *rest: 0.0 if rest[-1] == exact else 3.0)
+    one = bench(site, "1", 0.1, ["tensorrt"])
+    assert [timed.way.apart for timed in one.timed] == [False, True], "fp32 alone"
+    assert there == [0, 0, 0, 1, 1, 1]
+    assert held == set()
+
+
 def command(folder: Path, *words: str) -> Any:
     return CliRunner().invoke(main, ["bench", "--config", str(folder / "config.toml"), "--line", "1", *words])
 
@@ -260,6 +284,12 @@ def test_the_lines_own_portable_engine_takes_turns_too(tmp_path: Path, gpu_by_na
     assert [means.portable for means in gpu_by_name] == [False] * 6 + [True]
     assert one.text().count("(now)") == 1
     assert "--precision fp16 --portable`" in one.built.command("tiny")
+    build_engine(site.engines / "tiny", "tensorrt", "fp16", means=Means(workspace_mb=512))
+    gpu_by_name.clear()
+    one = bench(site, "1", 0.1, ["tensorrt"])
+    assert one.built == Way("tensorrt", "fp16", workspace_mb=512)
+    assert [means.workspace_mb for means in gpu_by_name] == [None] * 6 + [512]
+    assert "tensorrt fp16, workspace 512 MB" in one.text()
     for plan in (site.engines / "tiny/plans").glob("*.plan"):
         plan.unlink()
     assert bench(site, "1", 0.1, ["tensorrt"]).built is None, "a line without its plan can't start"

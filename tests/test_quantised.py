@@ -199,7 +199,7 @@ def test_torch_onnxruntime_and_openvino_agree(made: Made, plant: Path) -> None:
     recipe, tiles = load_recipe(plant), np.concatenate([cloth(0, 4), cloth(6, 4)])
     with torch.inference_mode():
         maps, scores = (one.numpy() for one in made.graph(torch.from_numpy(tiles)))
-    reference = score_with_reference(recipe, made.onnx, tiles)
+    reference = score_with_reference(recipe, made.onnx, {"cloth": tiles})["cloth"]
     assert golden.deviation(reference, (maps, scores), INT8) <= 1
     for backend in ("onnxruntime", "openvino"):
         built = build_engine(plant, backend).engines[backend]

@@ -28,7 +28,7 @@ from inspector.selftest.load import rows_of_tiles
 from inspector.tiling import Grid
 from tests.graphs import POISON, SIDE_PX, tiny_graph, write_tiny_recipe
 
-CHECKS = ["golden", "batch", "neighbours", "again", "extremes", "rate"]
+CHECKS = ["golden", "faults", "batch", "neighbours", "again", "extremes", "rate"]
 PLANT = """\
 plant = "small"
 [line.1]
@@ -143,10 +143,11 @@ def test_an_engine_that_an_extreme_tile_dazzles_fails(
     tiles = np.random.default_rng(1).integers(60, 200, (golden.COUNT, SIDE_PX, SIDE_PX), np.uint8)
     golden.write_golden_tiles(folder, tiles)
     with monkeypatch.context() as patch:
-        patch.setattr(proving, "_dazzled", lambda runtime, recipe: [])
+        patch.setattr(proving, "_dazzled", lambda engine, recipe: [])
+        patch.setattr(proving, "trial_tiles", lambda recipe, tiles: {proving.GOLDEN: tiles})
         build_engine(folder, "openvino")
     failed, report = failing(tmp_path)
-    assert failed == ["golden", "extremes"]  # with the reference too
+    assert failed == ["golden", "faults", "extremes"]  # with the reference too
     (extremes,) = (row for row in report["rows"] if row["check"] == "extremes")
     assert extremes["sentence"].startswith(
         "NaN or infinity: white, one black pixel; run `inspector build-engine"

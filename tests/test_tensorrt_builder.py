@@ -56,6 +56,23 @@ def test_the_library_imports_without_cuda() -> None:
     assert loaded == "[]"
 
 
+@pytest.mark.parametrize("missing", ["Builder", "OnnxParser"])
+def test_a_library_that_makes_no_builder(
+    recipe: Recipe, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the driver is too old for it, the binding has no other word than this TypeError."""
+
+    def none(*arguments: object) -> None:
+        arguments[-1].log(trt.ILogger.WARNING, "CUDA initialization failure with error: 35")  # type: ignore[attr-defined]
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(trt, missing, none)
+    assert refusal(recipe, tiny_graph()) == (
+        "TensorRT doesn't start (CUDA initialization failure with error: 35); see that the GPU's driver is there and "
+        "new enough for it (nvidia-smi tells its version)"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", tensorrt.precisions())
 def test_the_demo_recipes_graph_becomes_a_plan(precision: str) -> None:

@@ -174,10 +174,11 @@ def test_a_portable_plan_stays_where_it_is_not_promised(
 
 
 def test_what_is_to_be_built_again_is_told_as_it_was_built(machine: Machine, folder: Path) -> None:
-    build_engine(folder, "tensorrt", "fp32", means=Means(portable=True, apart=True))
+    build_engine(folder, "tensorrt", "fp32", means=Means(portable=True, apart=True, workspace_mb=512))
     machine.version = "tensorrt 11.0.0"
     with pytest.raises(
-        ArtefactError, match="--recipe tiny --backend tensorrt --precision fp32 --portable --apart`"
+        ArtefactError,
+        match="--recipe tiny --backend tensorrt --precision fp32 --portable --apart --workspace-mb 512`",
     ):
         open_backend(folder, "tensorrt")
 

@@ -47,6 +47,9 @@ class Machine:
         self.side_px, self.cells, self.activation_bytes = SIDE_PX, CELLS, 4096
 
     def runtime(self, log: Any) -> Any:
+        if self.fails_at == "runtime":
+            log.log("WARNING", "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
         runtime = SimpleNamespace(
             engine_host_code_allowed=False, deserialize_cuda_engine=lambda plan: self.deserialize(log, plan)
         )
@@ -76,7 +79,8 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     machine = Machine()
     name, binding = request.param
     library: Any = ModuleType(name)
-    library.ILogger = type("ILogger", (), {"ERROR": "ERROR", "INTERNAL_ERROR": "INTERNAL_ERROR"})
+    severities = {name: name for name in ("WARNING", "ERROR", "INTERNAL_ERROR")}
+    library.ILogger = type("ILogger", (), severities)
     library.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
     library.Runtime = machine.runtime
     monkeypatch.setitem(sys.modules, "tensorrt", library if name == "tensorrt" else None)
@@ -170,6 +174,43 @@ def test_a_graph_that_scores_otherwise_is_not_used(
     runtime.close()
 
 
+@pytest.mark.parametrize("machine", [WITH_GRAPHS], indirect=True)
+def test_a_graph_that_the_gpu_has_no_room_for_is_not_used(
+    machine: Machine, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA takes a graph's memory at its first launch."""
+    monkeypatch.setattr(machine.driver, "cuGraphLaunch", lambda graph, stream: (BAD, 0))
+    runtime = opened(recipe)
+    for seed in range(3):
+        tiles = tiles_of(4, seed)
+        np.testing.assert_allclose(scored(runtime, tiles), tiles.mean((1, 2)), rtol=1e-6)
+    runtime.close()
+
+
+def test_the_largest_batch_is_made_room_for_at_loading(machine: Machine, recipe: Recipe) -> None:
+    runtime = opened(recipe)
+    assert [context.count for context in machine.engine.contexts] == [1, tensorrt.MOST]
+    scored(runtime, tiles_of(tensorrt.MOST))
+    assert len(machine.engine.contexts) == 2
+    runtime.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ([("WARNING", "w"), ("ERROR", "e")], "e"),
+        ([("ERROR", "e"), ("WARNING", "w")], "e"),
+        ([("WARNING", "w"), ("VERBOSE", "v")], "w"),
+        ([], "no reason given"),
+    ],
+)
+def test_the_log_keeps_what_says_most(machine: Machine, said: list[tuple[str, str]], kept: str) -> None:
+    log = tensorrt._log(sys.modules["tensorrt"] or sys.modules["tensorrt_rtx"])
+    for severity, message in said:
+        log.log(severity, message)
+    assert log.last_error == kept
+
+
 def test_memory_is_taken_once(machine: Machine, recipe: Recipe) -> None:
     runtime = opened(recipe)
     before = machine.driver.left_over()
@@ -231,11 +272,16 @@ def _fails_at(where: str) -> Callable[[Machine], None]:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
+        (
+            _fails_at("runtime"),
+            r"TensorRT doesn't start: CUDA initialization failure with error: 35; .*nvidia-smi",
+        ),
         (_fails_at("plan"), "TensorRT refuses the plan: the plan is of another version"),
         (
             _fails_at("profile"),
             r"the plan is for tiles \[\(1, .*not for any number from .* to \(32, 48, 48\)",
         ),
+        (_fails_at("set profile"), "TensorRT refuses the plan's only profile: the profile is in use"),
         (_fails_at("context"), "TensorRT gives no execution context: no room for activations"),
         (_fails_at("map"), "the plan has no tensor 'map'"),
         (_no_room, r"CUDA gives no memory \(CUDA_ERROR_OUT_OF_MEMORY\): the engine wants "),
@@ -319,7 +365,7 @@ class Handle:
         self.machine.gone_at.append(self.machine.driver.left_over().get("contexts", 0))
 
 
-@pytest.mark.parametrize("fails_at", ["profile", "map", "run"])
+@pytest.mark.parametrize("fails_at", ["profile", "set profile", "map", "run"])
 def test_what_is_tensorrts_goes_before_the_gpu_is_let_go_of(
     machine: Machine, recipe: Recipe, fails_at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -135,6 +136,9 @@ class BuiltEngine(Document, frozen=True, kw_only=True):
     apart: bool = (
         False  # TensorRT: three engines in one plan, teachers and students side by side (``apart.py``)
     )
+    workspace_mb: int | None = (
+        None  # TensorRT: most GPU memory that one operator may take; None: all there is
+    )
     driver: str = ""  # version of the GPU's driver at the build, to be told: no plan is bound to it
     golden_sha256: Sha256  # golden.png
     golden_reference: tuple[float, ...]  # tile scores of ONNX Runtime in fp32, sigma
@@ -248,6 +252,18 @@ def write_atomically(file: Path, data: bytes) -> None:
         raise ArtefactError(
             f"{file}: can't be written ({error.strerror}), what was there before is untouched; "
             f"free the disk or mend the path, then run it again"
+        ) from None
+
+
+def see_that_it_takes_files(folder: Path) -> None:
+    """Before long work whose outcome is to be written there. Raises ArtefactError."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ArtefactError(
+            f"{folder}: no file can be written there ({error.strerror}), so nothing was begun; mend the path, its "
+            "owner or its permissions, then run it again"
         ) from None
 
 

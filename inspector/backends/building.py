@@ -27,12 +27,13 @@ from inspector.backends.artifact import (
     load_manifest,
     load_recipe,
     read_bytes,
+    see_that_it_takes_files,
     sha256_of,
     write_atomically,
     write_manifest,
 )
 from inspector.backends.at_limit import AtLimit
-from inspector.backends.proving import INT8, loaded, prove, yardstick_of
+from inspector.backends.proving import GOLDEN, INT8, loaded, prove, yardstick_of
 from inspector.backends.runtime import NO_MEANS, Means, Toolchain, Unsuited, toolchain
 from inspector.errors import ArtefactError, ConfigError
 from inspector.records import U8
@@ -76,6 +77,7 @@ def build_engine(
             raise ConfigError(f"{option} is TensorRT's; leave it out with --backend {backend}")
     recipe = load_recipe(engine_dir)
     graph = load_graph(engine_dir, recipe)
+    see_that_it_takes_files(engine_dir)  # a build can take many minutes
     tools = toolchain(backend)
     means = replace(means, timing_cache=engine_dir / f"plans/{backend}.timing")
     version, device = tools.library_version(), tools.device_name()
@@ -113,9 +115,10 @@ def build_engine(
         profile=facts.profile,
         portable=means.portable,
         apart=means.apart,
+        workspace_mb=means.workspace_mb,
         driver=facts.driver,
         golden_sha256=golden_sha256,
-        golden_reference=tuple(map(float, yardstick.scores)),
+        golden_reference=tuple(map(float, yardstick.answers[GOLDEN][1])),
         golden_scores=tuple(map(float, scores)),
     )
     with _alone(engine_dir):
@@ -159,6 +162,10 @@ class Kind(Protocol):
     def apart(self) -> bool:
         """Whether it is three engines."""
 
+    @property
+    def workspace_mb(self) -> int | None:
+        """Most GPU memory that one of its operators may take; None: all there is."""
+
 
 def rebuild_command(recipe: str, backend: str, like: Kind | None = None) -> str:
     """What to type to build an engine; one of the same kind as ``like``.
@@ -167,7 +174,11 @@ def rebuild_command(recipe: str, backend: str, like: Kind | None = None) -> str:
     """
     options = ""
     if like is not None:
-        kinds = {" --portable": like.portable, " --apart": like.apart}
+        kinds = {
+            " --portable": like.portable,
+            " --apart": like.apart,
+            f" --workspace-mb {like.workspace_mb}": like.workspace_mb is not None,
+        }
         options = f" --precision {like.precision}" + "".join(one for one, it_is in kinds.items() if it_is)
     return f"`inspector build-engine --recipe {recipe} --backend {backend}{options}`"
 

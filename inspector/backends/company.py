@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inspector.backends import golden
 from inspector.backends.artifact import Recipe
 from inspector.backends.engine import score_loose
 from inspector.backends.extremes import extreme_tiles
@@ -103,8 +104,5 @@ class Alone:
 
 
 def neighbours_for(recipe: Recipe, tiles: U8) -> dict[str, U8]:
-    """Black, white, noise and the other extremes, and the tiles themselves with a hole and a bar right through."""
-    faulty, third = tiles.copy(), recipe.side_px // 3
-    faulty[:, third : 2 * third, third : 2 * third] = 0
-    faulty[:, :, third // 2 : third // 2 + max(1, third // 4)] = 255
-    return {**extreme_tiles(recipe), "faulty tiles": faulty}
+    """Black, white, noise and the other extremes, and the tiles themselves with faults."""
+    return {**extreme_tiles(recipe), "faulty tiles": golden.with_faults(tiles)}

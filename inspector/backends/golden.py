@@ -85,6 +85,15 @@ def drift(scores: F32, built: BuiltEngine) -> F32:
     return TOLERANCES[built.precision].units(scores, then)
 
 
+def with_faults(tiles: U8, contrast: float = 1.0) -> U8:
+    """Tiles, uint8 [N, side, side(, 3)], with a hole and a bar right through: black and white at contrast 1."""
+    faulty, third = tiles.astype(np.float32), tiles.shape[1] // 3
+    hole, bar = slice(third, 2 * third), slice(third // 2, third // 2 + max(1, third // 4))
+    faulty[:, hole, hole] *= 1 - contrast
+    faulty[:, :, bar] += contrast * (255 - faulty[:, :, bar])
+    return np.asarray(faulty.round(), np.uint8)
+
+
 def golden_tiles(engine_dir: Path, recipe: Recipe, remedy: str) -> U8:
     """Read the golden tiles: uint8 [COUNT, *tile_shape]. Raises ArtefactError when they are damaged."""
     file = engine_dir / FILE

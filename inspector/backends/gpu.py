@@ -18,6 +18,8 @@ from inspector.records import U8
 
 INSTALL = 'install the extra on a machine with an NVIDIA GPU: `pip install -e ".[tensorrt]"`'
 
+START = "see that the GPU's driver is there and new enough for it (nvidia-smi tells its version)"
+
 DRIVER_VERSION = Path("/sys/module/nvidia/version")  # CUDA's own calls tell only which CUDA it speaks
 
 

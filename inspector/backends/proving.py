@@ -1,7 +1,7 @@
 """What an engine is held against before anybody relies on it: the reference's scores of golden tiles, and more.
 
-The reference is ONNX Runtime in fp32. An engine scores golden tiles as it does, extreme tiles with finite numbers and,
-where a line's good web is given, decides like it.
+The reference is ONNX Runtime in fp32. An engine scores golden tiles as it does, as they are and with faults, extreme
+tiles too, and, where a line's good web is given, decides like it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
 REFERENCE = "onnxruntime"  # in fp32
+GOLDEN = "golden tiles"
 INT8 = "int8"  # what a graph with Q/DQ is: any runtime takes it, and nothing else can be had of it
+FAINT = 0.25  # contrast of faults that score a few times a limit, where verdicts are made
 REMEDIES = {"fp32": "train again", INT8: "train without --int8"}  # of engines that deviate
 
 
@@ -30,55 +32,75 @@ REMEDIES = {"fp32": "train again", INT8: "train without --int8"}  # of engines t
 class Yardstick:
     """What the reference says, for new engines to be held against."""
 
-    tiles: U8  # golden
-    maps: F32
-    scores: F32
+    tiles: dict[str, U8]  # of ``trial_tiles``
+    answers: dict[str, tuple[F32, F32]]  # maps [N, cells, cells] and scores [N] of each kind, sigma
     at_limit: AtLimit | None
     peaks: F32  # of the good web; empty without
 
 
-def score_with_reference(recipe: Recipe, graph: bytes, tiles: U8) -> tuple[F32, F32]:
-    """Score tiles with the reference: maps float32 [N, cells, cells] and scores float32 [N], sigma.
+def trial_tiles(recipe: Recipe, tiles: U8) -> dict[str, U8]:
+    """What engines are tried on, kind -> uint8 [N, *tile_shape]: GOLDEN as they are, with faults, and extreme tiles.
+
+    Faults score many times what good web does: an engine that is right about that alone may miss them.
+    """
+    return {
+        GOLDEN: tiles,
+        "golden tiles with faint faults": golden.with_faults(tiles, FAINT),
+        "golden tiles with bold faults": golden.with_faults(tiles),
+        "extreme tiles": np.stack(list(extreme_tiles(recipe).values())),
+    }
+
+
+def score_with_reference(recipe: Recipe, graph: bytes, tiles: dict[str, U8]) -> dict[str, tuple[F32, F32]]:
+    """Score tiles with the reference: kind -> maps float32 [N, cells, cells] and scores float32 [N], sigma.
 
     Raises ArtefactError when the graph can't be run, or scores these or extreme tiles NaN or infinity.
     """
     with loaded(REFERENCE, recipe, graph, b"", "fp32") as reference:
-        return _sound_scores(reference, recipe, tiles)
+        return _sound_answers(reference, recipe, tiles)
 
 
-def _sound_scores(reference: Engine, recipe: Recipe, tiles: U8) -> tuple[F32, F32]:
+def _sound_answers(reference: Engine, recipe: Recipe, tiles: dict[str, U8]) -> dict[str, tuple[F32, F32]]:
     """``score_with_reference`` with one that is loaded."""
     remedy = f"run `inspector train DATA --recipe {recipe.name}`"
     try:
-        seen = score_loose(reference, tiles)
         dazzled = _dazzled(reference, recipe)
+        answers = {kind: answer(reference, some) for kind, some in tiles.items()}
     except RuntimeError as error:
         raise ArtefactError(f"recipe {recipe.name}: its graph can't be run ({error}); {remedy}") from None
-    if not (np.isfinite(seen.scores).all() and np.isfinite(seen.tile_scores).all()):
-        raise ArtefactError(f"recipe {recipe.name}: its graph scores golden tiles NaN or infinity; {remedy}")
     if dazzled:
         raise ArtefactError(
             f"recipe {recipe.name}: its graph scores extreme tiles NaN or infinity ({', '.join(dazzled)}), with the "
             f"reference already: the recipe is at fault; {remedy}"
         )
+    for kind, (maps, scores) in answers.items():
+        if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
+            raise ArtefactError(f"recipe {recipe.name}: its graph scores {kind} NaN or infinity; {remedy}")
+    return answers
+
+
+def answer(engine: Engine, tiles: U8) -> tuple[F32, F32]:
+    """Maps [N, cells, cells] and scores [N] of tiles, sigma. Raises RuntimeError from the runtime."""
+    seen = score_loose(engine, tiles)
     return seen.scores, seen.tile_scores
 
 
 def yardstick_of(
     recipe: Recipe, graph: bytes, tiles: U8, at_limit: AtLimit | None, progress: Callable[[str], None]
 ) -> Yardstick:
-    """Score golden and extreme tiles, and a line's good web where it is given, with the reference.
+    """Score ``trial_tiles``, and a line's good web where it is given, with the reference.
 
     Raises ArtefactError when the graph can't be run, or scores them NaN or infinity. What ``at_limit`` raises.
     """
     progress(f"scoring golden and extreme tiles with the reference ({REFERENCE}, fp32)")
     with loaded(REFERENCE, recipe, graph, b"", "fp32") as reference:
-        maps, scores = _sound_scores(reference, recipe, tiles)
+        trials = trial_tiles(recipe, tiles)
+        answers = _sound_answers(reference, recipe, trials)
         peaks = np.empty(0, np.float32)
         if at_limit is not None:
             progress("scoring the line's good web with the reference")
             peaks = at_limit.peaks(reference)
-    return Yardstick(tiles, maps, scores, at_limit, peaks)
+    return Yardstick(trials, answers, at_limit, peaks)
 
 
 @contextmanager
@@ -107,25 +129,29 @@ def loaded(
 
 
 def prove(engine: Engine, recipe: Recipe, yardstick: Yardstick, progress: Callable[[str], None]) -> F32:
-    """Score golden and extreme tiles with the new engine; return the golden scores if they are the reference's."""
+    """Score all that the yardstick has with the new engine; return the golden scores if all are the reference's.
+
+    Raises Unsuited where they aren't, ArtefactError where the engine can't be run.
+    """
     precision = engine.info.precision
     tolerance = golden.TOLERANCES[precision]
     remedy = REMEDIES.get(precision, "build with --precision fp32")
     the_engine = f"recipe {recipe.name}: the {precision} engine"
     try:
-        seen = score_loose(engine, yardstick.tiles)
         dazzled = _dazzled(engine, recipe)
         if dazzled:
             raise Unsuited(
                 f"{the_engine} scores extreme tiles NaN or infinity ({', '.join(dazzled)}), the reference doesn't; "
                 f"{remedy}"
             )
-        off = golden.deviation((seen.scores, seen.tile_scores), (yardstick.maps, yardstick.scores), tolerance)
-        if not off <= 1:
-            raise Unsuited(
-                f"{the_engine} scores golden tiles {off:.1f} times further from the reference than is tolerated "
-                f"({tolerance.absolute_sigma:g} sigma and {tolerance.relative:.1%}); {remedy}"
-            )
+        answers = {kind: answer(engine, tiles) for kind, tiles in yardstick.tiles.items()}
+        for kind, said in answers.items():
+            off = golden.deviation(said, yardstick.answers[kind], tolerance)
+            if not off <= 1:
+                raise Unsuited(
+                    f"{the_engine} scores {kind} {off:.1f} times further from the reference than is tolerated "
+                    f"({tolerance.absolute_sigma:g} sigma and {tolerance.relative:.1%}); {remedy}"
+                )
         if yardstick.at_limit is not None:
             progress("scoring the line's good web with the engine")
             try:
@@ -140,11 +166,10 @@ def prove(engine: Engine, recipe: Recipe, yardstick: Yardstick, progress: Callab
             progress(f"{the_engine} {decisions.words}")
     except RuntimeError as error:
         raise ArtefactError(f"recipe {recipe.name}: the new engine can't be run ({error})") from None
-    return seen.tile_scores
+    return answers[GOLDEN][1]
 
 
 def _dazzled(engine: Engine, recipe: Recipe) -> list[str]:
-    """Which extreme tiles score NaN or infinity."""
+    """Which extreme tiles score NaN or infinity. Raises RuntimeError from the runtime."""
     extremes = extreme_tiles(recipe)
-    seen = score_loose(engine, np.stack(list(extremes.values())))
-    return not_finite(list(extremes), seen.scores, seen.tile_scores)
+    return not_finite(list(extremes), *answer(engine, np.stack(list(extremes.values()))))

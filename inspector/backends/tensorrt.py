@@ -20,7 +20,7 @@ from typing import Any
 
 from inspector.backends.apart import INPUT, Answer, Apart
 from inspector.backends.artifact import Recipe, write_atomically
-from inspector.backends.gpu import INSTALL, driver_version, gpu_name
+from inspector.backends.gpu import INSTALL, START, driver_version, gpu_name
 from inspector.backends.runtime import Means, PlanFacts, Unsuited
 from inspector.backends.tensorrt_runtime import TensorRtRuntime
 from inspector.errors import ArtefactError
@@ -72,9 +72,12 @@ def blueprint(
     """
     trt = _tensorrt()
     log = _log(trt)
-    builder = trt.Builder(log)
-    network = builder.create_network(_network_flags(trt))
-    parser = trt.OnnxParser(network, log)
+    try:
+        builder = trt.Builder(log)
+        network = builder.create_network(_network_flags(trt))
+        parser = trt.OnnxParser(network, log)
+    except TypeError:  # the binding's word for an object that the library doesn't make
+        raise ArtefactError(f"TensorRT doesn't start ({log.last_error}); {START}") from None
     if not parser.parse(graph):
         reasons = "; ".join(_reason(parser.get_error(index)) for index in range(parser.num_errors))
         raise ArtefactError(f"recipe {recipe.name}: TensorRT can't parse its graph ({reasons[:300]})")
@@ -221,16 +224,18 @@ def _network_flags(trt: ModuleType) -> int:
 
 
 def _log(trt: ModuleType) -> Any:
-    """A logger that keeps the last error, because return values don't say why."""
+    """A logger that keeps the last error, or warning until there is one, because return values don't say why."""
 
     class Log(trt.ILogger):  # type: ignore[misc, name-defined]
         last_error = "no reason given"
+        is_error = False  # that a driver is too old is a warning
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.last_error = message
+            is_error = severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR)
+            if is_error or (severity == trt.ILogger.WARNING and not self.is_error):
+                self.last_error, self.is_error = message, is_error
 
     return Log()

@@ -90,7 +90,11 @@ class TensorRtEngine:
 
     def _prepare(self, context: Any, gpu: Gpu, count: int) -> str:
         """Set all that a context wants; return why TensorRT refuses it, or nothing."""
-        if not context.set_optimization_profile_async(0, gpu.stream):
+        try:  # some bindings raise where others return False
+            is_set = context.set_optimization_profile_async(0, gpu.stream)
+        except RuntimeError:
+            is_set = False
+        if not is_set:
             return f"TensorRT refuses the plan's only profile: {self._log.last_error}"
         gpu.wait()
         context.set_device_memory(self._activations, self.activation_bytes)

@@ -17,7 +17,7 @@ import numpy as np
 
 from inspector.backends.apart import INPUT, OUTPUTS, PARTS, Answer, Apart
 from inspector.backends.artifact import Recipe
-from inspector.backends.gpu import open_gpu
+from inspector.backends.gpu import START, open_gpu
 from inspector.backends.tensorrt_engine import TensorRtEngine
 from inspector.records import F32, U8
 
@@ -84,7 +84,10 @@ class TensorRtRuntime:
         return [engine for turn in self._turns for engine in turn]
 
     def _load(self, plan: bytes, portable: bool) -> None:
-        self._runtime = self._trt.Runtime(self._log)
+        try:
+            self._runtime = self._trt.Runtime(self._log)
+        except TypeError:  # the binding's word for an object that the library doesn't make
+            raise RuntimeError(f"TensorRT doesn't start: {self._log.last_error}; {START}") from None
         self._runtime.engine_host_code_allowed = portable
         handed_on: dict[str, int] = {}  # between engines: bytes a tile
         if zipfile.is_zipfile(BytesIO(plan)):
@@ -97,8 +100,11 @@ class TensorRtRuntime:
         else:
             self._turns = [[self._engine(plan, [], OUTPUTS)]]
         self._take_memory(handed_on, len(plan))
-        for engine in self._engines:
-            engine.context(self._gpu, 1)  # what can't be had is told now, not at the first tile
+        for (
+            engine
+        ) in self._engines:  # what can't be had is told now, not at the first tile or the largest batch
+            for count in (1, self._most):
+                engine.context(self._gpu, count)
 
     def _engine(self, plan: bytes, answers: Sequence[Answer], outputs: Sequence[str]) -> TensorRtEngine:
         inputs = {INPUT: self._tile_shape, **{one.name: one.shape for one in answers}}
@@ -151,7 +157,10 @@ class TensorRtRuntime:
         """
         tiles = self._part(INPUT, count)
         tiles[:] = 255 - tiles
-        self._gpu.launch(graph)
+        try:
+            self._gpu.launch(graph)
+        except RuntimeError:  # its first launch takes memory, and the GPU may be full
+            return False
         self._gpu.wait()
         launched = self._answers(count)
         self._queue(count)

@@ -69,12 +69,22 @@ def bench(
             say(f"building {way.name}")
             try:
                 timings = folder / f"plans/{way.backend}.timing"
-                means = Means(apart=way.apart, portable=way.portable, timing_cache=timings)
+                means = Means(way.workspace_mb, way.portable, way.apart, timings)
                 plan = tools.build_plan(recipe, graph, way.precision, means)
-                engine = engines.enter_context(
-                    loaded(way.backend, recipe, graph, plan, way.precision, way.portable, line.engine.threads)
-                )
-                prove(engine, recipe, yardstick, say)
+                with ExitStack() as this:  # one that is refused gives its memory back to the next
+                    engine = this.enter_context(
+                        loaded(
+                            way.backend,
+                            recipe,
+                            graph,
+                            plan,
+                            way.precision,
+                            way.portable,
+                            line.engine.threads,
+                        )
+                    )
+                    prove(engine, recipe, yardstick, say)
+                    engines.push(this.pop_all())
             except ArtefactError as error:
                 left_out.append(f"{way.name} is left out: {without_folders(str(error), site.root)}")
             else:
@@ -91,7 +101,7 @@ def bench(
 def _ways(
     recipe: Recipe, backends: Sequence[str], built: Way | None, left_out: list[str]
 ) -> list[tuple[Way, Toolchain]]:
-    """All there are here; a portable engine is one of them where the line's own is."""
+    """All there are here; a portable engine, or one of little workspace, is one of them where the line's own is."""
     found = []
     for backend in backends:
         tools = toolchain(backend)
@@ -104,7 +114,7 @@ def _ways(
             continue
         for apart in (False, True) if backend == "tensorrt" else (False,):
             found += [(Way(backend, precision, apart), tools) for precision in precisions]
-        if built is not None and built.backend == backend and built.portable:
+        if built is not None and built.backend == backend and (built.portable or built.workspace_mb):
             found.append((built, tools))
     return found
 
@@ -154,4 +164,4 @@ def _built(folder: Path, recipe: Recipe, line: Line) -> Way | None:
             vouched_bytes(folder / entry.plan, entry.plan_sha256, "")
     except ArtefactError:
         return None
-    return Way(line.engine.backend, entry.precision, entry.apart, entry.portable)
+    return Way(line.engine.backend, entry.precision, entry.apart, entry.portable, entry.workspace_mb)

@@ -21,17 +21,18 @@ from inspector.backends.engine import score_loose
 from inspector.backends.extremes import extreme_tiles, not_finite
 from inspector.backends.machine import without_folders
 from inspector.backends.opening import Opened, open_untested
-from inspector.backends.proving import score_with_reference
+from inspector.backends.proving import GOLDEN, answer, score_with_reference, trial_tiles
 from inspector.backends.rate import TOO_SLOW, keeps_up, measure_rate
 from inspector.config import Line, Site
 from inspector.errors import ArtefactError
 from inspector.limits import Limits, load_limits
+from inspector.records import F32, U8
 from inspector.selftest.load import load_of
 from inspector.selftest.report import Row, SelfTest
 from inspector.tiling import grid_for
 
 STAND_IN_SIGMA = 10.0  # where a line has no limits yet; the demo's are 25 sigma, so this is the stricter
-CHECKS = 5  # before the rate
+CHECKS = 6  # before the rate
 P50, P99 = 0.5, 0.99
 Progress = Callable[[int, int, str], None]
 
@@ -116,6 +117,7 @@ class _Tester:
         neighbours = neighbours_for(self._opened.recipe, self._tiles)
         checks: tuple[tuple[str, Callable[[], Row]], ...] = (
             ("golden", self._golden),
+            ("faults", self._faults),
             ("batch", lambda: self._company("batch", self._alone.in_batches())),
             ("neighbours", lambda: self._company("neighbours", self._alone.among(neighbours))),
             ("again", lambda: self._company("again", self._alone.again())),
@@ -131,11 +133,21 @@ class _Tester:
                 row = Row(name, "FAIL", without_folders(str(error), self._site.root))
             self._test.rows.append(row)
 
+    @cached_property
+    def _trials(self) -> dict[str, U8]:
+        return trial_tiles(self._opened.recipe, self._tiles)
+
+    @cached_property
+    def _reference(self) -> dict[str, tuple[F32, F32]]:
+        """What the reference says of the trials, here and now. Raises ArtefactError."""
+        recipe = self._opened.recipe
+        return score_with_reference(recipe, load_graph(self._folder, recipe), self._trials)
+
     def _golden(self) -> Row:
         """Scores against those of the build, scores and maps against the reference's, made anew here."""
-        recipe, built, tiles = self._opened.recipe, self._opened.built, self._tiles
+        built, tiles = self._opened.built, self._tiles
         seen = score_loose(self._opened.engine, tiles)
-        maps, scores = score_with_reference(recipe, load_graph(self._folder, recipe), tiles)
+        maps, scores = self._reference[GOLDEN]
         tolerance = golden.TOLERANCES[built.precision]
         since_build = golden.drift(seen.tile_scores, built)
         one_by_one = [slice(place, place + 1) for place in range(len(tiles))]
@@ -163,6 +175,22 @@ class _Tester:
         )
         figures = {"worst_since_build": moved, "worst_off_reference": off}
         return self._row("golden", moved <= 1 and off <= 1, sentence, self._remedy, figures)
+
+    def _faults(self) -> Row:
+        """What is no good web, against the reference."""
+        precision = self._opened.built.precision
+        tolerance = golden.TOLERANCES[precision]
+        off = {
+            kind: golden.deviation(answer(self._opened.engine, tiles), self._reference[kind], tolerance)
+            for kind, tiles in self._trials.items()
+            if kind != GOLDEN
+        }
+        worst = float(np.max(list(off.values())))
+        sentence = (
+            f"{', '.join(off)}: scores and maps are {worst:.2g} times as far from the reference as is tolerated "
+            f"({precision})"
+        )
+        return self._row("faults", worst <= 1, sentence, self._remedy, off)
 
     @cached_property
     def _alone(self) -> Alone:

@@ -26,11 +26,16 @@ class Way:
     precision: str
     apart: bool = False  # TensorRT: in three engines
     portable: bool = False  # TensorRT: for other GPUs and later versions, too
+    workspace_mb: int | None = None  # TensorRT: most that one operator may take
 
     @property
     def name(self) -> str:
         """In words."""
-        kinds = {", three engines": self.apart, ", portable": self.portable}
+        kinds = {
+            ", three engines": self.apart,
+            ", portable": self.portable,
+            f", workspace {self.workspace_mb} MB": self.workspace_mb is not None,
+        }
         return f"{self.backend} {self.precision}" + "".join(one for one, it_is in kinds.items() if it_is)
 
     def command(self, recipe: str) -> str:
