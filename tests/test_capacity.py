@@ -107,6 +107,12 @@ def test_cameras_side_by_side_cover_the_web() -> None:
     assert figure(asked(width_mm=409.8)).cameras[0].count == 2
 
 
+def test_a_camera_sees_a_tile_at_least() -> None:
+    """Seams as wide as a sensor leave it nothing of its own to see."""
+    wide = Grid(tile_px=4096, margin_px=32, overlap_px=2048, px_per_cell=4)
+    assert [one.sensor_px for one in figure(asked(grid=wide)).cameras] == [4096, 8192, 16384]
+
+
 def test_the_slowest_link_that_carries_a_camera() -> None:
     speeds = [link.mb_s for link in LINKS]
     assert speeds == sorted(speeds)

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector import config
-from inspector.errors import ArtefactError, ConfigError
+from inspector.check.plan import _columns
+from inspector.errors import ArtefactError, CameraError, ConfigError
 from inspector.interfaces import CameraInfo, EngineInfo
 from inspector.records import Frame, Grid, LostFrame, Reason, Region, Stamp, Strip
 from inspector.tiling import (
@@ -340,6 +341,24 @@ def test_an_image_of_its_own_that_shows_less_web_across_is_not_inspected(dark_px
     assert [strip.reason for strip in strips] == [reason]
     if reason is Reason.STATE:
         assert strips[0].detail.endswith("less than the 1945 px that are 95% of what limits were set on")
+
+
+@pytest.mark.parametrize("dark_px", [64, 512])
+def test_check_says_what_a_run_would_not_inspect(dark_px: int):
+    """By the same figure as the run."""
+    web = {"width_mm": 409.6, "mm_per_px": 0.2, "encoder_counts_per_m": 10000, "speed_m_min": 6}
+    line = line_config(region={"kind": "auto"}, web={**web, "seamless": False})
+    pixels = web_of(1024, 2048)
+    pixels[:, 2048 - dark_px :] = 0
+    frame, grid = Frame(stamp(0, 0, 1024), pixels), grid_for(line, ENGINE)
+    if dark_px == 64:
+        assert 1945 <= _columns(line, frame, grid, (0.0, 409.6)).width_px <= 2048 - 64
+    else:
+        with pytest.raises(
+            CameraError, match=r"less than the 1945 px .*; a run would not inspect such an image"
+        ):
+            _columns(line, frame, grid, (0.0, 409.6))
+    assert _columns(line, frame, grid, None).width_px <= 2048 - dark_px, "nothing is calibrated yet"
 
 
 def test_tiles_per_s_is_the_known_load_of_a_line():

@@ -134,7 +134,11 @@ def figure(asked: Asked) -> Figures:
         tiles_across=round(tiles * asked.grid.stride_px / lines_per_s),
         frames_per_s=lines_per_s / asked.frame_rows,
         least_frame_rows=least_rows(asked.grid),
-        cameras=tuple(_camera(sensor, width_px, asked.grid.overlap_px, lines_per_s) for sensor in SENSORS_PX),
+        cameras=tuple(
+            _camera(sensor, width_px, asked.grid.overlap_px, lines_per_s)
+            for sensor in SENSORS_PX
+            if sensor >= asked.grid.tile_px
+        ),
         cores=None if asked.rate is None else _cores(asked.rate, tiles, asked.speed_m_min),
         gpus=() if asked.work is None else tuple(_gpu(gpu, asked.work, tiles) for gpu in asked.gpus),
         presets=_presets(asked, tiles),

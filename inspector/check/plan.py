@@ -22,9 +22,11 @@ from inspector.tiling import (
     check_width,
     draw_grid,
     grid_for,
+    least_width_px,
     plan_for,
     region_finder,
     rows_waited,
+    too_narrow,
 )
 
 
@@ -120,11 +122,18 @@ def lay_grid(
 
 
 def _columns(line: Line, frame: Frame, grid: Grid, calibrated_mm: tuple[float, float] | None) -> Region:
-    """What a run would judge of a frame. Raises CameraError when there is less than a tile of it."""
+    """What a run would judge of a frame. Raises CameraError when there is less of it than a run would judge."""
     if _is_calibrated(line) and calibrated_mm is not None:
         left, right = (round(edge / line.web.mm_per_px) for edge in calibrated_mm)
         return Region(left, right, 0, len(frame.pixels))
-    return _web_in(frame, line, grid)
+    region = _web_in(frame, line, grid)
+    least_px = least_width_px(line, calibrated_mm)
+    if region.width_px < least_px:
+        raise CameraError(
+            f"{too_narrow(region.width_px, least_px)}; a run would not inspect such an image: show all of the web, or "
+            "calibrate on what is shown"
+        )
+    return region
 
 
 def _fitting_grid(

@@ -19,7 +19,7 @@ from inspector.tiling.grid import (
 )
 from inspector.tiling.picture import draw_grid
 from inspector.tiling.region import find_region, region_finder
-from inspector.tiling.strip import Tiler
+from inspector.tiling.strip import Tiler, least_width_px, too_narrow
 
 __all__ = [
     "Grid",
@@ -35,9 +35,11 @@ __all__ = [
     "find_region",
     "grid_for",
     "least_rows",
+    "least_width_px",
     "plan_between",
     "plan_for",
     "region_finder",
     "rows_waited",
     "tiles_per_s",
+    "too_narrow",
 ]

@@ -30,6 +30,24 @@ from inspector.tiling.region import fixed_columns, region_finder
 NO_WEB = "no web in view"
 
 
+def least_width_px(line: Line, calibrated_mm: tuple[float, float] | None) -> int:
+    """How much of the web's width an image of its own must show, px: most of what limits were set on; 0 without.
+
+    ``calibrated_mm``: left and right edge of the web when limits were set.
+    """
+    if line.web.seamless or line.region.kind == "fixed" or calibrated_mm is None:
+        return 0
+    return math.floor(WHOLE_SHARE * (calibrated_mm[1] - calibrated_mm[0]) / line.web.mm_per_px)
+
+
+def too_narrow(width_px: int, least_px: int) -> str:
+    """A sentence's middle, for what is less than ``least_width_px``."""
+    return (
+        f"only {width_px} px of the web's width in view, less than the {least_px} px that are {WHOLE_SHARE:.0%} of "
+        "what limits were set on"
+    )
+
+
 @dataclass(slots=True)
 class _Piece:
     """An unbroken run of rows, as far as it is still needed. Rows count from the piece's first."""
@@ -96,8 +114,7 @@ class Tiler:
         elif line.region.kind == "auto" and seamless:
             columns = calibrated_mm
         if columns is None:
-            least = 0 if calibrated_mm is None else WHOLE_SHARE * (calibrated_mm[1] - calibrated_mm[0])
-            least_px = math.floor(least / line.web.mm_per_px)
+            least_px = least_width_px(line, calibrated_mm)
             return cls(grid, region_finder(line), seamless=seamless, least_width_px=least_px)
         left, right = (round(edge / line.web.mm_per_px) for edge in columns)
         check_columns(grid, left, right, camera.width_px)
@@ -180,8 +197,7 @@ class Tiler:
             detail = f"only {region.width_px} x {region.height_px} px of web in view, less than a tile"
             return None, Reason.STATE, detail
         if region.width_px < self._least_width_px:
-            detail = f"only {region.width_px} px of the web's width in view, less than the {self._least_width_px} px "
-            return None, Reason.STATE, detail + f"that are {WHOLE_SHARE:.0%} of what limits were set on"
+            return None, Reason.STATE, too_narrow(region.width_px, self._least_width_px)
         return region, Reason.NONE, ""
 
     def _alone(self, frame: Frame) -> list[Strip]:
