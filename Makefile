@@ -5,7 +5,7 @@ RUN   := $(VENV)/.run-ready
 DEV   := $(VENV)/.dev-ready
 CTI   := tools/simcam/simcam.cti
 
-.PHONY: run test lint tests bench bench-engine demo-engine plans clean
+.PHONY: run test lint tests bench bench-engine demo-engine slim-teacher plans clean
 
 run: $(RUN) $(CTI)                ## line 3 of the demo plant: virtual camera, Harvesters, engine, verdicts
 	$(PY) tools/demo.py
@@ -28,6 +28,9 @@ bench: $(RUN) $(CTI)              ## engine against whole line, latency, CPU by 
 
 bench-engine: $(DEV)             ## presets against the paper's graph: runtimes, precisions, batches, threads, interleaved
 	$(PY) tools/bench_engine.py --page docs/speed.md
+
+slim-teacher: $(DEV)              ## make preset fastest's teacher anew, on drawn pictures (20 minutes)
+	$(PY) tools/slim_teacher.py
 
 demo-engine: $(DEV)               ## train the demo recipe anew on the loom (minutes)
 	$(PY) tools/make_demo_engine.py

@@ -23,7 +23,7 @@ from tests.graphs import tiny_graph
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = Shape(64, 32, 1)
 DEMO = (ROOT / "engines" / "demo" / "model.onnx").read_bytes()
-KINDS = ["demo", "demo in fp16", "fastest", "fastest in int8", "reduced"]
+KINDS = ["demo", "demo in fp16", "faster", "faster in int8", "reduced"]
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -21,6 +21,7 @@ from inspector.learning.fusion import (
     counted_layers,
     evened,
     joined,
+    log_by_roots,
     power_of,
     weights_of,
 )
@@ -30,7 +31,7 @@ from tests.conftest import ROOT
 
 
 def test_a_layer_counts_by_its_stride_and_a_published_pair_as_published() -> None:
-    for pair in ("balanced", "fastest"):
+    for pair in ("balanced", "faster", "fastest"):
         strides = [layer.stride for layer in pair_layers(pair)]
         counted = [replace(layer, weight=1.0) for layer in counted_layers(pair)]
         assert counted == [WIDE if stride == 32 else FINE for stride in strides]
@@ -47,12 +48,25 @@ def layer_weights(pair: str) -> list[float]:
     return sums
 
 
-@pytest.mark.parametrize(("pair", "strides"), [("balanced", (4, 8, 16, 32)), ("fastest", (8, 16, 32))])
+@pytest.mark.parametrize(
+    ("pair", "strides"),
+    [("balanced", (4, 8, 16, 32)), *((pair, (8, 16, 32)) for pair in ("faster", "fastest"))],
+)
 def test_every_stride_weighs_the_same(pair: str, strides: Sequence[int]) -> None:
     total: dict[int, float] = {}
     for layer, weight in zip(pair_layers(pair), layer_weights(pair), strict=True):
         total[layer.stride] = total.get(layer.stride, 0.0) + weight
     assert total == {stride: pytest.approx(1 / len(strides)) for stride in strides}
+
+
+def test_a_logarithm_by_roots_is_one() -> None:
+    x = torch.logspace(0, 6, 2001)
+    exact = x.double().log()
+    apart = (log_by_roots(x).double() - exact).abs()
+    assert (apart <= 1e-4 * exact + 2e-6).all()
+    assert log_by_roots(torch.tensor([1.0])) == 0
+    assert torch.isnan(log_by_roots(torch.tensor([float("nan")]))).all()
+    assert (log_by_roots(torch.logspace(0, 38, 500)).diff() > 0).all(), "what is higher stays higher"
 
 
 @pytest.mark.parametrize("pair", AS_PUBLISHED)
@@ -64,7 +78,7 @@ def test_a_published_pair_is_joined_as_a_product_in_graph_and_ablation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tiles = np.random.default_rng(0).integers(0, 256, (3, 64, 64), np.uint8)
-    for pair, power in (("reduced", 1.0), ("fastest", POWER)):
+    for pair, power in (("reduced", 1.0), ("faster", POWER)):
         graph = build_graph(
             random_teachers(pair, 1, 0), build_students(pair, 1, 1), tiles, Shape(32, 16, 1), pair=pair
         )

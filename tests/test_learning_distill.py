@@ -378,8 +378,8 @@ def test_a_halved_teacher_sees_what_another_sees_in_a_tile_of_half_the_size(chan
         assert torch.allclose(small, halved_answer, atol=1e-5 * float(small.abs().max()))
 
 
-def test_the_fastest_students_look_at_half_of_a_tile_as_their_teacher_does() -> None:
-    students = build_students("fastest", 1, 0).eval()
+def test_the_faster_students_look_at_half_of_a_tile_as_their_teacher_does() -> None:
+    students = build_students("faster", 1, 0).eval()
     pixels = torch.from_numpy(tiles(2, 5)).float()[:, None]
     alike = at_half(pixels).repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert not torch.equal(alike, pixels)

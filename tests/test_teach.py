@@ -132,7 +132,7 @@ Staging.put_in_place = wait
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_random_weights(tmp_path_factory.mktemp("weights"), "fastest")
+    return write_random_weights(tmp_path_factory.mktemp("weights"), "faster")
 
 
 def make_plant(folder: Path, camera: str = f"{LOOM}, {HOLES}") -> Path:
@@ -143,8 +143,8 @@ def make_plant(folder: Path, camera: str = f"{LOOM}, {HOLES}") -> Path:
 
 def teaching(weights: list[Path], *more: str, metres: str = METRES) -> list[str]:
     given = [word for file in weights for word in ("--weights", str(file))]
-    # Preset fastest: it learns and is exported sooner.
-    asked = ["--recipe", "cloth", "--preset", "fastest", "--metres", metres, "--epochs", "1"]
+    # Preset faster: it learns and is exported sooner.
+    asked = ["--recipe", "cloth", "--preset", "faster", "--metres", metres, "--epochs", "1"]
     return ["teach", "--line", "1", *asked, *given, *more]
 
 

@@ -70,7 +70,7 @@ def test_little_of_good_web_adds_anything_and_that_is_a_tail_like_the_networks(t
 def test_constants_come_from_tiles_that_were_learnt_from_too() -> None:
     even, rough = web(4, 0, grain=5.0).to(torch.uint8)[:, 0].numpy(), web(16, 1).to(torch.uint8)[:, 0].numpy()
     sigma = torch.rand(4, SHAPE.cells, SHAPE.cells)
-    few, all_of_them = (tone_of(SHAPE, good, sigma) for good in ([even], [even, rough]))
+    few, all_of_them = (tone_of(Tone(SHAPE), good, sigma) for good in ([even], [even, rough]))
     assert (all_of_them.normal.deviation > 1.3 * few.normal.deviation).all()
 
 
@@ -169,6 +169,20 @@ def test_black_tiles_and_blank_ones_are_numbers(toned: ToneSigma) -> None:
     of_blank = ToneSigma.of(tone, tone(blank), torch.zeros(4, 4), torch.rand(4, SHAPE.cells, SHAPE.cells))
     assert added(of_blank, blank).max() < 1e-4  # what rounding leaves
     assert torch.isfinite(added(of_blank, web(2, 5))).all()
+
+
+@pytest.mark.parametrize(("first", "rows", "grey"), [(100, 4, -12), (100, 1, -40), (101, 1, -40)])
+def test_tone_of_halved_pixels_is_nearly_that_of_all(first: int, rows: int, grey: int) -> None:
+    """Of spots and streaks it is the same; of yarns nearly so, even on a web whose grain is as fine as a pixel."""
+    every, halved = Tone(SHAPE), Tone(SHAPE, 2)
+    faulty = web(8, 1)
+    faulty[:, :, first : first + rows] += grey  # a pick
+    for tiles in (web(8, 1), faulty):
+        full, half = every(tiles), halved(tiles)
+        torch.testing.assert_close(half[:, : YARNS.start], full[:, : YARNS.start], rtol=1e-3, atol=1e-5)
+        assert float((half - full)[:, YARNS].std()) < 0.3 * float(full[:, YARNS].std())
+    pick = [float(tone(faulty)[:, YARNS].abs().amax()) for tone in (every, halved)]
+    assert pick[1] == pytest.approx(pick[0], rel=0.2)
 
 
 def test_colour_counts_by_its_mean() -> None:

@@ -51,7 +51,7 @@ from inspector.learning.normal import Constants, Normal, measure
 from inspector.learning.quantised import quantise
 from inspector.learning.split import hold_back
 from inspector.learning.students import build_students
-from inspector.learning.teachers import AS_PUBLISHED, load_teachers, pair_layers, pair_specs
+from inspector.learning.teachers import AS_PUBLISHED, SLIM, load_teachers, pair_layers, pair_specs, tone_px
 from inspector.learning.tone import STREAKS, YARNS, Tone, ToneSigma
 from inspector.records import F32, U8, Grid, Region
 from inspector.teaching.drawn import KINDS as DRAWN_KINDS
@@ -63,7 +63,7 @@ CELLS = TILE_PX // CELL_PX
 SHAPE = Shape(TILE_PX, MARGIN_PX, 1)  # of the tiles, as far as scoring asks
 KINDS = ("direction", "size")
 DRAWN_PX, DRAWN_TRIES, DRAWN_MM_PER_PX = (3, 6, 12, 30), 4, 0.2
-SHORT = {"efficientnet_lite0": "L", "mobilenet_v2": "M", "resnet18": "R", "efficientnet_b0": "B"}
+SHORT = {"efficientnet_lite0": "L", SLIM: "L", "mobilenet_v2": "M", "resnet18": "R", "efficientnet_b0": "B"}
 JUDGED = ("L4", "L8", "L16", "L32", "M4", "M8", "M16")  # of the default
 
 
@@ -93,8 +93,11 @@ TRAININGS = {
     "worst tenth": Training(hard_share=0.1),
     "fast": Training("fast"),
     "fast, int8": Training("fast", int8=True),
+    "faster": Training("faster"),
+    "faster, int8": Training("faster", int8=True),
     "fastest": Training("fastest"),
     "fastest, int8": Training("fastest", int8=True),
+    "fastest, width 12": Training("fastest", width=12),
     "reduced": Training("reduced", relit=False),
     "paper": Training("paper", relit=False),
 }
@@ -185,8 +188,16 @@ def rows() -> list[Row]:
         replace(default, name="preset balanced, int8", training="balanced, int8"),
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
         replace(default, name="preset fast, int8", training="fast, int8", layers=["L4", "L8", "L16"]),
+        replace(default, name="preset faster: L8 L16 L32", training="faster", layers=["L8", "L16", "L32"]),
+        replace(default, name="preset faster, int8", training="faster, int8", layers=["L8", "L16", "L32"]),
         replace(default, name="preset fastest: L8 L16 L32", training="fastest", layers=["L8", "L16", "L32"]),
         replace(default, name="preset fastest, int8", training="fastest, int8", layers=["L8", "L16", "L32"]),
+        replace(
+            default,
+            name="preset fastest, a student of 12 to 48 channels",
+            training="fastest, width 12",
+            layers=["L8", "L16", "L32"],
+        ),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
         replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
     ]
@@ -301,6 +312,7 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
     layers = pair_layers(training.pair)
     kinds = KINDS[: 1 if training.pair in AS_PUBLISHED else 2]
     shape = replace(SHAPE, channels=depth)
+    tone = Tone(shape, tone_px(training.pair))
     graph = Disagreement(
         teachers,
         students,
@@ -315,8 +327,8 @@ def maps_of(data: Path, pack: str, name: str, seed: int, weights: Sequence[Path]
         [f"{SHORT[layer.network]}{layer.stride} {kind}" for layer in layers for kind in kinds],
         *as_arrays(in_batches(graph, held.validation_tiles)),
         *as_arrays(in_batches(graph, tiles)),
-        *as_arrays(toned(good, shape)),
-        as_arrays(toned(tiles, shape))[0],
+        *as_arrays(toned(good, tone)),
+        as_arrays(toned(tiles, tone))[0],
         masks,
         image,
         faulty,

@@ -1,8 +1,8 @@
 """Is one preset worse than another? Their difference on every pack, with its 95 % interval.
 
-    python tools/against.py --work /tmp/ablation --of fastest --against paper [--seed 0]
+    python tools/against.py --work /tmp/ablation --of faster --against paper [--seed 0]
 
-Reads the maps that `ablation.py --trainings paper fastest` left in its work folder. Both look at the same test images,
+Reads the maps that `ablation.py --trainings paper faster` left in its work folder. Both look at the same test images,
 so these are drawn with replacement once for both (paired bootstrap over images, Davison and Hinkley, Bootstrap Methods
 and their Application, 1997, section 5.3.1): that a pack is hard makes neither interval wider. An interval that holds 0
 says that the pack can't tell them apart. What another seed would change is not in it.
@@ -77,7 +77,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, required=True, help="of ablation.py")
-    parser.add_argument("--of", default="fastest", help="preset that is asked about")
+    parser.add_argument("--of", default="faster", help="preset that is asked about")
     parser.add_argument("--against", default="paper", help="preset that it is compared with")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -1,6 +1,6 @@
 """Ways to run one graph on the same cores: requests, streams, pinned threads, and a whole strip instead of its tiles.
 
-    python tools/bench_ways.py [--preset fastest] [--rounds 7] [--epochs 10] [--page docs/speed.md]
+    python tools/bench_ways.py [--preset faster] [--rounds 7] [--epochs 10] [--page docs/speed.md]
 
 All ways take turns, round after round; rates and ratios are medians over rounds. A strip is the web of nine tiles with
 their margins and overlaps: the networks look at it at once, and all that comes after them is done for each tile's part,
@@ -256,7 +256,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     ours = sorted({one.preset for one in CONTENDERS if one.margin_px})
-    parser.add_argument("--preset", choices=ours, default="fastest")
+    parser.add_argument("--preset", choices=ours, default="faster")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--page", type=Path, help="write the figures into it")

@@ -1,8 +1,8 @@
 """What a cascade would bring: the cheap preset looks at every tile, the default only at those that it suspects.
 
-    python tools/cascade.py --work /tmp/ablation [--first fastest]
+    python tools/cascade.py --work /tmp/ablation [--first faster]
 
-Reads the maps that `ablation.py --trainings default fastest` left in its work folder (same tiles, same seed) and
+Reads the maps that `ablation.py --trainings default faster` left in its work folder (same tiles, same seed) and
 builds no engine. The gate is a quantile of the cheap preset's scores on good validation tiles; a tile below it scores
 0, whatever the default says of it. Printed for every pack and share: how many of the test's good and faulty tiles pass
 the gate, what is left of the default's AUROC, and how many of the faulty tiles that the default has above every good
@@ -61,7 +61,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, required=True, help="of ablation.py")
-    parser.add_argument("--first", default="fastest", help="preset that looks at every tile")
+    parser.add_argument("--first", default="faster", help="preset that looks at every tile")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")

@@ -4,7 +4,7 @@
 
 Weaves good web with seeds that no demo line uses, then runs the same commands a plant would: train,
 calibrate (on web the students never saw). Takes a few minutes. The result, recipe and limits,
-is committed; the plans are bound to a machine and are not. Another recipe, for comparison (--recipe fastest --preset
+is committed; the plans are bound to a machine and are not. Another recipe, for comparison (--recipe faster --preset
 fastest), is set beside the demo's, for line 2 alone, and is not committed.
 """
 

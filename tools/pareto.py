@@ -31,6 +31,8 @@ ROWS = (
     ("balanced", True, "preset balanced, int8"),
     ("fast", False, "preset fast: L4 L8 L16"),
     ("fast", True, "preset fast, int8"),
+    ("faster", False, "preset faster: L8 L16 L32"),
+    ("faster", True, "preset faster, int8"),
     ("fastest", False, "preset fastest: L8 L16 L32"),
     ("fastest", True, "preset fastest, int8"),
 )

@@ -19,8 +19,8 @@ WARM_UP = 0.1  # of the time that is then measured
 GLANCE_S = 0.4  # before a start; with the last batch, about a second at most
 GLANCE_TILES = 4  # in the first batch, which even a slow engine gets done
 TOO_SLOW = (
-    "train with --preset fast or fastest, let tiles overlap less, slow the web down, widen mm_per_px or use a faster "
-    "machine: frames will be dropped"
+    "train with --preset fast, faster or fastest, let tiles overlap less, slow the web down, widen mm_per_px or use a "
+    "faster machine: frames will be dropped"
 )
 
 

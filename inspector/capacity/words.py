@@ -182,8 +182,8 @@ def _cores(asked: Asked, needs: Figures) -> list[Row]:
         return [Row(FITS, "cores", f"{wanted}; those {rate.cores} are enough{busy}")]
     slow = f"{_down(cores.most_speed_m_min)} m/min"
     advice = (
-        f"those {rate.cores} carry {slow}; take more cores, a GPU, a recipe of --preset fast or fastest, less overlap, "
-        "or more mm per px"
+        f"those {rate.cores} carry {slow}; take more cores, a GPU, a recipe of --preset fast, faster or fastest, less "
+        "overlap, or more mm per px"
     )
     return [Row(NOT, "cores", f"does NOT fit: {wanted}; {advice}{busy}")]
 
@@ -199,7 +199,7 @@ def _cores_by_preset(needs: Figures) -> list[Row]:
     wanted = f"{_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}"
     told = []
     for one in needs.presets:
-        rate = f"{_number(one.preset.tiles_per_s)} tiles/s on {CORES}, measured there"
+        rate = f"{_number(one.preset.tiles_per_s)} tiles/s on {CORES}, {one.preset.source}"
         told.append(
             Row(TOLD, "cores", f"{one.cores.needed} with preset {one.preset.name}: {wanted}, at {rate}")
         )

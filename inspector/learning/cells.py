@@ -53,18 +53,24 @@ def grey(pixels: Tensor) -> Tensor:
     return pixels if pixels.shape[1] == 1 else pixels.mean(1, keepdim=True)
 
 
-def greys_above(pixels: Tensor) -> Tensor:
-    """Pixels [N, channels, S, S] to their grey above MIDDLE_GREY, [N, 1, S, S].
+def means_above(pixels: Tensor, side: int) -> Tensor:
+    """Pixels [N, channels, S, S] to means of side x side above MIDDLE_GREY: [N, channels, S / side, S / side].
 
     So small a number leaves low precision room behind the point, and a whole one is exact in all of them. What a tile
     itself has in the middle would be smaller still, but taking that off goes through all pixels twice.
     """
-    return grey(pixels) - MIDDLE_GREY
+    above = pixels - MIDDLE_GREY
+    return above if side == 1 else block_means(above, side)
 
 
-def cells_above(pixels: Tensor) -> Tensor:
-    """Pixels [N, channels, S, S] to the mean ``greys_above`` of every cell, margins and all: [N, 1, S / 4, S / 4]."""
-    return block_means(greys_above(pixels), PX_PER_CELL)
+def greys_above(pixels: Tensor, side: int) -> Tensor:
+    """The grey of ``means_above``, [N, 1, S / side, S / side]."""
+    return grey(means_above(pixels, side))
+
+
+def cells_above(pixels: Tensor, side: int) -> Tensor:
+    """The mean of ``greys_above`` of every cell, margins and all: [N, 1, S / 4, S / 4]."""
+    return block_means(greys_above(pixels, side), PX_PER_CELL // side)
 
 
 def block_means(pixels: Tensor, side: int) -> Tensor:

@@ -40,7 +40,7 @@ from inspector.learning.fusion import (
 )
 from inspector.learning.light import Light
 from inspector.learning.normal import SIDES
-from inspector.learning.teachers import AS_PUBLISHED, Teacher, pair_layers
+from inspector.learning.teachers import AS_PUBLISHED, Teacher, pair_layers, tone_px
 from inspector.learning.tone import Tone, ToneSigma
 from inspector.records import U8
 
@@ -159,8 +159,8 @@ def build_graph(
     scoring = Scoring.of(maps, sides, shape, weights_of(layers), power_of(pair))
     tone = None
     if pair not in AS_PUBLISHED:
-        tone = tone_of(shape, [validation, *learnt], scoring(maps, sides))
-    light = Light.of([validation, *learnt], shape)
+        tone = tone_of(Tone(shape, tone_px(pair)), [validation, *learnt], scoring(maps, sides))
+    light = Light.of([validation, *learnt], shape, tone_px(pair))
     graph = InspectionGraph(disagreement, scoring, tone, light).eval()
     for name, value in graph.state_dict().items():
         if not torch.isfinite(value).all() or (
@@ -173,17 +173,16 @@ def build_graph(
     return graph
 
 
-def tone_of(shape: Shape, good: Sequence[U8], sigma: Tensor) -> ToneSigma:
+def tone_of(tone: Tone, good: Sequence[U8], sigma: Tensor) -> ToneSigma:
     """Set tone's constants from good tiles, uint8 [N, S, S(, 3)] each; ``sigma`` [M, cells, cells] is the networks'."""
-    parts = [toned(one, shape) for one in good if len(one)]
+    parts = [toned(one, tone) for one in good if len(one)]
     seen, sides = (torch.cat(kind) for kind in zip(*parts, strict=True))
-    return ToneSigma.of(Tone(shape), seen, sides, sigma)
+    return ToneSigma.of(tone, seen, sides, sigma)
 
 
-def toned(tiles: U8, shape: Shape) -> tuple[Tensor, Tensor]:
+def toned(tiles: U8, tone: Tone) -> tuple[Tensor, Tensor]:
     """Tone of tiles, [N, 7, cells, cells], and which sides are mirrored, [N, 4]."""
-    tone = Tone(shape)
-    return in_batches(lambda pixels: (tone(pixels), mirrored(pixels, shape)), tiles)
+    return in_batches(lambda pixels: (tone(pixels), mirrored(pixels, tone.shape)), tiles)
 
 
 def in_batches(of: Callable[[Tensor], tuple[Tensor, Tensor]], tiles: U8) -> tuple[Tensor, Tensor]:

@@ -29,13 +29,16 @@ class Light(nn.Module):
         darkest: grey of a window, 0 to 255, below which it counts.
         brightest: above which it counts.
         shape: of the tiles.
+        seen_px: side of the squares whose means it starts from, px; greys don't depend on it, but a graph takes them
+            once for all that starts from the same.
     """
 
     darkest: Tensor
     brightest: Tensor
 
-    def __init__(self, darkest: float, brightest: float, shape: Shape) -> None:
+    def __init__(self, darkest: float, brightest: float, shape: Shape, seen_px: int = 1) -> None:
         super().__init__()
+        self.seen_px = seen_px
         self.register_buffer("darkest", torch.tensor(darkest))
         self.register_buffer("brightest", torch.tensor(brightest))
         cells = torch.arange(shape.side_px // PX_PER_CELL)
@@ -45,7 +48,7 @@ class Light(nn.Module):
         self.windows = Separable(line, line)
 
     @classmethod
-    def of(cls, good: Sequence[U8], shape: Shape) -> Light:
+    def of(cls, good: Sequence[U8], shape: Shape, seen_px: int = 1) -> Light:
         """Take the range from good tiles, uint8 [N, S, S(, 3)] each; at least one tile in all."""
         measuring = cls(0.0, 255.0, shape)
         ends = []
@@ -56,7 +59,7 @@ class Light(nn.Module):
                 ends.append((float(seen.min()), float(seen.max())))
         darkest, brightest = min(low for low, _ in ends), max(high for _, high in ends)
         beyond = max(GREYS_BEYOND, SHARE_BEYOND * (brightest - darkest))
-        return cls(darkest - beyond, brightest + beyond, shape)
+        return cls(darkest - beyond, brightest + beyond, shape, seen_px)
 
     def greys(self, pixels: Tensor) -> Tensor:
         """Pixels float32 [N, channels, S, S] on 0..255 to the mean grey around each judged cell, [N, c, c]."""
@@ -69,5 +72,5 @@ class Light(nn.Module):
         return beyond / GREYS_PER_SIGMA
 
     def _above(self, pixels: Tensor) -> Tensor:
-        above: Tensor = self.windows(cells_above(pixels))
+        above: Tensor = self.windows(cells_above(pixels, self.seen_px))
         return above[:, 0]

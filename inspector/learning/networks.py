@@ -137,6 +137,9 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
+EXPAND = 6  # of EfficientNet's blocks: channels in the middle for each that comes in
+
+
 class SeparableBlock(nn.Module):
     """Depthwise then pointwise: EfficientNet's first stage."""
 
@@ -158,9 +161,11 @@ class SeparableBlock(nn.Module):
 class InvertedResidual(nn.Module):
     """Expand, depthwise, project (Sandler et al. 2018), with EfficientNet's names."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, lite: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, lite: bool, expand: int = EXPAND
+    ) -> None:
         super().__init__()
-        wide = inputs * 6
+        wide = inputs * expand
         self.act = F.relu6 if lite else F.silu
         self.conv_pw = nn.Conv2d(inputs, wide, 1, bias=False)
         self.bn1 = _norm(wide)
@@ -189,7 +194,15 @@ class EfficientNet(Trunk):
     tap_stages: ClassVar[dict[int, int]] = {4: 1, 8: 2, 16: 4, 32: 6}
     early_tap_stages: ClassVar[dict[int, int]] = {4: 1, 8: 2, 16: 3, 32: 5}
 
-    def __init__(self, strides: Sequence[int], *, lite: bool, inputs: int = 3, early: bool = False) -> None:
+    def __init__(
+        self,
+        strides: Sequence[int],
+        *,
+        lite: bool,
+        inputs: int = 3,
+        early: bool = False,
+        expand: int = EXPAND,
+    ) -> None:
         super().__init__()
         self.check(strides)
         self.act = F.relu6 if lite else F.silu
@@ -200,8 +213,8 @@ class EfficientNet(Trunk):
         blocks = [nn.Sequential(SeparableBlock(32, 16, 3, lite))]
         inputs = 16
         for repeats, outputs, kernel, stride in self.stages[: max(self.taps)]:
-            stage: list[nn.Module] = [InvertedResidual(inputs, outputs, kernel, stride, lite)]
-            stage += [InvertedResidual(outputs, outputs, kernel, 1, lite) for _ in range(repeats - 1)]
+            stage: list[nn.Module] = [InvertedResidual(inputs, outputs, kernel, stride, lite, expand)]
+            stage += [InvertedResidual(outputs, outputs, kernel, 1, lite, expand) for _ in range(repeats - 1)]
             blocks.append(nn.Sequential(*stage))
             inputs = outputs
         self.blocks = nn.Sequential(*blocks)

@@ -18,6 +18,7 @@ from inspector.learning.teachers import Layer, at_half, pair_layers, pair_specs
 
 WIDTHS = {4: 1, 8: 2, 16: 4, 32: 4}  # of a stage, in times the width at stride 4
 WIDTH = 12  # channels of the plain student at stride 4
+WIDTHS_OF = {"fastest": 8}  # where it is another: a slim teacher is learnt with less (decision 22)
 
 
 class PlainStudent(Students):
@@ -121,7 +122,7 @@ def build_students(pair: str, channels: int, seed: int, width: int | None = None
         if pair == "reduced":
             return ReducedStudent(channels)
         halved = all(spec.halved for spec in pair_specs(pair))
-        return PlainStudent(pair_layers(pair), channels, width or WIDTH, halved)
+        return PlainStudent(pair_layers(pair), channels, width or WIDTHS_OF.get(pair, WIDTH), halved)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:

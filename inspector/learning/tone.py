@@ -86,39 +86,47 @@ class Yarns(nn.Module):
 
     Args:
         shape: of the tiles.
+        seen_px: side of the squares whose means it is given.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, seen_px: int) -> None:
         super().__init__()
         aside = math.ceil(3 * YARNS_BESIDE_PX / PX_PER_CELL) * PX_PER_CELL  # px beyond a cell
-        at = torch.arange(-aside, aside + PX_PER_CELL) - (PX_PER_CELL - 1) / 2  # from a cell's middle
+        middles = torch.arange(-aside, aside + PX_PER_CELL, seen_px) + (seen_px - 1) / 2
+        at = middles - (PX_PER_CELL - 1) / 2  # from a cell's middle
         difference = gaussian(at, YARN_PX) - gaussian(at, YARNS_BESIDE_PX)
-        beside = line_filter(difference, shape.margin_px - aside, shape.cells, PX_PER_CELL, shape.side_px)
+        first, step, inputs = (px // seen_px for px in (shape.margin_px - aside, PX_PER_CELL, shape.side_px))
+        beside = line_filter(difference, first, shape.cells, step, inputs)
         along = smoothing_line(YARN_LONG_PX, shape)
         self.picks, self.ends = Separable(beside, along), Separable(along, beside)
 
     def forward(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Single rows in columns of cells, [N, 1, S, S / 4], and single columns in rows of cells, to [N, 2, c, c]."""
+        """Means in rows of seen_px and columns of cells, [N, 1, S / seen_px, S / 4], and turned, to [N, 2, c, c]."""
         return torch.cat([self.picks(rows), self.ends(columns)], 1)
 
 
 class Tone(nn.Module):
-    """Pixels to signed tones, each a share of the surround's grey: of a spot, of streaks, of yarns."""
+    """Pixels to signed tones, each a share of the surround's grey: of a spot, of streaks, of yarns.
 
-    def __init__(self, shape: Shape) -> None:
+    Args:
+        shape: of the tiles.
+        seen_px: side of the squares whose means it starts from: what the pair's networks look at.
+    """
+
+    def __init__(self, shape: Shape, seen_px: int = 1) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.seen_px = shape, seen_px
         self.near, self.wide = Smoothing(NEAR_PX, shape), Smoothing(WIDE_PX, shape)
         with_margins = Shape(shape.side_px, 0, shape.channels)
         self.streak, self.beside = Smoothing(STREAK_PX, with_margins), Smoothing(BESIDE_PX, with_margins)
         self.lines = Lines(shape)
-        self.yarns = Yarns(shape)
+        self.yarns = Yarns(shape, seen_px)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels float32 [N, channels, S, S] on 0..255 to [N, 7, cells, cells]: SPOT, STREAKS, YARNS."""
-        above = greys_above(pixels)
-        rows, columns = row_means(above, PX_PER_CELL), column_means(above, PX_PER_CELL)
-        cells = column_means(rows, PX_PER_CELL)
+        above, count = greys_above(pixels, self.seen_px), PX_PER_CELL // self.seen_px
+        rows, columns = row_means(above, count), column_means(above, count)
+        cells = column_means(rows, count)
         near, wide = self.near(cells), self.wide(cells)
         streaks = self.lines(self.streak(cells) - self.beside(cells))
         tones = torch.cat([near - wide, streaks, self.yarns(columns, rows)], 1)
