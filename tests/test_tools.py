@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,6 +137,16 @@ def test_a_roof_on_both_sides_of_its_knee(tool: Any) -> None:
     assert roof.attainable("fp32", 5.0) == 100.0
     assert roof.attainable("fp32", 50.0) == 100.0  # bound by arithmetic
     assert roof.attainable("int8", 50.0) is None
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_a_roofline_is_as_high_as_its_list_of_names(tool: Any, count: int) -> None:
+    roofline = tool("roofline")
+    points = [roofline.Point(f"graph {n}", 10.0 + n, 1e10 + n) for n in range(count)]
+    picture = roofline.drawn(roofline.Roof({"fp32": 1e11}, bytes_s=2e10), points)
+    height = int(re.search(r'viewBox="0 0 \d+ (\d+)"', picture)[1])  # type: ignore[index]
+    lowest = max(float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)"', picture))
+    assert lowest < height < lowest + 40
 
 
 # -- bench_line.py and wanted.py ----------------------------------------------------------------------------

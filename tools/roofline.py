@@ -80,8 +80,9 @@ def drawn(roof: Roof, points: Sequence[Point]) -> str:
         parts += _numbered(*at(one.intensity, one.flops), number)
         parts += _numbered(left, top + number * LINE_PX, number)
         parts += [text(left + 2 * DOT_PX, top + number * LINE_PX + 4, one.name, "start")]
+    height = max(HEIGHT, KEY_PX[1] + (len(points) + 1) * LINE_PX)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
         'font-size="12">'
         f"<title>Roofline</title>{''.join(parts)}</svg>\n"
     )
