@@ -19,6 +19,7 @@ from inspector.bus import wire
 from inspector.capacity import Asked, Rate, figure, table
 from inspector.capacity.figures import BYTES_PER_VALUE, HEADER_BYTES, PEAK_SHARE, VERDICT_BYTES
 from inspector.capacity.hardware import LINKS, Gpu
+from inspector.capacity.presets import PRESETS
 from inspector.capacity.words import FITS, NOT, UNKNOWN, WIDTH, _down, rows
 from inspector.cli import main
 from inspector.errors import ArtefactError, ConfigError
@@ -267,7 +268,7 @@ def test_what_is_known_takes_the_presets_place() -> None:
     assert figure(asked(rate=Rate(40.0, 2, "made up"), work=work)).presets == ()
     rated = asked(rate=Rate(40.0, 2, "made up"))
     assert row(rated, "cores")[0] == NOT
-    assert len([one for one in rows(rated, figure(rated)) if one.what == "GPUs"]) == 3
+    assert len([one for one in rows(rated, figure(rated)) if one.what == "GPUs"]) == len(PRESETS)
 
 
 # -- verdicts ---------------------------------------------------------------------------------------------
