@@ -22,7 +22,7 @@ from torch import nn
 from inspector.backends import build_engine, golden, open_backend
 from inspector.backends.artifact import SCHEMA, Recipe, Training, load_recipe, sha256_of, write_recipe
 from inspector.backends.engine import score_loose
-from inspector.backends.proving import score_with_reference
+from inspector.backends.proving import GOLDEN, score_with_reference, trial_tiles
 from inspector.backends.runtime import Means, Unsuited
 from inspector.backends.typed import in_fp16
 from inspector.errors import ArtefactError, ConfigError
@@ -199,7 +199,7 @@ def test_torch_onnxruntime_and_openvino_agree(made: Made, plant: Path) -> None:
     recipe, tiles = load_recipe(plant), np.concatenate([cloth(0, 4), cloth(6, 4)])
     with torch.inference_mode():
         maps, scores = (one.numpy() for one in made.graph(torch.from_numpy(tiles)))
-    reference = score_with_reference(recipe, made.onnx, {"cloth": tiles})["cloth"]
+    reference = score_with_reference(recipe, made.onnx, trial_tiles(recipe, tiles))[GOLDEN]
     assert golden.deviation(reference, (maps, scores), INT8) <= 1
     for backend in ("onnxruntime", "openvino"):
         built = build_engine(plant, backend).engines[backend]

@@ -143,7 +143,7 @@ def test_an_engine_that_an_extreme_tile_dazzles_fails(
     tiles = np.random.default_rng(1).integers(60, 200, (golden.COUNT, SIDE_PX, SIDE_PX), np.uint8)
     golden.write_golden_tiles(folder, tiles)
     with monkeypatch.context() as patch:
-        patch.setattr(proving, "_dazzled", lambda engine, recipe: [])
+        patch.setattr(proving, "_dazzled", lambda recipe, answers: [])
         patch.setattr(proving, "trial_tiles", lambda recipe, tiles: {proving.GOLDEN: tiles})
         build_engine(folder, "openvino")
     failed, report = failing(tmp_path)

@@ -22,7 +22,7 @@ from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
 REFERENCE = "onnxruntime"  # in fp32
-GOLDEN = "golden tiles"
+GOLDEN, EXTREME = "golden tiles", "extreme tiles"  # kinds of trials
 INT8 = "int8"  # what a graph with Q/DQ is: any runtime takes it, and nothing else can be had of it
 FAINT = 0.25  # contrast of faults that score a few times a limit, where verdicts are made
 REMEDIES = {"fp32": "train again", INT8: "train without --int8"}  # of engines that deviate
@@ -39,7 +39,7 @@ class Yardstick:
 
 
 def trial_tiles(recipe: Recipe, tiles: U8) -> dict[str, U8]:
-    """What engines are tried on, kind -> uint8 [N, *tile_shape]: GOLDEN as they are, with faults, and extreme tiles.
+    """What engines are tried on, kind -> uint8 [N, *tile_shape]: GOLDEN as they are, with faults, and EXTREME.
 
     Faults score many times what good web does: an engine that is right about that alone may miss them.
     """
@@ -47,14 +47,14 @@ def trial_tiles(recipe: Recipe, tiles: U8) -> dict[str, U8]:
         GOLDEN: tiles,
         "golden tiles with faint faults": golden.with_faults(tiles, FAINT),
         "golden tiles with bold faults": golden.with_faults(tiles),
-        "extreme tiles": np.stack(list(extreme_tiles(recipe).values())),
+        EXTREME: np.stack(list(extreme_tiles(recipe).values())),
     }
 
 
 def score_with_reference(recipe: Recipe, graph: bytes, tiles: dict[str, U8]) -> dict[str, tuple[F32, F32]]:
-    """Score tiles with the reference: kind -> maps float32 [N, cells, cells] and scores float32 [N], sigma.
+    """Score ``trial_tiles`` with the reference: kind -> maps float32 [N, cells, cells] and scores float32 [N], sigma.
 
-    Raises ArtefactError when the graph can't be run, or scores these or extreme tiles NaN or infinity.
+    Raises ArtefactError when the graph can't be run, or scores any of them NaN or infinity.
     """
     with loaded(REFERENCE, recipe, graph, b"", "fp32") as reference:
         return _sound_answers(reference, recipe, tiles)
@@ -64,10 +64,10 @@ def _sound_answers(reference: Engine, recipe: Recipe, tiles: dict[str, U8]) -> d
     """``score_with_reference`` with one that is loaded."""
     remedy = f"run `inspector train DATA --recipe {recipe.name}`"
     try:
-        dazzled = _dazzled(reference, recipe)
         answers = {kind: answer(reference, some) for kind, some in tiles.items()}
     except RuntimeError as error:
         raise ArtefactError(f"recipe {recipe.name}: its graph can't be run ({error}); {remedy}") from None
+    dazzled = _dazzled(recipe, answers)
     if dazzled:
         raise ArtefactError(
             f"recipe {recipe.name}: its graph scores extreme tiles NaN or infinity ({', '.join(dazzled)}), with the "
@@ -138,13 +138,13 @@ def prove(engine: Engine, recipe: Recipe, yardstick: Yardstick, progress: Callab
     remedy = REMEDIES.get(precision, "build with --precision fp32")
     the_engine = f"recipe {recipe.name}: the {precision} engine"
     try:
-        dazzled = _dazzled(engine, recipe)
+        answers = {kind: answer(engine, tiles) for kind, tiles in yardstick.tiles.items()}
+        dazzled = _dazzled(recipe, answers)
         if dazzled:
             raise Unsuited(
                 f"{the_engine} scores extreme tiles NaN or infinity ({', '.join(dazzled)}), the reference doesn't; "
                 f"{remedy}"
             )
-        answers = {kind: answer(engine, tiles) for kind, tiles in yardstick.tiles.items()}
         for kind, said in answers.items():
             off = golden.deviation(said, yardstick.answers[kind], tolerance)
             if not off <= 1:
@@ -169,7 +169,6 @@ def prove(engine: Engine, recipe: Recipe, yardstick: Yardstick, progress: Callab
     return answers[GOLDEN][1]
 
 
-def _dazzled(engine: Engine, recipe: Recipe) -> list[str]:
-    """Which extreme tiles score NaN or infinity. Raises RuntimeError from the runtime."""
-    extremes = extreme_tiles(recipe)
-    return not_finite(list(extremes), *answer(engine, np.stack(list(extremes.values()))))
+def _dazzled(recipe: Recipe, answers: dict[str, tuple[F32, F32]]) -> list[str]:
+    """Which extreme tiles score NaN or infinity."""
+    return not_finite(list(extreme_tiles(recipe)), *answers[EXTREME])

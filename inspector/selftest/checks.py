@@ -17,11 +17,10 @@ from inspector.backends import golden
 from inspector.backends.artifact import load_graph
 from inspector.backends.building import rebuild_command
 from inspector.backends.company import SHARE, SIZES, Alone, Difference, neighbours_for
-from inspector.backends.engine import score_loose
 from inspector.backends.extremes import extreme_tiles, not_finite
 from inspector.backends.machine import without_folders
 from inspector.backends.opening import Opened, open_untested
-from inspector.backends.proving import GOLDEN, answer, score_with_reference, trial_tiles
+from inspector.backends.proving import EXTREME, GOLDEN, answer, score_with_reference, trial_tiles
 from inspector.backends.rate import TOO_SLOW, keeps_up, measure_rate
 from inspector.config import Line, Site
 from inspector.errors import ArtefactError
@@ -100,6 +99,7 @@ class _Tester:
         self._grid = grid_for(line, opened.engine.info)
         self._limit_sigma = test.lowest_limit_sigma or STAND_IN_SIGMA
         self._tiles = golden.golden_tiles(self._folder, opened.recipe, "build again")
+        self._answers: dict[str, tuple[F32, F32]] = {}  # of the engine to its trials, by kind
         self._remedy = f"run {rebuild_command(line.recipe, line.engine.backend, opened.built)}"
         built = opened.built
         test.engine |= {
@@ -143,23 +143,29 @@ class _Tester:
         recipe = self._opened.recipe
         return score_with_reference(recipe, load_graph(self._folder, recipe), self._trials)
 
+    def _said(self, kind: str) -> tuple[F32, F32]:
+        """Maps and scores that the engine gives to trials of a kind. Raises RuntimeError from the runtime."""
+        if kind not in self._answers:
+            self._answers[kind] = answer(self._opened.engine, self._trials[kind])
+        return self._answers[kind]
+
     def _golden(self) -> Row:
         """Scores against those of the build, scores and maps against the reference's, made anew here."""
         built, tiles = self._opened.built, self._tiles
-        seen = score_loose(self._opened.engine, tiles)
+        seen_maps, seen_scores = self._said(GOLDEN)
         maps, scores = self._reference[GOLDEN]
         tolerance = golden.TOLERANCES[built.precision]
-        since_build = golden.drift(seen.tile_scores, built)
+        since_build = golden.drift(seen_scores, built)
         one_by_one = [slice(place, place + 1) for place in range(len(tiles))]
         off_reference = [
-            golden.deviation((seen.scores[one], seen.tile_scores[one]), (maps[one], scores[one]), tolerance)
+            golden.deviation((seen_maps[one], seen_scores[one]), (maps[one], scores[one]), tolerance)
             for one in one_by_one
         ]
         then = np.full(len(tiles), np.nan)
         then[: len(built.golden_scores)] = built.golden_scores[: len(tiles)]
         self._test.golden = [
             {
-                "now_sigma": float(seen.tile_scores[place]),
+                "now_sigma": float(seen_scores[place]),
                 "build_sigma": float(then[place]),
                 "reference_sigma": float(scores[place]),
                 "since_build": float(since_build[place]),
@@ -181,8 +187,8 @@ class _Tester:
         precision = self._opened.built.precision
         tolerance = golden.TOLERANCES[precision]
         off = {
-            kind: golden.deviation(answer(self._opened.engine, tiles), self._reference[kind], tolerance)
-            for kind, tiles in self._trials.items()
+            kind: golden.deviation(self._said(kind), self._reference[kind], tolerance)
+            for kind in self._trials
             if kind != GOLDEN
         }
         worst = float(np.max(list(off.values())))
@@ -211,12 +217,11 @@ class _Tester:
         return self._row(check, found.units <= 1, sentence, remedy, figures)
 
     def _extremes(self) -> Row:
-        tiles = extreme_tiles(self._opened.recipe)
-        seen = score_loose(self._opened.engine, np.stack(list(tiles.values())))
-        bad = not_finite(list(tiles), seen.scores, seen.tile_scores)
-        scores = dict(zip(tiles, map(float, seen.tile_scores), strict=True))
-        sentence = f"NaN or infinity: {', '.join(bad)}" if bad else f"{', '.join(tiles)}: all finite"
-        return self._row("extremes", not bad, sentence, self._remedy, scores)
+        names, (maps, scores) = list(extreme_tiles(self._opened.recipe)), self._said(EXTREME)
+        bad = not_finite(names, maps, scores)
+        sentence = f"NaN or infinity: {', '.join(bad)}" if bad else f"{', '.join(names)}: all finite"
+        figures = dict(zip(names, map(float, scores), strict=True))
+        return self._row("extremes", not bad, sentence, self._remedy, figures)
 
     def _rate(self, seconds: float) -> Row:
         """Of a batch as large as one of the line's frames gives."""

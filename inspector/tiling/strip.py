@@ -85,7 +85,7 @@ class Tiler:
         self._grid = grid
         self._locate = locate
         self._seamless = seamless
-        self._least_width_px = 0 if seamless else least_width_px
+        self._least_width_px = least_width_px
         self._numbers = itertools.count()
         self._region: Region | None = None  # seamless: fixed once found
         self._piece: _Piece | None = None
