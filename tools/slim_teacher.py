@@ -66,7 +66,8 @@ def main() -> int:
         if not name.endswith("num_batches_tracked")
     }
     safetensors.torch.save_file({name: value.contiguous() for name, value in kept.items()}, given.out)
-    print(f"{given.out}: sha256 {hashlib.sha256(given.out.read_bytes()).hexdigest()}")
+    digest = hashlib.sha256(given.out.read_bytes()).hexdigest()
+    print(f"{given.out}: sha256 {digest}, which inspector/learning/teachers.py has to have for it to be used")
     return 0
 
 
