@@ -49,7 +49,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="auto leaves out background and selvedge.",
 )
-@click.option("--tile-px", type=click.IntRange(32, 1024), default=256, show_default=True)
+@click.option(
+    "--tile-px",
+    type=click.IntRange(32, 1024),
+    default=256,
+    show_default=True,
+    help="Side of a tile. 512 is faster by a quarter, and verdicts come later.",
+)
 @click.option("--margin-px", type=click.IntRange(0, 256), default=32, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="At most. Default: by the number of tiles.")
 @SEED
