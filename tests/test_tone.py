@@ -173,7 +173,10 @@ def test_black_tiles_and_blank_ones_are_numbers(toned: ToneSigma) -> None:
 
 @pytest.mark.parametrize(("first", "rows", "grey"), [(100, 4, -12), (100, 1, -40), (101, 1, -40)])
 def test_tone_of_halved_pixels_is_nearly_that_of_all(first: int, rows: int, grey: int) -> None:
-    """Of spots and streaks it is the same; of yarns nearly so, even on a web whose grain is as fine as a pixel."""
+    """Of spots and streaks it is the same; of yarns nearly so, even on a web whose grain is as fine as a pixel.
+
+    Of a pick of one pixel it tells up to a quarter more or less, by which half of the means that pixel is.
+    """
     every, halved = Tone(SHAPE), Tone(SHAPE, 2)
     faulty = web(8, 1)
     faulty[:, :, first : first + rows] += grey  # a pick
@@ -182,7 +185,7 @@ def test_tone_of_halved_pixels_is_nearly_that_of_all(first: int, rows: int, grey
         torch.testing.assert_close(half[:, : YARNS.start], full[:, : YARNS.start], rtol=1e-3, atol=1e-5)
         assert float((half - full)[:, YARNS].std()) < 0.3 * float(full[:, YARNS].std())
     pick = [float(tone(faulty)[:, YARNS].abs().amax()) for tone in (every, halved)]
-    assert pick[1] == pytest.approx(pick[0], rel=0.2)
+    assert pick[1] == pytest.approx(pick[0], rel=0.25)
 
 
 def test_colour_counts_by_its_mean() -> None:

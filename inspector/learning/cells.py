@@ -16,6 +16,9 @@ from inspector.records import tile_shape
 # sooner leave a bright line along the web's edges.
 ZONE_CELLS = 20
 MIDDLE_GREY = 128.0  # of 0 to 255
+MEANS_AT_ONCE = 16  # of columns, in a product
+COARSE_PX = 16  # between the values that wide filters start from
+COARSE_SIGMA_PX = 10.0  # of the Gaussian that takes them: no weave's period may beat with them
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +78,26 @@ def cells_above(pixels: Tensor, side: int) -> Tensor:
 
 def block_means(pixels: Tensor, side: int) -> Tensor:
     """The mean of every block of side x side pixels: [N, channels, S, S] to [N, channels, S / side, S / side]."""
-    return column_means(row_means(pixels, side), side)
+    # Along one axis and then the other: a runtime pads the single channel of a pool or a bilinear resize to 8 or 16,
+    # and takes two to four times as long.
+    return row_means(column_means(pixels, side), side)
 
 
 def row_means(pixels: Tensor, count: int) -> Tensor:
     """The mean of every ``count`` rows: [N, channels, rows, columns] to [N, channels, rows / count, columns]."""
-    # Means along one axis and then the other: a runtime pads the single channel of a pool or a bilinear resize to 8 or
-    # 16, and takes two to four times as long.
     images, channels, rows, columns = pixels.shape
     return pixels.reshape(images, channels, rows // count, count, columns).mean(3)
 
 
 def column_means(pixels: Tensor, count: int) -> Tensor:
     """The mean of every ``count`` columns: [N, channels, rows, columns] to [N, channels, rows, columns / count]."""
+    # As a product, of a stretch of columns at a time: a runtime takes four times as long for means of neighbours.
     images, channels, rows, columns = pixels.shape
-    return pixels.reshape(images, channels, rows, columns // count, count).mean(4)
+    means = columns // count
+    stretch = math.gcd(means, MEANS_AT_ONCE)
+    averaging = torch.eye(stretch).repeat_interleave(count, 0) / count
+    parts = pixels.reshape(images, channels, -1, stretch * count) @ averaging
+    return parts.reshape(images, channels, rows, means)
 
 
 def gaussian(at: Tensor, sigma: float) -> Tensor:
@@ -107,6 +115,33 @@ def around(maps: Tensor, shape: Shape, rows: int, columns: int) -> Tensor:
     down, across = min(margin, rows), min(margin, columns)
     kept = maps[:, :, margin - down : margin + cells + down, margin - across : margin + cells + across]
     return F.pad(kept, (columns - across, columns - across, rows - down, rows - down), mode="replicate")
+
+
+def coarse_line(inputs: int, px_each: int) -> Tensor:
+    """Gaussians of COARSE_SIGMA_PX every COARSE_PX along a line of ``inputs`` values, of so many px each, as a matrix.
+
+    [inputs * px_each / COARSE_PX, inputs]; beyond the line there is nothing.
+    """
+    at = (torch.arange(inputs) + 0.5) * px_each
+    middles = (torch.arange(inputs * px_each // COARSE_PX) + 0.5) * COARSE_PX
+    weights = torch.exp(-0.5 * ((at - middles[:, None]) / COARSE_SIGMA_PX) ** 2)
+    return weights / weights.sum(1, keepdim=True)
+
+
+def smoothing_coarse(sigma_px: float, shape: Shape) -> Tensor:
+    """``smoothing_line`` of a wide Gaussian behind ``coarse_line``, as a matrix: [cells, S / COARSE_PX].
+
+    Two products with few values between them take a runtime a fraction of the time of one with many. Variances of
+    Gaussians one behind the other add up, so this one is the narrower for what ``coarse_line`` did.
+    """
+    count = shape.side_px // COARSE_PX
+    reach = math.ceil(3 * sigma_px / COARSE_PX)
+    cells = shape.margin_px + (torch.arange(shape.cells) + 0.5) * PX_PER_CELL
+    places = torch.arange(-reach, count + reach)
+    left = sigma_px**2 - COARSE_SIGMA_PX**2
+    weights = torch.exp(-0.5 * (cells[:, None] - (places + 0.5) * COARSE_PX) ** 2 / left)
+    weights /= weights.sum(1, keepdim=True)
+    return torch.zeros(shape.cells, count).index_add(1, places.clamp(0, count - 1), weights)
 
 
 def line_filter(weights: Tensor, first: int, outputs: int, step: int, inputs: int) -> Tensor:

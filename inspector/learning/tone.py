@@ -31,12 +31,12 @@ from inspector.learning.cells import (
     Shape,
     Smoothing,
     around,
-    column_means,
+    block_means,
+    coarse_line,
     gaussian,
     greys_above,
     line_filter,
-    row_means,
-    smoothing_line,
+    smoothing_coarse,
 )
 from inspector.learning.normal import Normal, measure
 
@@ -89,6 +89,10 @@ class Yarns(nn.Module):
         seen_px: side of the squares whose means it is given.
     """
 
+    beside: Tensor  # [cells, S / seen_px], across a yarn
+    coarse: Tensor  # [S / 16, S / seen_px], along it
+    along: Tensor  # [cells, S / 16]
+
     def __init__(self, shape: Shape, seen_px: int) -> None:
         super().__init__()
         aside = math.ceil(3 * YARNS_BESIDE_PX / PX_PER_CELL) * PX_PER_CELL  # px beyond a cell
@@ -96,13 +100,15 @@ class Yarns(nn.Module):
         at = middles - (PX_PER_CELL - 1) / 2  # from a cell's middle
         difference = gaussian(at, YARN_PX) - gaussian(at, YARNS_BESIDE_PX)
         first, step, inputs = (px // seen_px for px in (shape.margin_px - aside, PX_PER_CELL, shape.side_px))
-        beside = line_filter(difference, first, shape.cells, step, inputs)
-        along = smoothing_line(YARN_LONG_PX, shape)
-        self.picks, self.ends = Separable(beside, along), Separable(along, beside)
+        self.register_buffer("beside", line_filter(difference, first, shape.cells, step, inputs))
+        self.register_buffer("coarse", coarse_line(inputs, seen_px))
+        self.register_buffer("along", smoothing_coarse(YARN_LONG_PX, shape))
 
-    def forward(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Means in rows of seen_px and columns of cells, [N, 1, S / seen_px, S / 4], and turned, to [N, 2, c, c]."""
-        return torch.cat([self.picks(rows), self.ends(columns)], 1)
+    def forward(self, above: Tensor) -> Tensor:
+        """Means [N, 1, S / seen_px, S / seen_px] to [N, 2, c, c]."""
+        picks = self.beside @ (above @ self.coarse.T) @ self.along.T
+        ends = self.along @ ((self.coarse @ above) @ self.beside.T)
+        return torch.cat([picks, ends], 1)
 
 
 class Tone(nn.Module):
@@ -116,20 +122,23 @@ class Tone(nn.Module):
     def __init__(self, shape: Shape, seen_px: int = 1) -> None:
         super().__init__()
         self.shape, self.seen_px = shape, seen_px
-        self.near, self.wide = Smoothing(NEAR_PX, shape), Smoothing(WIDE_PX, shape)
         with_margins = Shape(shape.side_px, 0, shape.channels)
-        self.streak, self.beside = Smoothing(STREAK_PX, with_margins), Smoothing(BESIDE_PX, with_margins)
+        self.near, self.streak = Smoothing(NEAR_PX, shape), Smoothing(STREAK_PX, with_margins)
+        coarse = coarse_line(shape.side_px // PX_PER_CELL, PX_PER_CELL)
+        wide, beside = smoothing_coarse(WIDE_PX, shape), smoothing_coarse(BESIDE_PX, with_margins)
+        self.coarse = Separable(coarse, coarse)
+        self.wide, self.beside = Separable(wide, wide), Separable(beside, beside)
         self.lines = Lines(shape)
         self.yarns = Yarns(shape, seen_px)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels float32 [N, channels, S, S] on 0..255 to [N, 7, cells, cells]: SPOT, STREAKS, YARNS."""
-        above, count = greys_above(pixels, self.seen_px), PX_PER_CELL // self.seen_px
-        rows, columns = row_means(above, count), column_means(above, count)
-        cells = column_means(rows, count)
-        near, wide = self.near(cells), self.wide(cells)
-        streaks = self.lines(self.streak(cells) - self.beside(cells))
-        tones = torch.cat([near - wide, streaks, self.yarns(columns, rows)], 1)
+        above = greys_above(pixels, self.seen_px)
+        cells = block_means(above, PX_PER_CELL // self.seen_px)
+        coarse = self.coarse(cells)
+        wide = self.wide(coarse)
+        streaks = self.lines(self.streak(cells) - self.beside(coarse))
+        tones = torch.cat([self.near(cells) - wide, streaks, self.yarns(above)], 1)
         tone: Tensor = tones / (MIDDLE_GREY + wide).clamp(min=LEAST_GREY)
         return tone
 
