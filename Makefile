@@ -29,7 +29,7 @@ bench: $(RUN) $(CTI)              ## engine against whole line, latency, CPU by 
 bench-engine: $(DEV)             ## presets against the paper's graph: runtimes, precisions, batches, threads, interleaved
 	$(PY) tools/bench_engine.py --page docs/speed.md
 
-slim-teacher: $(DEV)              ## make preset fastest's teacher anew, on drawn pictures (20 minutes)
+slim-teacher: $(DEV)              ## make preset fastest's teacher anew, on drawn pictures (half an hour)
 	$(PY) tools/slim_teacher.py
 
 demo-engine: $(DEV)               ## train the demo recipe anew on the loom (minutes)

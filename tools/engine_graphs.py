@@ -53,7 +53,7 @@ CONTENDERS = (
     Contender("balanced", "balanced", 1, 32, "the default: mono, a margin of 32 px around 256"),
     Contender("fast", "fast", 1, 32, "the same, one teacher to stride 16"),
     Contender("faster", "faster", 1, 32, "the same, of tiles at half of their size"),
-    Contender("fastest", "fastest", 1, 32, "the same, of half of its teacher's channels"),
+    Contender("fastest", "fastest", 1, 32, "the same, of two thirds of its teacher's channels"),
     Contender("fast in tiles of 512 px", "fast", 1, 32, "`--tile-px 512`, told for 256x256 px of web", 512),
     Contender("faster in tiles of 512 px", "faster", 1, 32, "the same", 512),
     Contender("fastest in tiles of 512 px", "fastest", 1, 32, "the same", 512),

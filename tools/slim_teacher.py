@@ -1,12 +1,12 @@
-"""`make slim-teacher`: EfficientNet-Lite0 with half of its expansions, for preset `fastest`.
+"""`make slim-teacher`: EfficientNet-Lite0 with two thirds of its expansions, for preset `fastest`.
 
-    python tools/slim_teacher.py [--steps 5000] [--out FILE]
+    python tools/slim_teacher.py [--steps 6000] [--out FILE]
 
-Every inverted residual of Lite0 widens what it is given sixfold before it looks around. Here half of those channels
-go. First block by block, without training: of a block's channels those stay that, one after the other, leave the least
-of its answer unexplained (orthogonal least squares, Chen, Billings & Luo 1989), and its projection is set anew by
+Every inverted residual of Lite0 widens what it is given sixfold before it looks around. Here a third of those channels
+goes. First block by block, without training: of a block's channels those stay that, one after the other, leave the
+least of its answer unexplained (orthogonal least squares, Chen, Billings & Luo 1989), and its projection is set anew by
 least squares. Then all that is left learns to say what the whole network says, stage by stage. All of it on drawn
-pictures (drawn_pictures.py): no photograph takes part. Twenty minutes on two cores; another machine, or another number
+pictures (drawn_pictures.py): no photograph takes part. Half an hour on two cores; another machine, or another number
 of threads, gives other weights that say as much. Prints, for pictures that nothing was learnt from, which share of
 each stage's answer the slim network leaves unexplained.
 """
@@ -45,7 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--out", type=Path, default=shipped(SLIM))
     given = parser.parse_args()
     torch.manual_seed(0)
@@ -89,7 +89,7 @@ def stages(trunk: EfficientNet, x: Tensor) -> list[Tensor]:
 
 @torch.no_grad()
 def slimmed(whole: EfficientNet, x: Tensor) -> EfficientNet:
-    """A trunk with half as many channels in the middle of its blocks, those that say most of pictures ``x``."""
+    """A trunk with SLIM_EXPAND channels in the middle of its blocks for each that comes in: those that say most."""
     slim = build_trunk(TeacherSpec(SLIM, STRIDES)).eval()
     assert isinstance(slim, EfficientNet)
     for name in ("conv_stem", "bn1"):

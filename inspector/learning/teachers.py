@@ -7,7 +7,7 @@ Pairs, which a person chooses by ``train --preset``:
     fast     Lite0 alone, to the beginning of stride 16: a third of the work, blind to what is as wide as a tile.
     faster   Lite0 alone, which looks at every tile at half of its size: an eighth of the work, and sees
              less of what is a few pixels wide.
-    fastest  The same with half of the channels in the middle of its blocks, half of the work again. Its
+    fastest  The same with two thirds of the channels in the middle of its blocks, two thirds of the work. Its
              weights come with the package (tools/slim_teacher.py). Tone sees no more than it does.
     paper    ResNet18 and EfficientNet-B0, as MixedTeacher (arXiv 2306.09859) has them; weights from files,
              or torchvision's and timm's official downloads.
@@ -109,7 +109,7 @@ class Network:
 
 
 SLIM = "efficientnet_lite0_slim"
-SLIM_EXPAND = 3  # where Lite0 has 6
+SLIM_EXPAND = 4  # where Lite0 has 6
 NETWORKS = {
     "resnet18": Network(
         ResNet18.channels,
@@ -138,7 +138,7 @@ NETWORKS = {
         *LITE,
         Shipped(
             "efficientnet_lite0_slim.safetensors",
-            "6878ce1393944b085669e5886baea15f5b7efbe652d25922c83f70da07f2d698",
+            "f80fbb675bd213cc2a5a7a03b052d037c6cbf1f65480e96e689af05f1cbe998c",
         ),
     ),
     "mobilenet_v2": Network(
