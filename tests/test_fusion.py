@@ -17,6 +17,7 @@ from inspector.learning.fusion import (
     POWER,
     PUBLISHED,
     WIDE,
+    WIDE_AT_HALF,
     Scoring,
     counted_layers,
     evened,
@@ -31,11 +32,11 @@ from tests.conftest import ROOT
 
 
 def test_a_layer_counts_by_its_stride_and_a_published_pair_as_published() -> None:
-    for pair in ("balanced", "faster", "fastest"):
+    for pair, wide in (("balanced", WIDE), ("faster", WIDE_AT_HALF), ("fastest", WIDE_AT_HALF)):
         strides = [layer.stride for layer in pair_layers(pair)]
         counted = [replace(layer, weight=1.0) for layer in counted_layers(pair)]
-        assert counted == [WIDE if stride == 32 else FINE for stride in strides]
-        assert WIDE in counted
+        assert counted == [wide if stride == 32 else FINE for stride in strides]
+        assert wide in counted
     for pair in AS_PUBLISHED:
         assert counted_layers(pair) == [PUBLISHED] * len(pair_layers(pair))
 
@@ -48,15 +49,17 @@ def layer_weights(pair: str) -> list[float]:
     return sums
 
 
-@pytest.mark.parametrize(
-    ("pair", "strides"),
-    [("balanced", (4, 8, 16, 32)), *((pair, (8, 16, 32)) for pair in ("faster", "fastest"))],
-)
-def test_every_stride_weighs_the_same(pair: str, strides: Sequence[int]) -> None:
+def test_every_stride_weighs_the_same() -> None:
     total: dict[int, float] = {}
-    for layer, weight in zip(pair_layers(pair), layer_weights(pair), strict=True):
+    for layer, weight in zip(pair_layers("balanced"), layer_weights("balanced"), strict=True):
         total[layer.stride] = total.get(layer.stride, 0.0) + weight
-    assert total == {stride: pytest.approx(1 / len(strides)) for stride in strides}
+    assert total == {stride: pytest.approx(1 / 4) for stride in (4, 8, 16, 32)}
+
+
+@pytest.mark.parametrize("pair", ["faster", "fastest"])
+def test_of_tiles_at_half_of_their_size_every_map_weighs_the_same(pair: str) -> None:
+    weights = weights_of(counted_layers(pair))
+    assert weights == [pytest.approx(1 / 5)] * 5
 
 
 def test_a_logarithm_by_roots_is_one() -> None:

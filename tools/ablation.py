@@ -39,10 +39,12 @@ from inspector.learning.fusion import (
     FINE,
     POWER,
     WIDE,
+    WIDE_AT_HALF,
     WIDE_STRIDE,
     Counted,
     evened,
     joined,
+    maps_alike,
     shares_of,
     weighed_alike,
     weights_of,
@@ -114,7 +116,7 @@ class Row:
     evened_share: float = FINE.evened_share
     wide_kinds: Sequence[str] = KINDS[: WIDE.kinds]  # of stride 32
     wide_share: float = WIDE.evened_share
-    strides_weigh_alike: bool = True  # else all layers do
+    alike: str = "strides"  # what weighs the same: "strides", "layers" or "maps"
     by_noise: bool = False  # and less, the higher a map's sigma gets on good tiles
     by_drawn: bool = (
         False  # and more, the higher on faults drawn onto good tiles against good tiles themselves
@@ -137,9 +139,12 @@ def rows() -> list[Row]:
         kinds=KINDS[:1],
         evened_share=0.0,
         wide_share=0.0,
-        strides_weigh_alike=False,
+        alike="layers",
         tones=0,
         power=1.0,
+    )
+    at_half = replace(
+        default, layers=["L8", "L16", "L32"], alike="maps", wide_share=WIDE_AT_HALF.evened_share
     )
     middle = ["L8", "L16", "M8", "M16"]
     before = replace(default, layers=middle, evened_share=0.75, tones=0, power=1.0)
@@ -153,7 +158,7 @@ def rows() -> list[Row]:
         replace(default, name="L32 by both distances", wide_kinds=KINDS),
         *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 0.75, 0.9)),
         *(replace(default, name=f"L32 evened {share:g}", wide_share=share) for share in (0.0, 1.0)),
-        replace(default, name="L32 weighs as any other layer", strides_weigh_alike=False),
+        replace(default, name="L32 weighs as any other layer", alike="layers"),
         replace(default, name="maps weigh less, the noisier on good web", by_noise=True),
         replace(default, name="maps weigh more, the more they say of drawn faults", by_drawn=True),
         replace(default, name="constants of the middle everywhere", by_place=False),
@@ -188,15 +193,20 @@ def rows() -> list[Row]:
         replace(default, name="preset balanced, int8", training="balanced, int8"),
         replace(default, name="preset fast: L4 L8 L16", training="fast", layers=["L4", "L8", "L16"]),
         replace(default, name="preset fast, int8", training="fast, int8", layers=["L4", "L8", "L16"]),
-        replace(default, name="preset faster: L8 L16 L32", training="faster", layers=["L8", "L16", "L32"]),
-        replace(default, name="preset faster, int8", training="faster, int8", layers=["L8", "L16", "L32"]),
-        replace(default, name="preset fastest: L8 L16 L32", training="fastest", layers=["L8", "L16", "L32"]),
-        replace(default, name="preset fastest, int8", training="fastest, int8", layers=["L8", "L16", "L32"]),
-        replace(
-            default,
-            name="preset fastest, a student of 12 to 48 channels",
-            training="fastest, width 12",
-            layers=["L8", "L16", "L32"],
+        replace(at_half, name="preset faster: L8 L16 L32", training="faster"),
+        replace(at_half, name="preset faster, int8", training="faster, int8"),
+        replace(at_half, name="preset fastest: L8 L16 L32", training="fastest"),
+        replace(at_half, name="preset fastest, int8", training="fastest, int8"),
+        replace(at_half, name="preset fastest, a student of 12 to 48 channels", training="fastest, width 12"),
+        *(
+            replace(
+                at_half,
+                name=f"preset {preset}: strides weigh alike, L32 evened 0.5",
+                training=preset,
+                alike="strides",
+                wide_share=WIDE.evened_share,
+            )
+            for preset in ("faster", "fastest")
         ),
         replace(published, name="reduced: ResNet18 4 8", training="reduced", layers=["R8", "R16"]),
         replace(published, name="paper", training="paper", layers=["R8", "R16", "B16", "B32"]),
@@ -378,8 +388,11 @@ def fused(row: Row, maps: Maps) -> tuple[F32, F32]:
     strides = [int(layer[1:]) for layer in row.layers]
     are_wide = [stride == WIDE_STRIDE for stride in strides]
     counted = [wide if is_wide else fine for is_wide in are_wide]
-    if row.strides_weigh_alike:
-        counted = weighed_alike(counted, strides)
+    match row.alike:
+        case "strides":
+            counted = weighed_alike(counted, strides)
+        case "maps":
+            counted = maps_alike(counted)
     chosen = [
         maps.names.index(f"{layer} {kind}")
         for layer, is_wide in zip(row.layers, are_wide, strict=True)

@@ -6,7 +6,9 @@ A layer of stride 4, 8 or 16 is judged by direction and by size (``distance``), 
 what students get wrong over a whole tile, faults seldom do, so what such a map shows throughout the tile is taken off.
 The layer of stride 32 is there for faults as wide as a tile: only half is taken off it. Its size is a matter of
 brightness and not judged; ``tone`` tells that better. Every stride weighs the same, whatever the number of its layers
-and maps: which scale sees a fault differs by fabric, and no good web tells beforehand which it will be.
+and maps: which scale sees a fault differs by fabric, and no good web tells beforehand which it will be. Networks that
+look at tiles at half of their size get to stride 32 by fewer stages, and what they say there is finer: nothing is taken
+off it, and it weighs as any other map (docs/decisions/0023-two-thirds.md).
 This module knows nothing of networks and images.
 """
 
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 
 from inspector.learning.cells import Shape, block_means
 from inspector.learning.normal import Normal, measure
-from inspector.learning.teachers import AS_PUBLISHED, pair_layers
+from inspector.learning.teachers import AS_PUBLISHED, looks_at_half, pair_layers
 
 POWER = 1.5  # of the mean over maps; 1 is a product of them, much larger the highest alone
 EVENED_CELLS = 8  # side of the blocks whose median tells what a tile shows throughout
@@ -38,6 +40,7 @@ class Counted:
 
 FINE = Counted(kinds=2, evened_share=1.0)
 WIDE = Counted(kinds=1, evened_share=0.5)
+WIDE_AT_HALF = Counted(kinds=1, evened_share=0.0)  # of tiles at half of their size
 PUBLISHED = Counted(kinds=1, evened_share=0.0)
 
 
@@ -46,6 +49,8 @@ def counted_layers(pair: str) -> list[Counted]:
     strides = [layer.stride for layer in pair_layers(pair)]
     if pair in AS_PUBLISHED:
         return [PUBLISHED for _ in strides]
+    if looks_at_half(pair):
+        return maps_alike([WIDE_AT_HALF if stride == WIDE_STRIDE else FINE for stride in strides])
     return weighed_alike([WIDE if stride == WIDE_STRIDE else FINE for stride in strides], strides)
 
 
@@ -55,6 +60,11 @@ def weighed_alike(layers: Sequence[Counted], strides: Sequence[int]) -> list[Cou
         replace(layer, weight=1 / strides.count(stride))
         for layer, stride in zip(layers, strides, strict=True)
     ]
+
+
+def maps_alike(layers: Sequence[Counted]) -> list[Counted]:
+    """Give every map the same weight, whatever its stride."""
+    return [replace(layer, weight=float(layer.kinds)) for layer in layers]
 
 
 def power_of(pair: str) -> float:

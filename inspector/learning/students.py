@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from inspector.learning.distance import Direction, DirectionAndSize, Students
 from inspector.learning.networks import BasicBlock, EfficientNet
-from inspector.learning.teachers import Layer, at_half, pair_layers, pair_specs
+from inspector.learning.teachers import Layer, at_half, looks_at_half, pair_layers
 
 WIDTHS = {4: 1, 8: 2, 16: 4, 32: 4}  # of a stage, in times the width at stride 4
 WIDTH = 12  # channels of the plain student at stride 4
@@ -121,8 +121,8 @@ def build_students(pair: str, channels: int, seed: int, width: int | None = None
             return PaperStudents(channels)
         if pair == "reduced":
             return ReducedStudent(channels)
-        halved = all(spec.halved for spec in pair_specs(pair))
-        return PlainStudent(pair_layers(pair), channels, width or WIDTHS_OF.get(pair, WIDTH), halved)
+        width = width or WIDTHS_OF.get(pair, WIDTH)
+        return PlainStudent(pair_layers(pair), channels, width, looks_at_half(pair))
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:

@@ -255,6 +255,11 @@ def pair_specs(pair: str) -> tuple[TeacherSpec, ...]:
     return PAIRS[pair]
 
 
+def looks_at_half(pair: str) -> bool:
+    """Whether a pair's networks look at tiles at half of their size."""
+    return all(spec.halved for spec in pair_specs(pair))
+
+
 def pair_layers(pair: str) -> list[Layer]:
     """Return what a pair's students and teachers are compared on, teacher by teacher."""
     return [layer for spec in pair_specs(pair) for layer in spec.layers()]
