@@ -33,6 +33,7 @@ from tests.graphs import tiny_graph
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "engines" / "demo"
 SHAPE = Shape(64, 32, 1)
+LENGTHS = ("ReduceL2", "ReduceSum")  # what a feature's length begins with, in graphs of before and since
 
 
 @pytest.fixture
@@ -89,8 +90,8 @@ def test_every_convolution_of_a_network_is_fp16_and_nothing_that_judges(
         "MaxPool",
         "Pad",
     }
-    # Walk from the distances on: all of it is fp32.
-    judging = {name for node in graph.graph.node if node.op_type == "ReduceL2" for name in node.output}
+    # Walk from the features' lengths on: all of it is fp32.
+    judging = {name for node in graph.graph.node if node.op_type in LENGTHS for name in node.output}
     assert judging
     for node in graph.graph.node:
         if judging.intersection(node.input):

@@ -67,7 +67,7 @@ PRESET = click.option(
     default="balanced",
     show_default=True,
     help="balanced: sees most; fast: a third of the work, misses what is faint and as wide as a tile; faster: an "
-    "eighth, misses faint faults of few pixels; fastest: a fifteenth, misses a little more of them; paper, reduced: "
+    "eighth, misses faint faults of few pixels; fastest: a twelfth, misses a little more of them; paper, reduced: "
     "for comparison.",
 )
 INT8 = click.option(
