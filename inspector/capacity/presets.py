@@ -2,7 +2,7 @@
 
 Work is that of `count_work` for a mono tile as `train` makes it unless it is told otherwise. Rates are those of
 docs/speed.md of a machine without AVX-512, the slower of two: OpenVINO in fp32, a tile at a time as on a line, both
-cores. That machine was gone when `fastest` came: on one with AVX-512 hidden from OpenVINO it did 1.8 times the tiles
+cores. That machine was gone when `fastest` came: on one with AVX-512 hidden from OpenVINO it did 1.4 times the tiles
 of `faster`.
 """
 
@@ -27,8 +27,8 @@ class Preset:
 
 
 PRESETS = (
-    Preset("balanced", Work(2_461_254_336, 59_358_760, 183_645_804), 38.0),
-    Preset("fast", Work(763_578_304, 24_402_756, 77_485_778), 107.0),
-    Preset("faster", Work(299_170_368, 8_368_456, 25_775_057), 238.0),
-    Preset("fastest", Work(198_079_168, 6_122_548, 20_226_749), 430.0, "reckoned from that of faster"),
+    Preset("balanced", Work(2_465_555_136, 61_579_352, 183_648_368), 38.0),
+    Preset("fast", Work(765_575_104, 25_435_332, 77_486_342), 107.0),
+    Preset("faster", Work(299_695_168, 8_639_960, 25_775_749), 238.0),
+    Preset("fastest", Work(198_603_968, 6_394_052, 20_227_441), 330.0, "reckoned from that of faster"),
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEAST_DEVIATION = (
@@ -19,10 +20,15 @@ LEAST_DEVIATION = (
 LEAST_LENGTH = 1e-12  # of a feature vector
 
 
+def channel_sum(values: Tensor) -> Tensor:
+    """Sum over the channels, [N, C, h, w] to [N, 1, h, w]."""
+    # As a convolution: in bf16 a runtime takes half as long as for a sum, and adds up in float32 all the same.
+    return F.conv2d(values, torch.ones(1, values.shape[1], 1, 1))
+
+
 def unit(features: Tensor) -> Tensor:
     """Features [N, C, h, w] at a length of 1 in every cell; what is shorter than LEAST_LENGTH stays shorter."""
-    # A runtime takes half as long for a sum and a root as for a norm.
-    return features / features.square().sum(1, keepdim=True).clamp(min=LEAST_LENGTH**2).sqrt()
+    return features / channel_sum(features.square()).clamp(min=LEAST_LENGTH**2).sqrt()
 
 
 class Direction(nn.Module):
@@ -39,7 +45,7 @@ class Direction(nn.Module):
 
     def forward(self, taught: Tensor, learnt: Tensor) -> Tensor:
         """Both float32 [N, C, h, w] to [N, 1, h, w]: 0 same direction, 1 at right angles."""
-        return 0.5 * (unit(taught) - unit(learnt)).square().sum(1, keepdim=True)
+        return 0.5 * channel_sum((unit(taught) - unit(learnt)).square())
 
 
 class DirectionAndSize(nn.Module):
@@ -71,9 +77,9 @@ class DirectionAndSize(nn.Module):
 
     def forward(self, taught: Tensor, learnt: Tensor) -> Tensor:
         """Both float32 [N, C, h, w], in the teacher's numbers, to [N, 2, h, w]: direction, size."""
-        direction = (unit(taught) - unit(learnt)).square().sum(1)
-        size = ((taught - learnt) / self.deviation).square().sum(1) * (0.5 / taught.shape[1])
-        return torch.stack([direction, size], 1)
+        direction = channel_sum((unit(taught) - unit(learnt)).square())
+        size = channel_sum(((taught - learnt) / self.deviation).square()) * (0.5 / taught.shape[1])
+        return torch.cat([direction, size], 1)
 
 
 class Students(nn.Module):
