@@ -31,6 +31,8 @@ def random_graph(preset: str, shape: Shape, *, int8: bool = False) -> Inspection
         for network in (*teachers, students):
             _awaken(network, tiles)
             quantise(network, tiles)
+    with torch.no_grad():  # as training begins: deviations that are all 1 would be one constant with others
+        students.fit([tap for teacher in teachers for tap in teacher(as_pixels(tiles))])
     return build_graph(teachers, students, tiles, shape, pair=preset)
 
 
