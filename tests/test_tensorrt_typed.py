@@ -33,7 +33,7 @@ from tests.graphs import tiny_graph
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "engines" / "demo"
 SHAPE = Shape(64, 32, 1)
-LENGTHS = ("ReduceL2", "ReduceSum")  # what a feature's length begins with, in graphs of before and since
+LENGTHS = ("ReduceL2", "Sqrt")  # what gives a feature's length, in graphs of before and since
 
 
 @pytest.fixture

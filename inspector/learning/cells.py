@@ -101,9 +101,9 @@ def column_means(pixels: Tensor, count: int) -> Tensor:
 
 
 def gaussian(at: Tensor, sigma: float) -> Tensor:
-    """Weights at some places, [n], of sum 1."""
+    """Weights at some places, [n], of sum 1; [k, n]: of sum 1 in each row."""
     weights = torch.exp(-0.5 * (at.float() / sigma) ** 2)
-    return weights / weights.sum()
+    return weights / weights.sum(-1, keepdim=True)
 
 
 def around(maps: Tensor, shape: Shape, rows: int, columns: int) -> Tensor:
@@ -124,8 +124,7 @@ def coarse_line(inputs: int, px_each: int) -> Tensor:
     """
     at = (torch.arange(inputs) + 0.5) * px_each
     middles = (torch.arange(inputs * px_each // COARSE_PX) + 0.5) * COARSE_PX
-    weights = torch.exp(-0.5 * ((at - middles[:, None]) / COARSE_SIGMA_PX) ** 2)
-    return weights / weights.sum(1, keepdim=True)
+    return gaussian(at - middles[:, None], COARSE_SIGMA_PX)
 
 
 def smoothing_coarse(sigma_px: float, shape: Shape) -> Tensor:
@@ -138,9 +137,8 @@ def smoothing_coarse(sigma_px: float, shape: Shape) -> Tensor:
     reach = math.ceil(3 * sigma_px / COARSE_PX)
     cells = shape.margin_px + (torch.arange(shape.cells) + 0.5) * PX_PER_CELL
     places = torch.arange(-reach, count + reach)
-    left = sigma_px**2 - COARSE_SIGMA_PX**2
-    weights = torch.exp(-0.5 * (cells[:, None] - (places + 0.5) * COARSE_PX) ** 2 / left)
-    weights /= weights.sum(1, keepdim=True)
+    left = math.sqrt(sigma_px**2 - COARSE_SIGMA_PX**2)
+    weights = gaussian(cells[:, None] - (places + 0.5) * COARSE_PX, left)
     return torch.zeros(shape.cells, count).index_add(1, places.clamp(0, count - 1), weights)
 
 
