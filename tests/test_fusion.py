@@ -15,6 +15,7 @@ from inspector.learning.fusion import (
     FINE,
     POWER,
     PUBLISHED,
+    TURNED,
     WIDE,
     WIDE_AT_HALF,
     Scoring,
@@ -48,11 +49,15 @@ def layer_weights(pair: str) -> list[float]:
     return sums
 
 
-def test_every_stride_weighs_the_same() -> None:
-    total: dict[int, float] = {}
+def test_every_stride_weighs_the_same_and_a_turned_teacher_more() -> None:
+    upright: dict[int, float] = {}
+    turned: dict[int, float] = {}
     for layer, weight in zip(pair_layers("balanced"), layer_weights("balanced"), strict=True):
-        total[layer.stride] = total.get(layer.stride, 0.0) + weight
-    assert total == {stride: pytest.approx(1 / 4) for stride in (4, 8, 16, 32)}
+        (turned if layer.turned else upright)[layer.stride] = weight
+    one = upright[4]
+    assert upright == {4: one, 8: pytest.approx(one), 16: pytest.approx(one), 32: pytest.approx(2 * one)}
+    assert turned == {stride: pytest.approx(TURNED * one) for stride in (4, 8, 16)}
+    assert sum(upright.values()) + sum(turned.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("pair", ["faster", "fastest"])

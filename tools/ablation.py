@@ -38,6 +38,7 @@ from inspector.learning.export import Disagreement, in_batches, toned
 from inspector.learning.fusion import (
     FINE,
     POWER,
+    TURNED,
     WIDE,
     WIDE_AT_HALF,
     WIDE_STRIDE,
@@ -46,6 +47,7 @@ from inspector.learning.fusion import (
     joined,
     maps_alike,
     shares_of,
+    turned_more,
     weighed_alike,
     weights_of,
 )
@@ -117,6 +119,7 @@ class Row:
     wide_kinds: Sequence[str] = KINDS[: WIDE.kinds]  # of stride 32
     wide_share: float = WIDE.evened_share
     alike: str = "strides"  # what weighs the same: "strides", "layers" or "maps"
+    turned: float = TURNED  # what layers of MobileNetV2 weigh besides
     by_noise: bool = False  # and less, the higher a map's sigma gets on good tiles
     by_drawn: bool = (
         False  # and more, the higher on faults drawn onto good tiles against good tiles themselves
@@ -140,6 +143,7 @@ def rows() -> list[Row]:
         evened_share=0.0,
         wide_share=0.0,
         alike="layers",
+        turned=1.0,
         tones=0,
         power=1.0,
     )
@@ -147,7 +151,7 @@ def rows() -> list[Row]:
         default, layers=["L8", "L16", "L32"], alike="maps", wide_share=WIDE_AT_HALF.evened_share
     )
     middle = ["L8", "L16", "M8", "M16"]
-    before = replace(default, layers=middle, evened_share=0.75, tones=0, power=1.0)
+    before = replace(default, layers=middle, evened_share=0.75, tones=0, power=1.0, turned=1.0)
     return [
         default,
         replace(default, name="tone of spots and streaks, not of yarns", tones=YARNS.start),
@@ -159,6 +163,10 @@ def rows() -> list[Row]:
         *(replace(default, name=f"evened {share:g}", evened_share=share) for share in (0.0, 0.5, 0.75, 0.9)),
         *(replace(default, name=f"L32 evened {share:g}", wide_share=share) for share in (0.0, 1.0)),
         replace(default, name="L32 weighs as any other layer", alike="layers"),
+        *(
+            replace(default, name=f"M weighs {times:g} times as much as L", turned=times)
+            for times in (1.0, 2.0, 3.0)
+        ),
         replace(default, name="maps weigh less, the noisier on good web", by_noise=True),
         replace(default, name="maps weigh more, the more they say of drawn faults", by_drawn=True),
         replace(default, name="constants of the middle everywhere", by_place=False),
@@ -393,6 +401,7 @@ def fused(row: Row, maps: Maps) -> tuple[F32, F32]:
             counted = weighed_alike(counted, strides)
         case "maps":
             counted = maps_alike(counted)
+    counted = turned_more(counted, [layer[0] == "M" for layer in row.layers], row.turned)
     chosen = [
         maps.names.index(f"{layer} {kind}")
         for layer, is_wide in zip(row.layers, are_wide, strict=True)

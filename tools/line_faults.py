@@ -26,7 +26,7 @@ from inspector.records import F32, U8
 IMAGES, SIDE_PX, TILE_PX, MARGIN_PX = 12, 768, 256, 32
 PITCH_PX = 5.3  # of the yarns
 WIDTHS_PX, DEPTHS = (1, 2, 3, 5, 8), (-60, -30, 30, 60)  # grey values
-TILES = 16
+TILES = 48  # yarns at a line's place differ along and across, so lines at one place scatter by a third
 
 
 def web(seed: int, side: int = SIDE_PX) -> U8:

@@ -5,10 +5,12 @@
 A layer of stride 4, 8 or 16 is judged by direction and by size (``distance``), each a map. Light and focus change
 what students get wrong over a whole tile, faults seldom do, so what such a map shows throughout the tile is taken off.
 The layer of stride 32 is there for faults as wide as a tile: only half is taken off it. Its size is a matter of
-brightness and not judged; ``tone`` tells that better. Every stride weighs the same, whatever the number of its layers
-and maps: which scale sees a fault differs by fabric, and no good web tells beforehand which it will be. Networks that
-look at tiles at half of their size get to stride 32 by fewer stages, and what they say there is finer: nothing is taken
-off it, and it weighs as any other map (docs/decisions/0023-two-thirds.md).
+brightness and not judged; ``tone`` tells that better. Every stride of upright teachers weighs the same, whatever the
+number of its layers and maps: which scale sees a fault differs by fabric, and no good web tells beforehand which it
+will be. Networks prefer upright lines, most of all at stride 32; so that lines along and across the web score alike,
+the layers of a teacher that looks turned weigh more (docs/decisions/0024-counterweight.md). Networks that look at
+tiles at half of their size get to stride 32 by fewer stages, and what they say there is finer: nothing is taken off
+it, and it weighs as any other map (docs/decisions/0023-two-thirds.md).
 This module knows nothing of networks and images.
 """
 
@@ -27,6 +29,9 @@ from inspector.learning.teachers import AS_PUBLISHED, looks_at_half, pair_layers
 POWER = 1.5  # of the mean over maps; 1 is a product of them, much larger the highest alone
 EVENED_CELLS = 8  # side of the blocks whose median tells what a tile shows throughout
 WIDE_STRIDE = 32
+TURNED = (
+    2.5  # what a layer of a teacher that looks turned weighs against one of its stride that looks upright
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,14 @@ PUBLISHED = Counted(kinds=1, evened_share=0.0)
 
 def counted_layers(pair: str) -> list[Counted]:
     """How each judged layer of a pair counts, in the order of ``pair_layers``."""
-    strides = [layer.stride for layer in pair_layers(pair)]
+    layers = pair_layers(pair)
+    strides = [layer.stride for layer in layers]
     if pair in AS_PUBLISHED:
-        return [PUBLISHED for _ in strides]
+        return [PUBLISHED for _ in layers]
     if looks_at_half(pair):
         return maps_alike([WIDE_AT_HALF if stride == WIDE_STRIDE else FINE for stride in strides])
-    return weighed_alike([WIDE if stride == WIDE_STRIDE else FINE for stride in strides], strides)
+    counted = weighed_alike([WIDE if stride == WIDE_STRIDE else FINE for stride in strides], strides)
+    return turned_more(counted, [layer.turned for layer in layers])
 
 
 def weighed_alike(layers: Sequence[Counted], strides: Sequence[int]) -> list[Counted]:
@@ -59,6 +66,14 @@ def weighed_alike(layers: Sequence[Counted], strides: Sequence[int]) -> list[Cou
     return [
         replace(layer, weight=1 / strides.count(stride))
         for layer, stride in zip(layers, strides, strict=True)
+    ]
+
+
+def turned_more(layers: Sequence[Counted], turned: Sequence[bool], times: float = TURNED) -> list[Counted]:
+    """Give layers of a teacher that looks turned more weight; ``turned`` has one a layer."""
+    return [
+        replace(layer, weight=layer.weight * times) if looks_turned else layer
+        for layer, looks_turned in zip(layers, turned, strict=True)
     ]
 
 

@@ -86,7 +86,7 @@ class TeacherSpec:
         """What student and teacher are compared on, in rising stride."""
         channels = EfficientNet.early_channels if self.early else NETWORKS[self.network].channels
         factor = 2 if self.pooled or self.halved else 1
-        return tuple(Layer(self.network, s * factor, channels[s]) for s in self.strides)
+        return tuple(Layer(self.network, s * factor, channels[s], self.turned) for s in self.strides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class Layer:
     network: str
     stride: int  # px of the tile per cell of this map
     channels: int
+    turned: bool = False  # its teacher takes rows for columns
 
 
 @dataclass(frozen=True, slots=True)
