@@ -29,9 +29,7 @@ from inspector.learning.teachers import AS_PUBLISHED, looks_at_half, pair_layers
 POWER = 1.5  # of the mean over maps; 1 is a product of them, much larger the highest alone
 EVENED_CELLS = 8  # side of the blocks whose median tells what a tile shows throughout
 WIDE_STRIDE = 32
-TURNED = (
-    2.5  # what a layer of a teacher that looks turned weighs against one of its stride that looks upright
-)
+TURNED = 2.5  # weight of a layer whose teacher looks turned, against one of its stride that looks upright
 
 
 @dataclass(frozen=True, slots=True)
