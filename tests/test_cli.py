@@ -914,10 +914,19 @@ def on_a_full_disk(*words: str) -> tuple[int, str, str]:
         (CALIBRATE, LIMITS, ""),
         (TILES, "grid.png", ""),
         ((*EVALUATE, "--json", "figures.json"), "figures.json", "image_auroc"),
-        ((*EVALUATE, "--pictures", "out"), "out/good-0.png", ""),
+        ((*EVALUATE, "--pictures", "out"), "out/good-0.png", "image_auroc"),
+        ((*EVALUATE, "--pictures", "out", "--json", "figures.json"), "figures.json", "image_auroc"),
         (BUILD, MANIFEST, ""),
     ],
-    ids=["run", "calibrate", "tiles", "evaluate --json", "evaluate --pictures", "build-engine"],
+    ids=[
+        "run",
+        "calibrate",
+        "tiles",
+        "evaluate --json",
+        "evaluate --pictures",
+        "evaluate, both",
+        "build-engine",
+    ],
 )
 def test_a_full_disk_costs_no_earlier_file(plant: Path, words: tuple[str, ...], file: str, told: str) -> None:
     """And what there is to tell is told."""

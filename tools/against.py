@@ -1,6 +1,6 @@
 """Is one preset worse than another? Their difference on every pack, with its 95 % interval.
 
-    python tools/against.py --work /tmp/ablation --of faster --against paper [--seed 0]
+    python tools/against.py --work /tmp/ablation --of faster --against paper [--seed 0] [--packs magnetic_tile ...]
 
 Reads the maps that `ablation.py --trainings paper faster` left in its work folder. Both look at the same test images,
 so these are drawn with replacement once for both (paired bootstrap over images, Davison and Hinkley, Bootstrap Methods
@@ -80,10 +80,11 @@ def main() -> int:
     parser.add_argument("--of", default="faster", help="preset that is asked about")
     parser.add_argument("--against", default="paper", help="preset that it is compared with")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--packs", nargs="+", choices=PACKS, default=list(PACKS))
     given = parser.parse_args()
     print(f"{given.of} less {given.against}, points; bold where the interval lies below 0.\n")
     print(f"| pack | {' | '.join(FIGURES)} |\n|{'---|' * (1 + len(FIGURES))}")
-    for pack in PACKS:
+    for pack in given.packs:
         ours, theirs = (drawn_figures(given.work, pack, one, given.seed) for one in (given.of, given.against))
         count = len(FIGURES) if PACKS[pack][2] else 1
         cells = [cell(difference) for difference in (ours - theirs)[:count]] + ["-"] * (len(FIGURES) - count)

@@ -27,7 +27,7 @@ from inspector.cli.shared import (
     tell,
     write_json,
 )
-from inspector.errors import ConfigError
+from inspector.errors import ArtefactError, ConfigError
 
 if TYPE_CHECKING:
     from inspector.backends.at_limit import AtLimit
@@ -453,6 +453,7 @@ def evaluate(
         refuse_unwritable(json_file)
     site = load_site(config_file)
     line = line_under_test(site, line_id, recipe) if line_id is not None else None
+    unwritten: list[ArtefactError] = []
     with progress_bar("images") as progress:
         evaluation = measure(
             data,
@@ -465,12 +466,15 @@ def evaluate(
             limit_sigma=limit,
             line=line,
             warn=tell,
+            unwritten=unwritten.append,
             progress=progress,
         )
     try:
         if json_file:  # first, for who reads the summary may close the pipe
             write_json(json_file, evaluation.to_json())
-    finally:  # a full disk takes the file, not the figures
+    finally:  # a full disk takes the files, not the figures
         click.echo(evaluation.summary())
-        if pictures:
+        if pictures and not unwritten:
             click.echo(f"pictures: {pictures / 'index.html'}")
+    if unwritten:
+        raise unwritten[0]

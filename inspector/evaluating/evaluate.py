@@ -19,7 +19,7 @@ import numpy as np
 from inspector import __version__
 from inspector.backends import failures_told, open_backend
 from inspector.backends.artifact import Recipe, load_recipe
-from inspector.errors import ConfigError, DataError, a_few
+from inspector.errors import ArtefactError, ConfigError, DataError, a_few
 from inspector.evaluating import bootstrap
 from inspector.evaluating.collect import Collected
 from inspector.evaluating.operating import LineUnderTest, Web, at_limit, operating_points, web_of
@@ -49,6 +49,10 @@ class _Limit:
     binding: bool  # set by calibration or by a person
 
 
+def _refuse(error: ArtefactError) -> None:
+    raise error
+
+
 def evaluate(
     data: Path,
     recipe_dir: Path,
@@ -61,6 +65,7 @@ def evaluate(
     limit_sigma: float | None = None,
     line: LineUnderTest | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
+    unwritten: Callable[[ArtefactError], None] = _refuse,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Score the test images of an MVTec-style tree.
@@ -78,11 +83,13 @@ def evaluate(
             students never learnt from, where there are any, and no figure is held against it.
         line: whose limit, grid, region, mm per pixel and tiles per metre hold; its limit must be this recipe's.
         warn: told a sentence about what is probably a mistake, before the work or, of masks, after it.
+        unwritten: given, once, why pictures can't be written. Where it returns, the figures go on without them.
         progress: told how many images are done, and of how many.
 
     Raises:
         DataError: images or masks can't be used; the message names them.
-        ArtefactError: recipe or engine are missing, don't fit, or score NaN; pictures can't be written.
+        ArtefactError: recipe or engine are missing, don't fit, or score NaN; pictures can't be written, and
+            ``unwritten`` is not given.
         ConfigError: the line's grid doesn't fit the recipe, or images are to be squeezed for a line.
     """
     tree = open_data(data)
@@ -127,14 +134,23 @@ def evaluate(
             peaks = collected.add(seen)
             if pictures is not None and peaks is not None:
                 median = collected.scores[-1].median
-                shown.append(_draw(pictures, seen, peaks, median, look.grid, limit.sigma, shown))
+                try:
+                    shown.append(_draw(pictures, seen, peaks, median, look.grid, limit.sigma, shown))
+                except ArtefactError as error:
+                    pictures = None
+                    unwritten(error)
         progress(len(tree.test), len(tree.test))
         for sentence in _grey_warning(look.grey_pieces):
             warn(sentence)
             warnings.append(sentence)
         evaluation = _evaluation(data, recipe, engine.info, look, collected, limit, line, web, warnings)
     if pictures is not None:
-        write_page(pictures / "index.html", Report(evaluation, collected.peaks, collected.curves(), shown))
+        try:
+            write_page(
+                pictures / "index.html", Report(evaluation, collected.peaks, collected.curves(), shown)
+            )
+        except ArtefactError as error:
+            unwritten(error)
     return evaluation
 
 
