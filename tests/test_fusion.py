@@ -24,6 +24,7 @@ from inspector.learning.fusion import (
     joined,
     log_by_roots,
     power_of,
+    shares_of,
     weights_of,
 )
 from inspector.learning.students import build_students
@@ -94,6 +95,22 @@ def test_a_published_pair_is_joined_as_a_product_in_graph_and_ablation(
     for row in importlib.import_module("ablation").rows():
         if row.training in AS_PUBLISHED:
             assert row.power == power_of(row.training)
+
+
+def test_the_ablation_judges_every_preset_as_the_graph_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    ablation = importlib.import_module("ablation")
+    rows = {
+        row.training: row
+        for row in reversed(ablation.rows())
+        if row.name.startswith(("**def", "pre", "red", "pa"))
+    }
+    presets = ("balanced", "fast", "faster", "fastest", "reduced", "paper")
+    for pair, row in zip(presets, [rows[name] for name in ("default", *presets[1:])], strict=True):
+        judged = dict(zip(row.layers, ablation.counted_of(row), strict=True))
+        names = [f"{ablation.SHORT[layer.network]}{layer.stride}" for layer in pair_layers(pair)]
+        assert weights_of([judged[name] for name in names]) == pytest.approx(weights_of(counted_layers(pair)))
+        assert shares_of([judged[name] for name in names]) == shares_of(counted_layers(pair))
 
 
 def test_the_constants_of_all_maps_together_are_of_what_they_are_joined_to() -> None:

@@ -389,19 +389,24 @@ def keep(file: Path, made: Maps) -> Maps:
     return made
 
 
-def fused(row: Row, maps: Maps) -> tuple[F32, F32]:
-    """Score maps of the validation tiles, [V, cells, cells], and of the test tiles, [N, cells, cells]."""
+def counted_of(row: Row) -> list[Counted]:
+    """How each layer of a row counts, in the order of ``row.layers``."""
     fine = Counted(len(row.kinds), row.evened_share)
     wide = Counted(len(row.wide_kinds), row.wide_share)
     strides = [int(layer[1:]) for layer in row.layers]
-    are_wide = [stride == WIDE_STRIDE for stride in strides]
-    counted = [wide if is_wide else fine for is_wide in are_wide]
+    counted = [wide if stride == WIDE_STRIDE else fine for stride in strides]
     match row.alike:
         case "strides":
             counted = weighed_alike(counted, strides)
         case "maps":
             counted = maps_alike(counted)
-    counted = turned_more(counted, [layer[0] == "M" for layer in row.layers], row.turned)
+    return turned_more(counted, [layer[0] == "M" for layer in row.layers], row.turned)
+
+
+def fused(row: Row, maps: Maps) -> tuple[F32, F32]:
+    """Score maps of the validation tiles, [V, cells, cells], and of the test tiles, [N, cells, cells]."""
+    counted = counted_of(row)
+    are_wide = [int(layer[1:]) == WIDE_STRIDE for layer in row.layers]
     chosen = [
         maps.names.index(f"{layer} {kind}")
         for layer, is_wide in zip(row.layers, are_wide, strict=True)
