@@ -62,7 +62,7 @@ def good(web: U8) -> U8:
 
 @pytest.fixture(scope="module")
 def cut(web: U8) -> U8:
-    """Tiles as the line cuts them: at the web's edges with mirrored margins, never with real ones 32 px from an edge."""
+    """Tiles as the line cuts them: at the web's edges with mirrored margins, never with real ones near an edge."""
     grid = Grid(TILE, MARGIN, 32, RECIPE.px_per_cell)
     return cut_region(grid, web[:512], Region(0, web.shape[1], 0, 512))[0]
 
