@@ -914,8 +914,6 @@ def on_a_full_disk(*words: str) -> tuple[int, str, str]:
         (CALIBRATE, LIMITS, ""),
         (TILES, "grid.png", ""),
         ((*EVALUATE, "--json", "figures.json"), "figures.json", "image_auroc"),
-        ((*EVALUATE, "--pictures", "out"), "out/good-0.png", "image_auroc"),
-        ((*EVALUATE, "--pictures", "out", "--json", "figures.json"), "figures.json", "image_auroc"),
         (BUILD, MANIFEST, ""),
     ],
     ids=[
@@ -923,8 +921,6 @@ def on_a_full_disk(*words: str) -> tuple[int, str, str]:
         "calibrate",
         "tiles",
         "evaluate --json",
-        "evaluate --pictures",
-        "evaluate, both",
         "build-engine",
     ],
 )
@@ -942,6 +938,37 @@ def test_a_full_disk_costs_no_earlier_file(plant: Path, words: tuple[str, ...], 
     )
     assert told in out
     assert contents(plant) == before
+
+
+UNWRITTEN = (
+    "can't be written (File too large), what was there before is untouched; free the disk or mend the path, "
+    "then run it again"
+)
+
+
+@pytest.mark.parametrize("json", [(), ("--json", "figures.json")], ids=["pictures", "pictures and JSON"])
+def test_a_full_disk_takes_the_pictures_and_not_the_figures(plant: Path, json: tuple[str, ...]) -> None:
+    """Each file that can't be written is told of, the first picture once and as soon as it is known."""
+    (plant / "out").mkdir()
+    (plant / "out/good-0.png").write_text("of an earlier run")
+    before = contents(plant)
+    code, out, err = on_a_full_disk(*EVALUATE, "--pictures", "out", *json)
+    assert code == 4
+    assert "image_auroc" in out
+    assert "pictures:" not in out
+    goes_on = "; the figures go on without pictures, and index.html is not of this run"
+    files = ("out/good-0.png", *json[1:])
+    assert own_words(err) == [
+        f"inspector: {file}: {UNWRITTEN}{words}" for file, words in zip(files, (goes_on, ""), strict=False)
+    ]
+    assert contents(plant) == before
+
+
+def test_pictures_that_no_folder_takes_are_refused_before_the_work(plant: Path) -> None:
+    (plant / "out").write_text("a file")
+    assert "out: no file can be written there (Not a directory), so nothing was begun" in refusal(
+        plant, 4, *EVALUATE, "--pictures", "out/of/today"
+    )
 
 
 def test_a_full_disk_leaves_no_half_of_a_key(plant: Path) -> None:

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from inspector import config
 from inspector.backends.artifact import load_recipe
 from inspector.cameras.loom import Loom
-from inspector.judging import levelled_alone
+from inspector.judging import levelled_alone, stitch
 from inspector.limits import Limits, load_limits
-from inspector.records import F32, U8, Grid, Region
+from inspector.records import F32, I32, U8, Grid, Region
 from inspector.tiling import cut_region
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +47,7 @@ def limits() -> Limits:
 @pytest.fixture(scope="module")
 def web() -> U8:
     """Good web that neither training nor calibration has seen."""
-    return Loom(2048, 0.2, "plain", 900, config.FaultMix(per_m=0.0)).rows(640)
+    return Loom(2048, 0.2, "plain", 900, config.FaultMix(per_m=0.0)).rows(928)
 
 
 def tile_at(web: U8, top: int, left: int) -> U8:
@@ -61,10 +61,21 @@ def good(web: U8) -> U8:
 
 
 @pytest.fixture(scope="module")
-def cut(web: U8) -> U8:
-    """Tiles as the line cuts them: at the web's edges with mirrored margins, never with real ones near an edge."""
+def within(web: U8) -> tuple[U8, I32]:
+    """Tiles as the line cuts them from running web, and their places: margins are mirrored at the web's sides alone."""
     grid = Grid(TILE, MARGIN, 32, RECIPE.px_per_cell)
-    return cut_region(grid, web[:512], Region(0, web.shape[1], 0, 512))[0]
+    tiles, origins = cut_region(grid, web, Region(0, web.shape[1], 0, web.shape[0]))
+    rows = origins[:, 0]
+    inner = (rows > 0) & (rows < rows.max())
+    return tiles[inner], origins[inner] - (rows[inner].min(), 0)
+
+
+def above(session: onnxruntime.InferenceSession, limits: Limits, tiles: U8, origins: I32) -> float:
+    """The highest of these tiles together, cells and windows, in sigma: above ``limit_sigma`` it alarms."""
+    cell = RECIPE.px_per_cell
+    rows, columns = (origins.max(0) + TILE) // cell
+    canvas = stitch(seen(session, tiles)[0], origins, cell, (int(rows), int(columns)))
+    return float(levelled_alone(limits.levels, canvas, cell, 0, limits.mm_per_px).max())
 
 
 def seen(session: onnxruntime.InferenceSession, tiles: U8) -> tuple[F32, F32]:
@@ -167,30 +178,25 @@ def lined(tile: U8, *, upright: bool) -> U8:
     return spoiled(tile, bar if upright else bar.T, MIDDLE, MIDDLE)
 
 
-@pytest.mark.parametrize(("gain", "contrast"), [(0.9, 1.0), (1.1, 1.0), (1.0, 0.9), (1.0, 1.1), (0.92, 1.08)])
-def test_other_light_is_no_fault(
-    session: onnxruntime.InferenceSession, cut: U8, limits: Limits, gain: float, contrast: float
-) -> None:
-    middle = cut.mean()
-    changed = np.clip((cut - middle) * contrast + middle * gain, 0, 255).round().astype(np.uint8)
-    assert seen(session, changed)[1].max() < limits.limit_sigma
-
-
 @settings(max_examples=12, deadline=None, derandomize=True)
-@given(st.floats(0.85, 1.15), st.floats(0.8, 1.05))
+@given(st.floats(0.85, 1.15), st.floats(0.8, 1.1))
+@example(1.0, 1.0)
 @example(0.85, 0.8)
-@example(0.85, 1.05)
+@example(0.85, 1.1)
 @example(1.15, 0.8)
-@example(1.15, 1.05)
+@example(1.15, 1.1)
 def test_no_light_within_the_stated_range_alarms(
-    session: onnxruntime.InferenceSession, cut: U8, limits: Limits, gain: float, contrast: float
+    session: onnxruntime.InferenceSession,
+    within: tuple[U8, I32],
+    limits: Limits,
+    gain: float,
+    contrast: float,
 ) -> None:
-    """Brightness within 15 %, contrast from 20 % less to 5 % more, both at once; docs/method.md states it."""
-    middle = cut.mean()
-    changed = np.clip(((cut - middle) * contrast + middle) * gain, 0, 255).round().astype(np.uint8)
-    cell, mm = RECIPE.px_per_cell, limits.mm_per_px
-    for cells in seen(session, changed)[0]:
-        assert levelled_alone(limits.levels, cells, cell, 0, mm).max() < limits.limit_sigma
+    """Brightness within 15 %, contrast from 20 % less to 10 % more, both at once; docs/method.md states it."""
+    tiles, origins = within
+    middle = tiles.mean()
+    changed = np.clip(((tiles - middle) * contrast + middle) * gain, 0, 255).round().astype(np.uint8)
+    assert above(session, limits, changed, origins) < limits.limit_sigma
 
 
 def test_good_web_is_far_below_the_limit_and_a_plain_fault_far_above(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -454,6 +455,11 @@ def evaluate(
     site = load_site(config_file)
     line = line_under_test(site, line_id, recipe) if line_id is not None else None
     unwritten: list[ArtefactError] = []
+
+    def go_on(error: ArtefactError) -> None:
+        unwritten.append(error)
+        tell(f"{error}; the figures go on without pictures, and index.html is not of this run")
+
     with progress_bar("images") as progress:
         evaluation = measure(
             data,
@@ -466,7 +472,7 @@ def evaluate(
             limit_sigma=limit,
             line=line,
             warn=tell,
-            unwritten=unwritten.append,
+            unwritten=go_on,
             progress=progress,
         )
     try:
@@ -477,4 +483,4 @@ def evaluate(
         if pictures and not unwritten:
             click.echo(f"pictures: {pictures / 'index.html'}")
     if unwritten:
-        raise unwritten[0]
+        sys.exit(unwritten[0].exit_code)

@@ -18,7 +18,7 @@ import numpy as np
 
 from inspector import __version__
 from inspector.backends import failures_told, open_backend
-from inspector.backends.artifact import Recipe, load_recipe
+from inspector.backends.artifact import Recipe, load_recipe, see_that_it_takes_files
 from inspector.errors import ArtefactError, ConfigError, DataError, a_few
 from inspector.evaluating import bootstrap
 from inspector.evaluating.collect import Collected
@@ -109,6 +109,8 @@ def evaluate(
             f"--overlap-px {overlap_px} with --line {line.line_id}: rates are those of the line's own tiles; leave one "
             "of the two out"
         )
+    if pictures is not None:
+        see_that_it_takes_files(next(one for one in (pictures, *pictures.parents) if one.exists()))
     warnings = _resize_warning(recipe, resize)
     for sentence in warnings:
         warn(sentence)

@@ -5,10 +5,11 @@
 A layer of stride 4, 8 or 16 is judged by direction and by size (``distance``), each a map. Light and focus change
 what students get wrong over a whole tile, faults seldom do, so what such a map shows throughout the tile is taken off.
 The layer of stride 32 is there for faults as wide as a tile: only half is taken off it. Its size is a matter of
-brightness and not judged; ``tone`` tells that better. Every stride of upright teachers weighs the same, whatever the
-number of its layers and maps: which scale sees a fault differs by fabric, and no good web tells beforehand which it
-will be. Networks prefer upright lines, most of all at stride 32; so that lines along and across the web score alike,
-the layers of a teacher that looks turned weigh more (docs/decisions/0024-counterweight.md). Networks that look at
+brightness and not judged; ``tone`` tells that better. Strides share the weight alike, and a stride's layers among
+them, so that stride 32, with one teacher, weighs what two layers of another stride do: which scale sees a fault differs
+by fabric, and no good web tells beforehand which it will be. But networks prefer upright lines, most of all at stride
+32; so that lines along and across the web score alike, layers of a teacher that looks turned weigh more besides
+(docs/decisions/0024-counterweight.md). Networks that look at
 tiles at half of their size get to stride 32 by fewer stages, and what they say there is finer: nothing is taken off
 it, and it weighs as any other map (docs/decisions/0023-two-thirds.md).
 This module knows nothing of networks and images.
