@@ -185,6 +185,11 @@ def lined(tile: U8, *, upright: bool) -> U8:
 @example(0.85, 1.1)
 @example(1.15, 0.8)
 @example(1.15, 1.1)
+@example(0.9, 1.0)
+@example(1.1, 1.0)
+@example(1.0, 0.9)
+@example(1.0, 1.1)
+@example(0.92, 1.08)
 def test_no_light_within_the_stated_range_alarms(
     session: onnxruntime.InferenceSession,
     within: tuple[U8, I32],
