@@ -22,6 +22,7 @@ import pytest
 from inspector.backends import build_engine, building, golden, open_backend
 from inspector.backends.artifact import Recipe, load_recipe, sha256_of, write_recipe
 from inspector.backends.extremes import extreme_tiles, not_finite
+from inspector.backends.onnxruntime import OrtRuntime
 from inspector.backends.proving import score_with_reference, trial_tiles
 from inspector.backends.runtime import Means, Unsuited, toolchain
 from inspector.errors import ArtefactError, ConfigError
@@ -630,6 +631,25 @@ def test_an_engine_that_is_wrong_about_faults_alone_is_refused(
     monkeypatch.setattr(tools, "build_plan", lambda recipe, _, *rest: compiled(recipe, cut, *rest))
     with pytest.raises(Unsuited, match=rf"the fp32 engine scores {kind} .* times further from the reference"):
         build_engine(tmp_path / "tiny", "openvino", "fp32")
+    assert not (tmp_path / "tiny/manifest.toml").exists()
+
+
+def test_an_engine_that_is_wrong_in_large_batches_alone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line's batches are larger than any kind of trials."""
+    write_tiny_recipe(tmp_path / "tiny")
+    run = OrtRuntime.run
+
+    def forgets(self: OrtRuntime, tiles: Any, maps: Any, scores: Any) -> None:
+        run(self, tiles, maps, scores)
+        maps[32:], scores[32:] = 0, 0
+
+    monkeypatch.setattr(OrtRuntime, "run", forgets)
+    with pytest.raises(
+        Unsuited, match=r"the fp32 engine scores all of these tiles in one batch .* further from"
+    ):
+        build_engine(tmp_path / "tiny", "onnxruntime", "fp32")
     assert not (tmp_path / "tiny/manifest.toml").exists()
 
 

@@ -25,6 +25,7 @@ import pytest
 from inspector.backends import gpu_cuda, gpu_pycuda, tensorrt
 from inspector.backends.apart import PARTS, Answer, Apart
 from inspector.backends.artifact import Recipe
+from inspector.backends.tensorrt_engine import TensorRtEngine
 from inspector.records import F32, U8
 from tests.graphs import SIDE_PX, write_tiny_recipe
 from tests.strict_gpu import ANSWERS, BAD, Driver, Engine, Part, pycuda_driver
@@ -281,6 +282,7 @@ def _fails_at(where: str) -> Callable[[Machine], None]:
             _fails_at("profile"),
             r"the plan is for tiles \[\(1, .*not for any number from .* to \(32, 48, 48\)",
         ),
+        (_fails_at("input"), r"the plan is for tiles \[\], not for any number from"),
         (_fails_at("set profile"), "TensorRT refuses the plan's only profile: the profile is in use"),
         (_fails_at("context"), "TensorRT gives no execution context: no room for activations"),
         (_fails_at("map"), "the plan has no tensor 'map'"),
@@ -450,6 +452,27 @@ def test_a_run_of_three_that_fails(machine: Machine, recipe: Recipe) -> None:
     with pytest.raises(RuntimeError, match="TensorRT failed: an illegal address"):
         scored(runtime, tiles_of(1))
     runtime.close()
+    assert machine.driver.left_over() == {}
+
+
+def test_engines_go_when_their_work_is_done_even_where_a_run_failed_halfway(
+    machine: Machine, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Teachers and students are queued by then, in two streams, and nobody has waited for either."""
+    runtime = opened(recipe, THREE)
+    machine.engines[-1].fails_at = "run"  # judging alone
+    with pytest.raises(RuntimeError, match="TensorRT failed: an illegal address"):
+        scored(runtime, tiles_of(1))
+    assert any(machine.driver.streams.values())
+    close, was_queued = TensorRtEngine.close, []
+
+    def watched(self: TensorRtEngine) -> None:
+        was_queued.append(any(machine.driver.streams.values()))
+        close(self)
+
+    monkeypatch.setattr(TensorRtEngine, "close", watched)
+    runtime.close()
+    assert was_queued == [False] * 3
     assert machine.driver.left_over() == {}
 
 

@@ -66,6 +66,9 @@ class Gpu(Protocol):
     def launch(self, graph: Any) -> None:
         """Queue all that was recorded."""
 
+    def drain(self) -> None:
+        """Until nothing is left in either stream, whatever failed: before what its work uses goes. Never raises."""
+
     def destroy_graphs(self) -> None:
         """Let go of all that was recorded: before what it was recorded from goes. Never raises."""
 

@@ -59,6 +59,10 @@ class CudaGpu:
         """Its handle."""
         return int(self._stream)
 
+    @property
+    def _streams(self) -> list[Any]:
+        return [stream for stream in (self._second, self._stream) if stream is not None]
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """The GPU as this thread's own."""
@@ -132,6 +136,11 @@ class CudaGpu:
         """Queue all that was recorded."""
         _call(self._cuda.cuGraphLaunch(graph, self._stream))
 
+    def drain(self) -> None:
+        """Until nothing is left in either stream, whatever failed: before what its work uses goes. Never raises."""
+        for stream in self._streams:
+            self._cuda.cuStreamSynchronize(stream)
+
     def destroy_graphs(self) -> None:
         """Let go of all that was recorded: before what it was recorded from goes. Never raises."""
         for graph in self._graphs:
@@ -143,9 +152,7 @@ class CudaGpu:
         if self._context is None:
             return
         self._cuda.cuCtxSetCurrent(self._context)
-        streams = [stream for stream in (self._second, self._stream) if stream is not None]
-        for stream in streams:
-            self._cuda.cuStreamSynchronize(stream)  # nothing may be freed that a copy is still reading
+        self.drain()  # nothing may be freed that a copy is still reading
         self.destroy_graphs()
         for address in self._device_memory:
             self._cuda.cuMemFree(address)
@@ -153,7 +160,7 @@ class CudaGpu:
             self._cuda.cuMemFreeHost(address)
         if self._event is not None:
             self._cuda.cuEventDestroy(self._event)
-        for stream in streams:
+        for stream in self._streams:
             self._cuda.cuStreamDestroy(stream)
         self._device_memory, self._pinned_memory = [], []
         self._stream = self._second = self._event = None

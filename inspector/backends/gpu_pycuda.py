@@ -110,6 +110,13 @@ class PyCudaGpu:
         """There are no graphs: raises RuntimeError."""
         raise RuntimeError("pycuda has no CUDA graphs")
 
+    def drain(self) -> None:
+        """Until nothing is left in either stream, whatever failed: before what its work uses goes. Never raises."""
+        for stream in (self._second, self._stream):
+            if stream is not None:
+                with self._whatever_fails():
+                    stream.synchronize()
+
     def destroy_graphs(self) -> None:
         """There are none."""
 
@@ -126,10 +133,7 @@ class PyCudaGpu:
         self._device_memory, self._pinned_memory, self._context = [], [], None
 
     def _let_go(self) -> None:
-        for stream in (self._second, self._stream):
-            if stream is not None:
-                with self._whatever_fails():
-                    stream.synchronize()  # nothing may be freed that a copy is still reading
+        self.drain()  # nothing may be freed that a copy is still reading
         for memory in (*self._device_memory, *self._pinned_memory):
             with self._whatever_fails():
                 memory.free()

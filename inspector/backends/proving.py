@@ -6,9 +6,10 @@ tiles too, and, where a line's good web is given, decides like it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,9 +22,12 @@ from inspector.backends.runtime import Unsuited, toolchain
 from inspector.errors import ArtefactError
 from inspector.records import F32, U8
 
+Pixels = TypeVar("Pixels", U8, F32)  # or what is made of them
+
 REFERENCE = "onnxruntime"  # in fp32
 GOLDEN, EXTREME = "golden tiles", "extreme tiles"  # kinds of trials
 INT8 = "int8"  # what a graph with Q/DQ is: any runtime takes it, and nothing else can be had of it
+CROWD, CROWD_TILES = "all of these tiles in one batch", 65  # twice what TensorRT takes at once, and one more
 FAINT = 0.25  # contrast of faults that score a few times a limit, where verdicts are made
 REMEDIES = {"fp32": "train again", INT8: "train without --int8"}  # of engines that deviate
 
@@ -36,6 +40,13 @@ class Yardstick:
     answers: dict[str, tuple[F32, F32]]  # maps [N, cells, cells] and scores [N] of each kind, sigma
     at_limit: AtLimit | None
     peaks: F32  # of the good web; empty without
+
+    def of(self, kind: str) -> tuple[F32, F32]:
+        """The reference's maps and scores of a kind of trials, or of CROWD: what a tile scores is no batch's affair."""
+        if kind == CROWD:
+            maps, scores = zip(*self.answers.values(), strict=True)
+            return _crowd(maps), _crowd(scores)
+        return self.answers[kind]
 
 
 def trial_tiles(recipe: Recipe, tiles: U8) -> dict[str, U8]:
@@ -77,6 +88,15 @@ def _sound_answers(reference: Engine, recipe: Recipe, tiles: dict[str, U8]) -> d
         if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
             raise ArtefactError(f"recipe {recipe.name}: its graph scores {kind} NaN or infinity; {remedy}")
     return answers
+
+
+def _crowd(parts: Sequence[Pixels]) -> Pixels:
+    """CROWD_TILES of all parts, one after the other and again from the first.
+
+    A line's batches are larger than any one kind of trials: what an engine says of these was asked by nobody else.
+    """
+    every = np.concatenate(parts)
+    return every[np.arange(CROWD_TILES) % len(every)]
 
 
 def answer(engine: Engine, tiles: U8) -> tuple[F32, F32]:
@@ -145,8 +165,9 @@ def prove(engine: Engine, recipe: Recipe, yardstick: Yardstick, progress: Callab
                 f"{the_engine} scores extreme tiles NaN or infinity ({', '.join(dazzled)}), the reference doesn't; "
                 f"{remedy}"
             )
-        for kind, said in answers.items():
-            off = golden.deviation(said, yardstick.answers[kind], tolerance)
+        crowded = answer(engine, _crowd([*yardstick.tiles.values()]))
+        for kind, said in (*answers.items(), (CROWD, crowded)):
+            off = golden.deviation(said, yardstick.of(kind), tolerance)
             if not off <= 1:
                 raise Unsuited(
                     f"{the_engine} scores {kind} {off:.1f} times further from the reference than is tolerated "

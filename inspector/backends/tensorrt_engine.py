@@ -49,9 +49,7 @@ class TensorRtEngine:
         self._engine: Any = runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise RuntimeError(f"TensorRT refuses the plan: {log.last_error}")
-        spans = [
-            tuple(shape) for shape in self._engine.get_tensor_profile_shape(INPUT, 0)
-        ]  # least, best, most
+        spans = self._spans()
         wanted = [(count, *inputs[INPUT]) for count in (1, most)]
         if not spans or [spans[0], spans[-1]] != wanted:
             self._engine = None  # the error's traceback keeps ``self``, and the GPU is let go of soon
@@ -59,6 +57,15 @@ class TensorRtEngine:
                 f"the plan is for tiles {spans}, not for any number from {wanted[0]} to {wanted[1]}"
             )
         self.activation_bytes = max(int(self._engine.device_memory_size_v2), LEAST_BYTES)
+
+    def _spans(self) -> list[tuple[int, ...]]:
+        """What tiles the plan takes: least, best, most; none where it has no such input."""
+        try:
+            return [tuple(shape) for shape in self._engine.get_tensor_profile_shape(INPUT, 0)]
+        except (
+            ValueError
+        ):  # TensorRT's answer then is a shape of -1 dimensions, whose length Python can't take
+            return []
 
     def place(self, gpu: Gpu, addresses: Mapping[str, int]) -> None:
         """Take memory for activations; ``addresses`` on the GPU has those of inputs and outputs by name, and others."""

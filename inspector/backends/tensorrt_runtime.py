@@ -54,7 +54,9 @@ class TensorRtRuntime:
         try:
             with self._gpu.held():
                 self._load(plan, portable)
-        except RuntimeError:
+        except (
+            BaseException
+        ):  # bindings raise errors of their own kinds, too, and the GPU is let go of all the same
             self.close()
             raise
 
@@ -71,6 +73,7 @@ class TensorRtRuntime:
             return
         self._closed = True
         with contextlib.suppress(RuntimeError), self._gpu.held():  # a GPU that has failed can't free, either
+            self._gpu.drain()  # a run that failed halfway has left work in the streams
             self._gpu.destroy_graphs()
             self._graphs.clear()
             for engine in self._engines:
