@@ -171,6 +171,39 @@ def test_a_write_that_fails_late_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    file, link = tmp_path / "shared/limits.toml", tmp_path / "limits.toml"
+    file.write_bytes(b"old")
+    link.symlink_to(file)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert file.read_bytes() == b"new"
+    assert sorted(tmp_path.rglob("*")) == sorted([file.parent, file, link])
+
+
+def test_a_pipe_is_written_into_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, b"figures")
+    assert os.read(reader, 100) == b"figures"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_standard_output_is_written_to_by_its_name(tmp_path: Path) -> None:
+    """Sent to a file, it is still where others write to before and after."""
+    code = (
+        "import sys; from pathlib import Path; from inspector.backends.artifact import write_atomically;"
+        "print('before', flush=True); write_atomically(Path('/dev/stdout'), b'figures\\n'); print('after')"
+    )
+    with (tmp_path / "out").open("a") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True, timeout=60)
+    assert (tmp_path / "out").read_text() == "before\nfigures\nafter\n"
+
+
 def test_a_path_through_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ArtefactError, match=r"can't be written .* mend the path"):

@@ -516,6 +516,16 @@ def test_auto_goes_on_where_the_graph_has_no_such_precision(
         build_engine(folder, "openvino", "fp16")
 
 
+def test_plans_that_can_not_be_written_are_told_before_anything_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_recipe(tmp_path)
+    (folder / "plans").write_bytes(b"")
+    monkeypatch.delattr(toolchain("openvino"), "build_plan")
+    with pytest.raises(ArtefactError, match=r"plans: no file can be written there \(Not a directory\)"):
+        build_engine(folder, "openvino")
+
+
 def test_a_disk_that_fills_up_half_way_leaves_the_engine_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from inspector.backends import build_engine, gpu, onnxruntime, proving, tensorrt
+from inspector.backends import build_engine, golden, gpu, onnxruntime, proving, tensorrt
 from inspector.backends.artifact import Recipe, load_manifest
 from inspector.backends.rate import Rounds
 from inspector.backends.runtime import Means
@@ -58,6 +58,10 @@ def test_an_engine_that_the_line_would_refuse_is_not_its_own(tmp_path: Path) -> 
     one = bench(site, "1", 0.1, ["onnxruntime"])
     assert one.built is None
     assert one.advice().startswith("onnxruntime fp32 is the fastest here: run `inspector build-engine")
+    file.write_text(file.read_text().replace("another CPU", device))
+    assert bench(site, "1", 0.1, ["onnxruntime"]).built is not None
+    (file.parent / golden.FILE).write_bytes(b"damaged")
+    assert bench(site, "1", 0.1, ["onnxruntime"]).built is None
 
 
 def timed(way: Way, *tiles_per_s: float) -> Timed:

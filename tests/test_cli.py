@@ -993,6 +993,9 @@ def test_a_folder_that_can_not_be_written_is_found_out_before_the_work(
         said = f"inspector: {file}: can't be written there ({why}); make the folder, or name another file"
         assert one_sentence(result.stderr) == said
     assert not (plant / "no").exists()
+    result = invoke(*words, "-")
+    assert result.exit_code == 2
+    assert one_sentence(result.stderr) == "inspector: - is no file's name here; give one, or /dev/stdout"
 
 
 def test_a_log_that_can_not_be_written_does_not_stop_the_line(plant: Path) -> None:

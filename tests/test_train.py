@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from inspector.images.reading import ImageFile, read_image
 from inspector.learning.export import InspectionGraph
 from inspector.learning.networks import EfficientNet, MobileNetV2
 from inspector.learning.students import build_students
-from inspector.learning.train import _identity, _put_in_place
+from inspector.learning.train import _identity, _put_in_place, _refuse_existing
 from tests.contrast_graph import MARGIN_PX, write_contrast_onnx
 from tests.random_weights import write_random_weights
 from tests.small_recipe import PLANT, make_recipe, make_site
@@ -236,8 +237,34 @@ def test_a_recipe_is_replaced_only_when_asked(plant: Path, weights: list[Path]) 
     before = file.read_bytes()
     done = inspector(plant, *training("cloth", weights))
     assert done.returncode == 4
-    assert "there is a recipe of that name already" in done.stderr
+    assert "there is a recipe of that name already; choose another --recipe" in done.stderr
     assert file.read_bytes() == before
+
+
+def stopped(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_training_stopped_while_its_engine_is_built_says_what_is_there(
+    plant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(plant / "engines/cloth")
+    monkeypatch.setattr("inspector.learning.train.train", lambda *given, **options: recipe)
+    monkeypatch.setattr("inspector.backends.build_engine", stopped)
+    arguments = ["train", str(plant), "--recipe", "cloth", "--config", str(plant / "config.toml")]
+    ended = CliRunner().invoke(main, arguments)
+    assert ended.exit_code == 130
+    assert ended.stderr.splitlines()[-2:] == [
+        "inspector: recipe cloth is in place, its engine isn't; run `inspector build-engine --recipe cloth`",
+        "inspector: interrupted",
+    ]
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(plant / "engines/cloth/recipe.toml", bare)
+    with pytest.raises(
+        ArtefactError, match=r"already .`inspector build-engine --recipe bare` builds its engine\);"
+    ):
+        _refuse_existing(bare, overwrite=False)
 
 
 def colour(folder: Path) -> None:

@@ -235,17 +235,23 @@ def read_bytes(file: Path, remedy: str) -> bytes:
 def write_atomically(file: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, and on the disk when this returns.
 
+    A link stays one: what it points to is replaced. What is no file (a pipe, a terminal) is written into.
     Raises ArtefactError when the disk is full or the folder can't be written; what was there before stays.
     """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    there = Path(os.path.realpath(file))
+    temporary = there.with_name(f".{there.name}.{os.getpid()}.tmp")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if is_no_file(file):
+            with file.open("ab") as stream:
+                stream.write(data)
+            return
+        there.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(file)
-        sync_folder(file.parent)
+        temporary.replace(there)
+        sync_folder(there.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -253,6 +259,15 @@ def write_atomically(file: Path, data: bytes) -> None:
             f"{file}: can't be written ({error.strerror}), what was there before is untouched; "
             f"free the disk or mend the path, then run it again"
         ) from None
+
+
+def is_no_file(file: Path) -> bool:
+    """Whether something is there that bytes go through, and nothing could be put in its place.
+
+    /dev/stdout is such even where it was sent to a file: whoever writes there goes on after these bytes.
+    """
+    is_device = file.absolute().parts[1:2] == ("dev",)
+    return is_device or (file.exists() and not file.is_file() and not file.is_dir())
 
 
 def see_that_it_takes_files(folder: Path) -> None:

@@ -28,7 +28,7 @@ from inspector.cli.shared import (
     tell,
     write_json,
 )
-from inspector.errors import ArtefactError, ConfigError
+from inspector.errors import ArtefactError, ConfigError, InspectorError
 
 if TYPE_CHECKING:
     from inspector.backends.at_limit import AtLimit
@@ -128,7 +128,13 @@ def train(
     )
     if training.stopped_early:
         click.echo(f"stopped early {training.stopped_early}")
-    _build(config_file, recipe, "openvino", "auto")  # so that this machine can calibrate and evaluate at once
+    try:
+        _build(
+            config_file, recipe, "openvino", "auto"
+        )  # so that this machine can calibrate and evaluate at once
+    except (InspectorError, KeyboardInterrupt):
+        tell(f"recipe {recipe} is in place, its engine isn't; run `inspector build-engine --recipe {recipe}`")
+        raise
 
 
 @main.command(epilog=EXIT_CODES)
@@ -325,7 +331,7 @@ def _calibrate_from_run(
 )
 @click.option(
     "--workspace-mb",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=2**20),
     help="TensorRT: most GPU memory that one operator may take, where others need the GPU too. Default: all there is.",
 )
 @click.option(

@@ -140,6 +140,12 @@ def tell(sentence: str) -> None:
 
 def refuse_unwritable(file: Path) -> None:
     """Where nothing can be written is better found out before the work than after it. Raises ConfigError."""
+    from inspector.backends.artifact import is_no_file
+
+    if file.name == "-":
+        raise ConfigError("- is no file's name here; give one, or /dev/stdout")
+    if is_no_file(file):
+        return
     try:
         tempfile.TemporaryFile(dir=file.parent).close()
     except OSError as error:

@@ -198,8 +198,11 @@ def train(
 
 def _refuse_existing(folder: Path, overwrite: bool) -> None:
     if not overwrite and (folder / "recipe.toml").exists():
+        has_engine = (folder / "manifest.toml").exists()
+        lacks = "" if has_engine else f" (`inspector build-engine --recipe {folder.name}` builds its engine)"
         raise ArtefactError(
-            f"{folder}: there is a recipe of that name already; choose another --recipe, or replace it by --overwrite"
+            f"{folder}: there is a recipe of that name already{lacks}; choose another --recipe, or replace it by "
+            "--overwrite"
         )
 
 

@@ -162,6 +162,7 @@ def _built(folder: Path, recipe: Recipe, line: Line) -> Way | None:
         entry, _, _ = vouched(folder, recipe, line.engine.backend)
         if entry.plan:
             vouched_bytes(folder / entry.plan, entry.plan_sha256, "")
+        vouched_bytes(folder / golden.FILE, entry.golden_sha256, "")
     except ArtefactError:
         return None
     return Way(line.engine.backend, entry.precision, entry.apart, entry.portable, entry.workspace_mb)
