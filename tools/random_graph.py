@@ -27,6 +27,8 @@ def random_graph(preset: str, shape: Shape, *, int8: bool = False) -> Inspection
     teachers = random_teachers(preset, shape.channels, 0)
     students = build_students(preset, shape.channels, 1).eval()
     tiles = noise(shape, TILES)
+    for network in (*teachers, students):
+        _give_biases(network)
     if int8:
         for network in (*teachers, students):
             _awaken(network, tiles)
@@ -34,6 +36,14 @@ def random_graph(preset: str, shape: Shape, *, int8: bool = False) -> Inspection
     with torch.no_grad():  # as training begins: deviations that are all 1 would be one constant with others
         students.fit([tap for teacher in teachers for tap in teacher(as_pixels(tiles))])
     return build_graph(teachers, students, tiles, shape, pair=preset)
+
+
+def _give_biases(network: nn.Module) -> None:
+    """To every BatchNorm, as training does: a bias of 0 is left out of the graph, and nobody would count its work."""
+    generator = torch.Generator().manual_seed(2)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.bias, 0, 0.1, generator=generator)
 
 
 def _awaken(network: nn.Module, tiles: U8) -> None:
