@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -13,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from inspector import config
 from inspector.backends import build_engine
+from inspector.backends.artifact import write_recipe
 from inspector.backends.openvino import count_work
 from inspector.backends.work import Work
 from inspector.bus import wire
@@ -23,8 +26,9 @@ from inspector.capacity.presets import PRESETS
 from inspector.capacity.words import FITS, NOT, UNKNOWN, WIDTH, _down, rows
 from inspector.cli import main
 from inspector.errors import ArtefactError, ConfigError
+from inspector.interfaces import EngineInfo
 from inspector.records import Frame, Grid, Stamp
-from inspector.tiling import Tiler, plan_for
+from inspector.tiling import Tiler, grid_for, plan_for
 from inspector.tiling.region import whole_frame
 from tests.conftest import ROOT
 from tests.graphs import SIDE_PX, TILE_PX, tiny_graph, write_tiny_recipe
@@ -548,7 +552,16 @@ def without_gpus(printed: str) -> str:
         (web(gpu_tflops="65"), "give both --gpu-tflops and --gpu-gb-s"),
         (web(gpu_tflops="65", gpu_gb_s="320"), "give --recipe too"),
         (web(overlap_px="129"), "more than half of a tile of 256 px; give --overlap-px 128 at most"),
+        (
+            web(tile_px="36", overlap_px="19"),
+            "an overlap of 19 px is more than half of a tile of 36 px; give ",
+        ),
         (web(tile_px="250"), "tiles of 250 px don't divide into cells of 4 px"),
+        (web(tile_px="32"), "no wider than the usual margin of 32 px, and no line can cut such tiles"),
+        (
+            ["--line", "3", "--tile-px", "48"],
+            "an overlap of 32 px is more than half of a tile of 48 px; give ",
+        ),
         (web(width_mm="40"), "narrower than a tile"),
         (web(json="no/needs.json"), "no/needs.json: can't be written there"),
     ],
@@ -558,6 +571,60 @@ def test_a_question_that_can_not_be_answered(plant: Path, words: list[str], said
     assert (result.exit_code, result.stdout) == (2, "")
     (sentence,) = result.stderr.splitlines()
     assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("refused", "option"),
+    [
+        ({"overlap_px": "129"}, "--overlap-px"),
+        ({"tile_px": "36", "overlap_px": "19"}, "--overlap-px"),
+        ({"tile_px": "32"}, "--tile-px"),
+    ],
+)
+def test_tiles_that_are_advised_are_taken(refused: dict[str, str], option: str) -> None:
+    advice = invoke(*web(**refused)).stderr.split(f"give {option} ")[1].split()[0]
+    taken = invoke(*web(**refused | {option.removeprefix("--").replace("-", "_"): advice}))
+    assert (taken.exit_code, taken.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("tile_px", "overlap_px"),
+    [
+        (256.0, 128.0),
+        (36.0, 18.0),  # 20 px in whole cells
+        (256.4, 128.2),  # 132 px
+        (36.0, 18.1),  # the config refuses it
+        (256.0, 132.0),
+    ],
+)
+def test_a_lines_overlap_is_refused_where_a_run_refuses_it(
+    plant: Path, tile_px: float, overlap_px: float
+) -> None:
+    """By config.load and grid_for, of which a run asks both; the grids are the same where neither does."""
+    file = plant / "config.toml"
+    text = file.read_text()
+    ours = f"tiles = {{ size_mm = {tile_px * 0.2:.4f}, overlap_mm = {overlap_px * 0.2:.4f} }}"
+    file.write_text(text.replace("tiles = { size_mm = 51.2, overlap_mm = 6.4 }", ours))
+    result = invoke("--line", "3", "--json", "needs.json")
+    try:
+        line = config.load(file).line("3")
+        grid = grid_for(line, EngineInfo("demo", "openvino", "", "", "", round(tile_px), 32, 4, 1, ""))
+    except ConfigError:
+        assert (result.exit_code, "more than half of" in result.stderr) == (2, True)
+    else:
+        assert json.loads((plant / "needs.json").read_text())["asked"]["grid"] == asdict(grid)
+
+
+def test_a_recipe_whose_margin_is_no_narrower_than_its_tile(plant: Path) -> None:
+    folder = plant / "engines" / "tiny"
+    folder.mkdir(parents=True)
+    write_recipe(folder, msgspec.structs.replace(write_tiny_recipe(folder), margin_px=TILE_PX))
+    result = invoke(*web(recipe="tiny", tiles_per_s="40"))
+    assert result.exit_code == 4
+    assert result.stderr == (
+        "inspector: recipe tiny: tiles of 32 px are no wider than their margin of 32 px, and no line can cut such "
+        "tiles; train the recipe again with a narrower --margin-px\n"
+    )
 
 
 @pytest.mark.parametrize(

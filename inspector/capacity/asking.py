@@ -16,11 +16,14 @@ from inspector.capacity.figures import finest_mm_per_px
 from inspector.capacity.hardware import GPUS, Gpu
 from inspector.capacity.presets import MARGIN_PX, TILE_PX
 from inspector.config import GenicamCamera, Line, LoomCamera, Site
-from inspector.errors import ConfigError
+from inspector.errors import ArtefactError, ConfigError
 from inspector.records import Grid
 
 PX_PER_CELL = 4
 OVERLAP_SHARE = 1 / 8  # of a tile
+OVER_HALF_PX = (
+    0.25  # a line's tile may be half a pixel more than its whole pixels, and half of that half is this
+)
 FRAME_ROWS = 1024
 MOST_TILE_PX = 4096
 
@@ -32,8 +35,8 @@ def ask(options: Options, site: Site | None) -> Asked:
         options: the command's.
         site: the plant; needed for a line or a recipe.
 
-    Raises ConfigError for what is missing or does not go together, ArtefactError when the recipe's engine can't
-    be measured here.
+    Raises ConfigError for what is missing or does not go together, ArtefactError for a recipe that no line
+    can run, or whose engine can't be measured here.
     """
     line = site.line(options.line_id) if site is not None and options.line_id is not None else None
     width_mm, speed_m_min, mm_per_px = _web(options, line)
@@ -94,7 +97,7 @@ def _refuse_halves(options: Options) -> None:
 
 
 def _grid(options: Options, line: Line | None, recipe: Recipe | None) -> Grid:
-    """Tiles of the recipe, of the option, of the line, or as usual. Raises ConfigError where they can't be."""
+    """Tiles of the recipe, of the option, of the line, or as usual. Raises where a run would refuse them."""
     cell = PX_PER_CELL if recipe is None else recipe.px_per_cell
     tile_px = _tile_px(options, line, recipe)
     if tile_px % cell:
@@ -104,13 +107,31 @@ def _grid(options: Options, line: Line | None, recipe: Recipe | None) -> Grid:
         wanted_px = options.overlap_px
     elif line is not None:
         wanted_px = line.tiles.overlap_mm / line.web.mm_per_px
-    overlap_px = cell * math.ceil(wanted_px / cell - 1e-6)  # as tiling.grid_for rounds
-    if overlap_px > tile_px // 2:
+    # Asked before it is rounded: of a half that is no whole cells, a run makes up to a cell more than half.
+    if wanted_px > tile_px / 2 + OVER_HALF_PX:
         raise ConfigError(
-            f"an overlap of {overlap_px} px is more than half of a tile of {tile_px} px; give --overlap-px "
+            f"an overlap of {wanted_px:g} px is more than half of a tile of {tile_px} px; give --overlap-px "
             f"{tile_px // 2} at most"
         )
-    return Grid(tile_px, MARGIN_PX if recipe is None else recipe.margin_px, overlap_px, cell)
+    overlap_px = cell * math.ceil(wanted_px / cell - 1e-6)  # as tiling.grid_for rounds
+    return Grid(tile_px, _margin_px(recipe, tile_px, cell), overlap_px, cell)
+
+
+def _margin_px(recipe: Recipe | None, tile_px: int, cell: int) -> int:
+    """The recipe's, or as usual. Raises as a run does for one that is no narrower than its tile."""
+    margin_px = MARGIN_PX if recipe is None else recipe.margin_px
+    if margin_px < tile_px:
+        return margin_px
+    tiles = f"tiles of {tile_px} px are no wider than"
+    if recipe is not None:
+        raise ArtefactError(
+            f"recipe {recipe.name}: {tiles} their margin of {margin_px} px, and no line can cut such tiles; train the "
+            f"recipe again with a narrower --margin-px"
+        )
+    raise ConfigError(
+        f"{tiles} the usual margin of {margin_px} px, and no line can cut such tiles; give --tile-px "
+        f"{cell * (margin_px // cell + 1)} or more, or --recipe NAME of one with a narrower margin"
+    )
 
 
 def _tile_px(options: Options, line: Line | None, recipe: Recipe | None) -> int:
