@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import msgspec
@@ -308,6 +308,54 @@ def test_an_ejector_where_it_is_said_to_be_enough_is_enough() -> None:
     mark, sentence = row(asked(ejector_m=least_m * 0.9), "ejector")
     assert mark == NOT
     assert f"put it {least_m:.2f} m or more behind the camera" in sentence
+
+
+@pytest.mark.parametrize("mm_per_px", [0.07, 0.1, 0.13, 0.2, 0.21])
+@pytest.mark.parametrize("speed_m_min", [0.5, 7.0, 30.0, 120.0, 333.0])
+@pytest.mark.parametrize("rate", [None, Rate(12345.6, 2, "made up")])
+def test_an_ejector_where_it_is_advised_is_in_time(
+    mm_per_px: float, speed_m_min: float, rate: Rate | None
+) -> None:
+    web = asked(mm_per_px=mm_per_px, speed_m_min=speed_m_min, rate=rate)
+    advised_m = float(row(web, "ejector")[1].split("it must be ")[1].split()[0])
+    assert row(replace(web, ejector_m=advised_m), "ejector")[0] == FITS
+    mark, sentence = row(replace(web, ejector_m=advised_m / 2), "ejector")
+    assert (mark, f"put it {advised_m:.2f} m or more" in sentence) == (NOT, True)
+    a_ms = speed_m_min / 60_000
+    assert figure(web).reach.least_ejector_m <= advised_m < figure(web).reach.least_ejector_m + 0.01 + a_ms
+
+
+def test_a_way_to_the_ejector_is_rounded_up() -> None:
+    web = asked(mm_per_px=0.13)
+    assert figure(web).reach.least_ejector_m == pytest.approx(0.3029, abs=5e-5)
+    assert "it must be 0.31 m or more" in row(web, "ejector")[1]
+
+
+@pytest.mark.parametrize("left_ms", [0.0, 0.3, 0.6, 0.9, 1.1, 1.4, 1.7, 2.0])
+def test_a_deadline_that_is_advised_can_be_set(left_ms: float) -> None:
+    """With less than a millisecond left there may be no whole one to set: that doesn't fit."""
+    near = asked(ejector_m=figure(asked()).reach.least_ejector_m + left_ms * 30 / 60_000)
+    reach = figure(near).reach
+    assert reach.most_deadline_ms is not None
+    whole = range(math.ceil(reach.engine_s * 1000), math.floor(reach.most_deadline_ms) + 1)
+    mark, sentence = row(near, "ejector")
+    assert mark == (FITS if whole else NOT)
+    if whole:
+        least, most = row(near, "deadline")[1].split(" between ")[1].split(" and ")
+        assert (int(least), int(most)) == (whole[0], whole[-1])
+        for deadline_ms in (whole[0], whole[-1]):
+            assert row(replace(near, deadline_ms=float(deadline_ms)), "deadline")[0] == FITS
+    else:
+        assert "not a whole millisecond is left for overload.deadline_ms" in sentence
+        assert "deadline" not in [one.what for one in rows(near, figure(near))]
+
+
+def test_fewer_rows_are_not_advised_where_they_leave_no_deadline() -> None:
+    """With the fewest rows a deadline of 162.91 to 162.96 ms would do, and none of whole milliseconds."""
+    fewest = figure(asked(frame_rows=288)).reach
+    assert fewest.engine_s * 1000 == pytest.approx(162.91, abs=0.005)
+    near = asked(frame_rows=1024, ejector_m=fewest.least_ejector_m + 0.05 * 30 / 60_000)
+    assert row(near, "ejector")[1].endswith("or use smaller tiles")
 
 
 def test_fewer_rows_are_advised_where_they_are_enough_and_a_slower_web_never() -> None:

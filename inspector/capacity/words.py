@@ -16,12 +16,14 @@ from inspector.capacity.figures import (
     Camera,
     Figures,
     GpuNeed,
+    Reach,
     figure,
     finest_mm_per_px,
 )
 from inspector.capacity.presets import CORES, MACHINE
 
 WIDTH = 100
+EVEN_MS = 1e-6  # 407 ms can be 406.99999999999994 in floating point and must not become 406
 ALONE = 0.9  # an engine that got less of its cores shared them with other work
 FITS, NOT, UNKNOWN, TOLD = "fits", "NOT", "?", ""
 
@@ -268,34 +270,58 @@ def _ejector(asked: Asked, needs: Figures) -> list[Row]:
         f"{_number(reach.filling_s)} s at worst until a row's tile and frame are full, {_number(reach.engine_s)} s for "
         f"a frame's tiles, on an engine that keeps up"
     )
-    least = f"{reach.least_ejector_m:.2f} m or more behind the camera"
+    least = f"{_least_ejector_m(asked, reach):.2f} m or more behind the camera"
     if reach.available_s is None or reach.slack_s is None:
         return [Row(UNKNOWN, "ejector", f"{spent}: it must be {least}; give --ejector-m")]
     there = f"{asked.ejector_m:g} m are {_number(reach.available_s)} s; {spent}"
-    if reach.slack_s < 0:
+    if not _in_time(reach):
+        late = f"{_number(-reach.slack_s)} s too late"
+        if reach.slack_s >= 0:
+            late = "not a whole millisecond is left for overload.deadline_ms to be in"
         advice = f"put it {least}, or {_sooner(asked, needs)}"
-        return [Row(NOT, "ejector", f"does NOT fit: {there}: {_number(-reach.slack_s)} s too late; {advice}")]
+        return [Row(NOT, "ejector", f"does NOT fit: {there}: {late}; {advice}")]
     left = f"{_number(reach.slack_s)} s are left for the bus and the PLC"
     return [Row(FITS, "ejector", f"{there}: {left}"), _deadline(asked, needs)]
 
 
+def _least_deadline_ms(reach: Reach) -> int:
+    """The least that overload.deadline_ms may be, in whole ms: what a frame's tiles take."""
+    return math.ceil(reach.engine_s * 1000 - EVEN_MS)
+
+
+def _most_deadline_ms(reach: Reach) -> int:
+    """The most, in whole ms, where the ejector's distance is known; less than the least if none is in time."""
+    return math.floor((reach.most_deadline_ms or 0.0) + EVEN_MS)
+
+
+def _in_time(reach: Reach) -> bool:
+    """Whether verdicts come before their web is at the ejector, with a deadline that can be set between."""
+    return _least_deadline_ms(reach) <= _most_deadline_ms(reach)
+
+
+def _least_ejector_m(asked: Asked, reach: Reach) -> float:
+    """The nearest whole cm at which an ejector is ``_in_time``: never nearer than it may be."""
+    least_s = reach.filling_s + _least_deadline_ms(reach) / 1000
+    return math.ceil(least_s * asked.speed_m_min / 60 * 100) / 100
+
+
 def _sooner(asked: Asked, needs: Figures) -> str:
     """What else would do. Not a slower web: rows are waited for, and they take as long a way at any speed."""
-    shortest = figure(replace(asked, frame_rows=min(asked.frame_rows, needs.least_frame_rows))).reach
-    if shortest.slack_s is None or shortest.slack_s < 0:
+    fewest = min(asked.frame_rows, needs.least_frame_rows)
+    if not _in_time(figure(replace(asked, frame_rows=fewest)).reach):
         return "use smaller tiles"
     return f"take frames of fewer rows ({needs.least_frame_rows} at least)"
 
 
 def _deadline(asked: Asked, needs: Figures) -> Row:
     """The line's own: it calls a verdict late only after that, counted from the frame's end."""
-    most_ms, engine_ms = needs.reach.most_deadline_ms or 0.0, needs.reach.engine_s * 1000
-    key, between = "overload.deadline_ms", f"between {math.ceil(engine_ms)} and {math.floor(most_ms)}"
+    least_ms, most_ms = _least_deadline_ms(needs.reach), _most_deadline_ms(needs.reach)
+    key, between = "overload.deadline_ms", f"between {least_ms} and {most_ms}"
     if asked.deadline_ms is None:
         return Row(TOLD, "deadline", f"set the line's {key} {between}")
-    if engine_ms <= asked.deadline_ms <= most_ms:
+    if least_ms <= asked.deadline_ms <= most_ms:
         return Row(FITS, "deadline", f"{key} = {asked.deadline_ms:g} is {between}")
     why = "so long after its frame a verdict is in time for the line and too late for the ejector"
-    if asked.deadline_ms < engine_ms:
+    if asked.deadline_ms < least_ms:
         why = "a frame's tiles can take longer"
     return Row(NOT, "deadline", f"does NOT fit: {key} = {asked.deadline_ms:g}, and {why}; set it {between}")
