@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
 from inspector import config
-from inspector.backends import build_engine
+from inspector.backends import build_engine, open_backend
 from inspector.backends.artifact import write_recipe
 from inspector.backends.openvino import count_work
 from inspector.backends.work import Work
@@ -26,7 +26,7 @@ from inspector.capacity.presets import PRESETS
 from inspector.capacity.words import FITS, NOT, UNKNOWN, WIDTH, _down, rows
 from inspector.cli import main
 from inspector.errors import ArtefactError, ConfigError
-from inspector.interfaces import EngineInfo
+from inspector.interfaces import Backend, EngineInfo
 from inspector.records import Frame, Grid, Stamp
 from inspector.tiling import Tiler, grid_for, plan_for
 from inspector.tiling.region import whole_frame
@@ -530,6 +530,99 @@ def test_a_recipe_is_measured_here_and_counted(plant: Path, monkeypatch: pytest.
     assert all(sentence.endswith("computed, not run on hardware") for sentence in gpus)
     one_gpu = invoke(*web(recipe="tiny", tiles_per_s="40", gpu_tflops="10", gpu_gb_s="100"))
     assert "(10 TFLOPS, 100 GB/s; bound by memory)" in one_gpu.stdout
+
+
+def run_line_3_on(backend: str, plant: Path) -> None:
+    file = plant / "config.toml"
+    lanes = "lanes = { count = 2 }\n"  # it alone has any
+    assert lanes in file.read_text()
+    file.write_text(file.read_text().replace(lanes, f'{lanes}engine = {{ backend = "{backend}" }}\n'))
+
+
+@pytest.fixture
+def gpu_line(plant: Path) -> Path:
+    run_line_3_on("tensorrt", plant)
+    return plant
+
+
+def rows_of(plant: Path, *words: str) -> dict[str, tuple[str, str]]:
+    """Mark and sentence by name: the last of each."""
+    result = invoke(*words, "--json", "needs.json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = json.loads((plant / "needs.json").read_text())["rows"]
+    return {one["what"]: (one["mark"], one["sentence"]) for one in told}
+
+
+def test_the_rate_of_a_lines_gpu_is_not_that_of_cores(gpu_line: Path) -> None:
+    speed = ["--line", "3", "--speed-m-min", "120"]
+    enough = rows_of(gpu_line, *speed, "--tiles-per-s", "2000")
+    assert enough["engine"] == (
+        FITS,
+        "402 tiles/s x 1.1, at 2000 tiles/s on the line's GPU (as given); that is enough",
+    )
+    mark, too_slow = rows_of(gpu_line, *speed, "--tiles-per-s", "400")["engine"]
+    assert mark == NOT
+    assert (
+        "at 400 tiles/s on the line's GPU (as given); that carries 108 m/min; take a faster GPU" in too_slow
+    )
+    mark, unknown = rows_of(gpu_line, *speed)["engine"]
+    assert (mark, "--tiles-per-s with the rate that `inspector check` tells" in unknown) == (UNKNOWN, True)
+    for words in ([], ["--tiles-per-s", "2000"], ["--tiles-per-s", "400"]):
+        assert not {"cores", "own cores"} & rows_of(gpu_line, *speed, *words).keys()
+        assert "cores" not in invoke(*speed, *words).stdout
+
+
+def test_the_speed_that_a_gpu_carries_is_one(gpu_line: Path) -> None:
+    rate = ["--line", "3", "--tiles-per-s", "400"]
+    assert rows_of(gpu_line, *rate, "--speed-m-min", "108")["engine"][0] == FITS
+    assert rows_of(gpu_line, *rate, "--speed-m-min", "109")["engine"][0] == NOT
+
+
+def test_cores_are_refused_of_a_line_on_a_gpu(gpu_line: Path) -> None:
+    result = invoke("--line", "3", "--tiles-per-s", "2000", "--cores", "4")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "inspector: the line's engine runs on a GPU (engine.backend = 'tensorrt'), and a GPU's rate is not that of "
+        "cores; leave --cores out\n"
+    )
+
+
+def test_a_line_on_a_gpu_has_its_own_engine_measured(gpu_line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.capacity.asking.RATE_S", 0.05)
+    folder = gpu_line / "engines" / "tiny"
+    folder.mkdir(parents=True)
+    write_tiny_recipe(folder)
+    build_engine(folder, "onnxruntime", "fp32")
+    words = ["--line", "3", "--recipe", "tiny", "--overlap-px", "4"]
+    missing = invoke(*words)
+    assert missing.exit_code == 4
+    assert "no engine was built for tensorrt on this machine" in missing.stderr
+    opened: list[str] = []
+
+    def stand_in(engine_dir: Path, backend: str) -> Backend:
+        opened.append(backend)
+        return open_backend(engine_dir, "onnxruntime")
+
+    monkeypatch.setattr("inspector.capacity.asking.open_backend", stand_in)
+    mark, sentence = rows_of(gpu_line, *words)["engine"]
+    assert mark in (FITS, NOT)
+    assert "tiles/s on the line's GPU (measured here: recipe tiny, " in sentence
+    rate = json.loads((gpu_line / "needs.json").read_text())["asked"]["rate"]
+    assert (rate["cores"], rate["got_cores"]) == (None, None)
+    assert opened == ["tensorrt"]
+
+
+def test_a_line_on_another_cpu_backend_has_that_measured(
+    plant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inspector.capacity.asking.RATE_S", 0.05)
+    run_line_3_on("onnxruntime", plant)
+    folder = plant / "engines" / "tiny"
+    folder.mkdir(parents=True)
+    write_tiny_recipe(folder)
+    build_engine(folder, "onnxruntime", "fp32")
+    told = rows_of(plant, "--line", "3", "--recipe", "tiny", "--overlap-px", "4")
+    assert "(measured here: recipe tiny, onnxruntime fp32), if rate grows with cores" in told["cores"][1]
 
 
 def test_an_engine_that_fails_when_measured_is_one_sentence(

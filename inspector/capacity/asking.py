@@ -26,6 +26,7 @@ OVER_HALF_PX = (
 )
 FRAME_ROWS = 1024
 MOST_TILE_PX = 4096
+GPU_BACKEND = "tensorrt"
 
 
 def ask(options: Options, site: Site | None) -> Asked:
@@ -41,6 +42,7 @@ def ask(options: Options, site: Site | None) -> Asked:
     line = site.line(options.line_id) if site is not None and options.line_id is not None else None
     width_mm, speed_m_min, mm_per_px = _web(options, line)
     _refuse_halves(options)
+    backend = "openvino" if line is None else line.engine.backend
     engine_dir = site.engines / options.recipe if site is not None and options.recipe is not None else None
     recipe = None if engine_dir is None else load_recipe(engine_dir)
     return Asked(
@@ -54,7 +56,8 @@ def ask(options: Options, site: Site | None) -> Asked:
         smallest_fault_mm=options.smallest_fault_mm,
         ejector_m=options.ejector_m or (line and line.reject_distance_m) or None,
         deadline_ms=None if line is None else line.overload.deadline_ms,
-        rate=_rate(options, engine_dir),
+        is_on_gpu=backend == GPU_BACKEND,
+        rate=_rate(options, engine_dir, backend),
         work=None if engine_dir is None or recipe is None else _work(engine_dir, recipe),
         gpus=_gpus(options),
     )
@@ -160,15 +163,23 @@ def _camera_rows(line: Line | None) -> int | None:
     return None
 
 
-def _rate(options: Options, engine_dir: Path | None) -> Rate | None:
-    """As told, or as measured: always OpenVINO's, and on all cores, since it is cores that are asked for."""
-    here = len(os.sched_getaffinity(0))
-    if options.tiles_per_s is not None:
-        source = "as given" if options.cores else "as given, for this machine's cores"
-        return Rate(options.tiles_per_s, options.cores or here, source)
-    if engine_dir is None:
-        return None
-    backend = open_backend(engine_dir, "openvino")
+def _rate(options: Options, engine_dir: Path | None, backend: str) -> Rate | None:
+    """As told, or as measured: on a CPU on all of its cores, since it is cores that are asked for."""
+    here = None if backend == GPU_BACKEND else len(os.sched_getaffinity(0))
+    if options.tiles_per_s is None:
+        return None if engine_dir is None else _measured(engine_dir, backend, here)
+    if here is None and options.cores is not None:
+        raise ConfigError(
+            f"the line's engine runs on a GPU (engine.backend = {backend!r}), and a GPU's rate is not that of cores; "
+            f"leave --cores out"
+        )
+    source = "as given" if options.cores or here is None else "as given, for this machine's cores"
+    return Rate(options.tiles_per_s, options.cores or here, source)
+
+
+def _measured(engine_dir: Path, name: str, cores: int | None) -> Rate:
+    """What a recipe's engine does here; ``cores`` as in Rate. Raises ArtefactError."""
+    backend = open_backend(engine_dir, name)
     try:
         info = backend.info
         source = f"measured here: recipe {info.recipe}, {info.backend} {info.precision}"
@@ -176,7 +187,7 @@ def _rate(options: Options, engine_dir: Path | None) -> Rate | None:
         with failures_told(backend):
             tiles_per_s = measure_rate(backend, RATE_S).tiles_per_s
         got_cores = (time.process_time() - cpu_s) / (time.monotonic() - began_s)
-        return Rate(tiles_per_s, here, source, got_cores)
+        return Rate(tiles_per_s, cores, source, None if cores is None else got_cores)
     finally:
         backend.close()
 

@@ -24,6 +24,11 @@ from inspector.capacity.presets import CORES, MACHINE
 
 WIDTH = 100
 EVEN_MS = 1e-6  # 407 ms can be 406.99999999999994 in floating point and must not become 406
+MEASURE = (
+    "give --recipe NAME, and its engine's rate is measured here, or --tiles-per-s with the rate that `inspector check` "
+    "tells"
+)
+LIGHTER = "a recipe of --preset fast, faster or fastest, less overlap, or more mm per px"
 ALONE = 0.9  # an engine that got less of its cores shared them with other work
 FITS, NOT, UNKNOWN, TOLD = "fits", "NOT", "?", ""
 
@@ -43,7 +48,7 @@ def rows(asked: Asked, needs: Figures) -> list[Row]:
         *_optics(asked, needs),
         *_tiles(asked, needs),
         *_cameras(asked, needs),
-        *_cores(asked, needs),
+        *(_engine(asked, needs) if asked.is_on_gpu else _cores(asked, needs)),
         *_gpus(asked, needs),
         *_storage(asked, needs),
         *_ejector(asked, needs),
@@ -174,30 +179,38 @@ def _cores(asked: Asked, needs: Figures) -> list[Row]:
         return _cores_by_preset(needs)
     wanted = (
         f"{cores.needed} for {_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}, at {_number(rate.tiles_per_s)} "
-        f"tiles/s on {rate.cores} ({rate.source}), if rate grows with cores (not measured)"
+        f"tiles/s on {cores.here} ({rate.source}), if rate grows with cores (not measured)"
     )
     busy = ""
-    if rate.got_cores is not None and rate.got_cores < ALONE * rate.cores:
-        got = f"{rate.got_cores:.1f} of these {rate.cores}"
+    if rate.got_cores is not None and rate.got_cores < ALONE * cores.here:
+        got = f"{rate.got_cores:.1f} of these {cores.here}"
         busy = f"; other work left the engine {got}, so the rate is too low: stop that and measure again"
     if cores.fits:
-        return [Row(FITS, "cores", f"{wanted}; those {rate.cores} are enough{busy}")]
+        return [Row(FITS, "cores", f"{wanted}; those {cores.here} are enough{busy}")]
     slow = f"{_down(cores.most_speed_m_min)} m/min"
-    advice = (
-        f"those {rate.cores} carry {slow}; take more cores, a GPU, a recipe of --preset fast, faster or fastest, less "
-        "overlap, or more mm per px"
-    )
+    advice = f"those {cores.here} carry {slow}; take more cores, a GPU, {LIGHTER}"
     return [Row(NOT, "cores", f"does NOT fit: {wanted}; {advice}{busy}")]
+
+
+def _engine(asked: Asked, needs: Figures) -> list[Row]:
+    """In place of cores where the line's engine runs on a GPU: more of them would change nothing."""
+    rate, one = asked.rate, needs.one_gpu
+    if rate is None or one is None:
+        return [Row(UNKNOWN, "engine", f"whether it keeps up: {MEASURE}")]
+    wanted = (
+        f"{_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}, at {_number(rate.tiles_per_s)} tiles/s on the line's "
+        f"GPU ({rate.source})"
+    )
+    if one.fits:
+        return [Row(FITS, "engine", f"{wanted}; that is enough")]
+    slow = f"{_down(one.most_speed_m_min)} m/min"
+    return [Row(NOT, "engine", f"does NOT fit: {wanted}; that carries {slow}; take a faster GPU, {LIGHTER}")]
 
 
 def _cores_by_preset(needs: Figures) -> list[Row]:
     """What presets would take, and that nothing is known of this machine."""
-    advice = (
-        "give --recipe NAME, and its engine's rate is measured here, or --tiles-per-s with the rate that "
-        "`inspector check` tells"
-    )
     if not needs.presets:
-        return [Row(UNKNOWN, "cores", f"how many: {advice}")]
+        return [Row(UNKNOWN, "cores", f"how many: {MEASURE}")]
     wanted = f"{_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}"
     told = []
     for one in needs.presets:
@@ -206,7 +219,7 @@ def _cores_by_preset(needs: Figures) -> list[Row]:
             Row(TOLD, "cores", f"{one.cores.needed} with preset {one.preset.name}: {wanted}, at {rate}")
         )
     there = f"there: on {MACHINE}, OpenVINO fp32, a tile at a time; if rate grows with cores (not measured)"
-    return [*told, Row(TOLD, "", there), Row(UNKNOWN, "own cores", f"whether they are enough: {advice}")]
+    return [*told, Row(TOLD, "", there), Row(UNKNOWN, "own cores", f"whether they are enough: {MEASURE}")]
 
 
 def _gpus(asked: Asked, needs: Figures) -> list[Row]:
