@@ -350,6 +350,15 @@ def test_a_deadline_that_is_advised_can_be_set(left_ms: float) -> None:
         assert "deadline" not in [one.what for one in rows(near, figure(near))]
 
 
+@pytest.mark.parametrize("beside_m", [-1e-13, 0.0, 1e-13])
+def test_an_ejector_at_the_very_least_is_in_time_whatever_floating_point_makes_of_it(beside_m: float) -> None:
+    least = asked(rate=Rate(450.0, 2, "made up"))  # 180 tiles in 400 ms
+    mark, sentence = row(replace(least, ejector_m=0.4624 + beside_m), "ejector")
+    assert (mark, sentence.endswith(": 0 s are left for the bus and the PLC")) == (FITS, True)
+    deadline = row(replace(least, ejector_m=0.4624 + beside_m), "deadline")[1]
+    assert deadline == "set the line's overload.deadline_ms between 400 and 400"
+
+
 def test_fewer_rows_are_not_advised_where_they_leave_no_deadline() -> None:
     """With the fewest rows a deadline of 162.91 to 162.96 ms would do, and none of whole milliseconds."""
     fewest = figure(asked(frame_rows=288)).reach

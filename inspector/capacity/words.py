@@ -293,7 +293,7 @@ def _ejector(asked: Asked, needs: Figures) -> list[Row]:
             late = "not a whole millisecond is left for overload.deadline_ms to be in"
         advice = f"put it {least}, or {_sooner(asked, needs)}"
         return [Row(NOT, "ejector", f"does NOT fit: {there}: {late}; {advice}")]
-    left = f"{_number(reach.slack_s)} s are left for the bus and the PLC"
+    left = f"{_number(max(0.0, round(reach.slack_s, 4)))} s are left for the bus and the PLC"
     return [Row(FITS, "ejector", f"{there}: {left}"), _deadline(asked, needs)]
 
 
