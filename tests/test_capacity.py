@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
 from inspector import config
-from inspector.backends import build_engine
+from inspector.backends import build_engine, open_backend
+from inspector.backends.artifact import write_recipe
 from inspector.backends.openvino import count_work
 from inspector.backends.work import Work
 from inspector.bus import wire
@@ -23,8 +26,9 @@ from inspector.capacity.presets import PRESETS
 from inspector.capacity.words import FITS, NOT, UNKNOWN, WIDTH, _down, rows
 from inspector.cli import main
 from inspector.errors import ArtefactError, ConfigError
+from inspector.interfaces import Backend, EngineInfo
 from inspector.records import Frame, Grid, Stamp
-from inspector.tiling import Tiler, plan_for
+from inspector.tiling import Tiler, grid_for, plan_for
 from inspector.tiling.region import whole_frame
 from tests.conftest import ROOT
 from tests.graphs import SIDE_PX, TILE_PX, tiny_graph, write_tiny_recipe
@@ -306,6 +310,63 @@ def test_an_ejector_where_it_is_said_to_be_enough_is_enough() -> None:
     assert f"put it {least_m:.2f} m or more behind the camera" in sentence
 
 
+@pytest.mark.parametrize("mm_per_px", [0.07, 0.1, 0.13, 0.2, 0.21])
+@pytest.mark.parametrize("speed_m_min", [0.5, 7.0, 30.0, 120.0, 333.0])
+@pytest.mark.parametrize("rate", [None, Rate(12345.6, 2, "made up")])
+def test_an_ejector_where_it_is_advised_is_in_time(
+    mm_per_px: float, speed_m_min: float, rate: Rate | None
+) -> None:
+    web = asked(mm_per_px=mm_per_px, speed_m_min=speed_m_min, rate=rate)
+    advised_m = float(row(web, "ejector")[1].split("it must be ")[1].split()[0])
+    assert row(replace(web, ejector_m=advised_m), "ejector")[0] == FITS
+    mark, sentence = row(replace(web, ejector_m=advised_m / 2), "ejector")
+    assert (mark, f"put it {advised_m:.2f} m or more" in sentence) == (NOT, True)
+    a_ms = speed_m_min / 60_000
+    assert figure(web).reach.least_ejector_m <= advised_m < figure(web).reach.least_ejector_m + 0.01 + a_ms
+
+
+def test_a_way_to_the_ejector_is_rounded_up() -> None:
+    web = asked(mm_per_px=0.13)
+    assert figure(web).reach.least_ejector_m == pytest.approx(0.3029, abs=5e-5)
+    assert "it must be 0.31 m or more" in row(web, "ejector")[1]
+
+
+@pytest.mark.parametrize("left_ms", [0.0, 0.3, 0.6, 0.9, 1.1, 1.4, 1.7, 2.0])
+def test_a_deadline_that_is_advised_can_be_set(left_ms: float) -> None:
+    """With less than a millisecond left there may be no whole one to set: that doesn't fit."""
+    near = asked(ejector_m=figure(asked()).reach.least_ejector_m + left_ms * 30 / 60_000)
+    reach = figure(near).reach
+    assert reach.most_deadline_ms is not None
+    whole = range(math.ceil(reach.engine_s * 1000), math.floor(reach.most_deadline_ms) + 1)
+    mark, sentence = row(near, "ejector")
+    assert mark == (FITS if whole else NOT)
+    if whole:
+        least, most = row(near, "deadline")[1].split(" between ")[1].split(" and ")
+        assert (int(least), int(most)) == (whole[0], whole[-1])
+        for deadline_ms in (whole[0], whole[-1]):
+            assert row(replace(near, deadline_ms=float(deadline_ms)), "deadline")[0] == FITS
+    else:
+        assert "not a whole millisecond is left for overload.deadline_ms" in sentence
+        assert "deadline" not in [one.what for one in rows(near, figure(near))]
+
+
+@pytest.mark.parametrize("beside_m", [-1e-13, 0.0, 1e-13])
+def test_an_ejector_at_the_very_least_is_in_time_whatever_floating_point_makes_of_it(beside_m: float) -> None:
+    least = asked(rate=Rate(450.0, 2, "made up"))  # 180 tiles in 400 ms
+    mark, sentence = row(replace(least, ejector_m=0.4624 + beside_m), "ejector")
+    assert (mark, sentence.endswith(": 0 s are left for the bus and the PLC")) == (FITS, True)
+    deadline = row(replace(least, ejector_m=0.4624 + beside_m), "deadline")[1]
+    assert deadline == "set the line's overload.deadline_ms between 400 and 400"
+
+
+def test_fewer_rows_are_not_advised_where_they_leave_no_deadline() -> None:
+    """With the fewest rows a deadline of 162.91 to 162.96 ms would do, and none of whole milliseconds."""
+    fewest = figure(asked(frame_rows=288)).reach
+    assert fewest.engine_s * 1000 == pytest.approx(162.91, abs=0.005)
+    near = asked(frame_rows=1024, ejector_m=fewest.least_ejector_m + 0.05 * 30 / 60_000)
+    assert row(near, "ejector")[1].endswith("or use smaller tiles")
+
+
 def test_fewer_rows_are_advised_where_they_are_enough_and_a_slower_web_never() -> None:
     tall = asked(frame_rows=1024)
     short = figure(asked(frame_rows=figure(tall).least_frame_rows)).reach.least_ejector_m
@@ -480,6 +541,99 @@ def test_a_recipe_is_measured_here_and_counted(plant: Path, monkeypatch: pytest.
     assert "(10 TFLOPS, 100 GB/s; bound by memory)" in one_gpu.stdout
 
 
+def run_line_3_on(backend: str, plant: Path) -> None:
+    file = plant / "config.toml"
+    lanes = "lanes = { count = 2 }\n"  # it alone has any
+    assert lanes in file.read_text()
+    file.write_text(file.read_text().replace(lanes, f'{lanes}engine = {{ backend = "{backend}" }}\n'))
+
+
+@pytest.fixture
+def gpu_line(plant: Path) -> Path:
+    run_line_3_on("tensorrt", plant)
+    return plant
+
+
+def rows_of(plant: Path, *words: str) -> dict[str, tuple[str, str]]:
+    """Mark and sentence by name: the last of each."""
+    result = invoke(*words, "--json", "needs.json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = json.loads((plant / "needs.json").read_text())["rows"]
+    return {one["what"]: (one["mark"], one["sentence"]) for one in told}
+
+
+def test_the_rate_of_a_lines_gpu_is_not_that_of_cores(gpu_line: Path) -> None:
+    speed = ["--line", "3", "--speed-m-min", "120"]
+    enough = rows_of(gpu_line, *speed, "--tiles-per-s", "2000")
+    assert enough["engine"] == (
+        FITS,
+        "402 tiles/s x 1.1, at 2000 tiles/s on the line's GPU (as given); that is enough",
+    )
+    mark, too_slow = rows_of(gpu_line, *speed, "--tiles-per-s", "400")["engine"]
+    assert mark == NOT
+    assert (
+        "at 400 tiles/s on the line's GPU (as given); that carries 108 m/min; take a faster GPU" in too_slow
+    )
+    mark, unknown = rows_of(gpu_line, *speed)["engine"]
+    assert (mark, "--tiles-per-s with the rate that `inspector check` tells" in unknown) == (UNKNOWN, True)
+    for words in ([], ["--tiles-per-s", "2000"], ["--tiles-per-s", "400"]):
+        assert not {"cores", "own cores"} & rows_of(gpu_line, *speed, *words).keys()
+        assert "cores" not in invoke(*speed, *words).stdout
+
+
+def test_the_speed_that_a_gpu_carries_is_one(gpu_line: Path) -> None:
+    rate = ["--line", "3", "--tiles-per-s", "400"]
+    assert rows_of(gpu_line, *rate, "--speed-m-min", "108")["engine"][0] == FITS
+    assert rows_of(gpu_line, *rate, "--speed-m-min", "109")["engine"][0] == NOT
+
+
+def test_cores_are_refused_of_a_line_on_a_gpu(gpu_line: Path) -> None:
+    result = invoke("--line", "3", "--tiles-per-s", "2000", "--cores", "4")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "inspector: the line's engine runs on a GPU (engine.backend = 'tensorrt'), and a GPU's rate is not that of "
+        "cores; leave --cores out\n"
+    )
+
+
+def test_a_line_on_a_gpu_has_its_own_engine_measured(gpu_line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.capacity.asking.RATE_S", 0.05)
+    folder = gpu_line / "engines" / "tiny"
+    folder.mkdir(parents=True)
+    write_tiny_recipe(folder)
+    build_engine(folder, "onnxruntime", "fp32")
+    words = ["--line", "3", "--recipe", "tiny", "--overlap-px", "4"]
+    missing = invoke(*words)
+    assert missing.exit_code == 4
+    assert "no engine was built for tensorrt on this machine" in missing.stderr
+    opened: list[str] = []
+
+    def stand_in(engine_dir: Path, backend: str) -> Backend:
+        opened.append(backend)
+        return open_backend(engine_dir, "onnxruntime")
+
+    monkeypatch.setattr("inspector.capacity.asking.open_backend", stand_in)
+    mark, sentence = rows_of(gpu_line, *words)["engine"]
+    assert mark in (FITS, NOT)
+    assert "tiles/s on the line's GPU (measured here: recipe tiny, " in sentence
+    rate = json.loads((gpu_line / "needs.json").read_text())["asked"]["rate"]
+    assert (rate["cores"], rate["got_cores"]) == (None, None)
+    assert opened == ["tensorrt"]
+
+
+def test_a_line_on_another_cpu_backend_has_that_measured(
+    plant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inspector.capacity.asking.RATE_S", 0.05)
+    run_line_3_on("onnxruntime", plant)
+    folder = plant / "engines" / "tiny"
+    folder.mkdir(parents=True)
+    write_tiny_recipe(folder)
+    build_engine(folder, "onnxruntime", "fp32")
+    told = rows_of(plant, "--line", "3", "--recipe", "tiny", "--overlap-px", "4")
+    assert "(measured here: recipe tiny, onnxruntime fp32), if rate grows with cores" in told["cores"][1]
+
+
 def test_an_engine_that_fails_when_measured_is_one_sentence(
     plant: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -548,7 +702,16 @@ def without_gpus(printed: str) -> str:
         (web(gpu_tflops="65"), "give both --gpu-tflops and --gpu-gb-s"),
         (web(gpu_tflops="65", gpu_gb_s="320"), "give --recipe too"),
         (web(overlap_px="129"), "more than half of a tile of 256 px; give --overlap-px 128 at most"),
+        (
+            web(tile_px="36", overlap_px="19"),
+            "an overlap of 19 px is more than half of a tile of 36 px; give ",
+        ),
         (web(tile_px="250"), "tiles of 250 px don't divide into cells of 4 px"),
+        (web(tile_px="32"), "no wider than the usual margin of 32 px, and no line can cut such tiles"),
+        (
+            ["--line", "3", "--tile-px", "48"],
+            "an overlap of 32 px is more than half of a tile of 48 px; give ",
+        ),
         (web(width_mm="40"), "narrower than a tile"),
         (web(json="no/needs.json"), "no/needs.json: can't be written there"),
     ],
@@ -558,6 +721,60 @@ def test_a_question_that_can_not_be_answered(plant: Path, words: list[str], said
     assert (result.exit_code, result.stdout) == (2, "")
     (sentence,) = result.stderr.splitlines()
     assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("refused", "option"),
+    [
+        ({"overlap_px": "129"}, "--overlap-px"),
+        ({"tile_px": "36", "overlap_px": "19"}, "--overlap-px"),
+        ({"tile_px": "32"}, "--tile-px"),
+    ],
+)
+def test_tiles_that_are_advised_are_taken(refused: dict[str, str], option: str) -> None:
+    advice = invoke(*web(**refused)).stderr.split(f"give {option} ")[1].split()[0]
+    taken = invoke(*web(**refused | {option.removeprefix("--").replace("-", "_"): advice}))
+    assert (taken.exit_code, taken.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("tile_px", "overlap_px"),
+    [
+        (256.0, 128.0),
+        (36.0, 18.0),  # 20 px in whole cells
+        (256.4, 128.2),  # 132 px
+        (36.0, 18.1),  # the config refuses it
+        (256.0, 132.0),
+    ],
+)
+def test_a_lines_overlap_is_refused_where_a_run_refuses_it(
+    plant: Path, tile_px: float, overlap_px: float
+) -> None:
+    """By config.load and grid_for, of which a run asks both; the grids are the same where neither does."""
+    file = plant / "config.toml"
+    text = file.read_text()
+    ours = f"tiles = {{ size_mm = {tile_px * 0.2:.4f}, overlap_mm = {overlap_px * 0.2:.4f} }}"
+    file.write_text(text.replace("tiles = { size_mm = 51.2, overlap_mm = 6.4 }", ours))
+    result = invoke("--line", "3", "--json", "needs.json")
+    try:
+        line = config.load(file).line("3")
+        grid = grid_for(line, EngineInfo("demo", "openvino", "", "", "", round(tile_px), 32, 4, 1, ""))
+    except ConfigError:
+        assert (result.exit_code, "more than half of" in result.stderr) == (2, True)
+    else:
+        assert json.loads((plant / "needs.json").read_text())["asked"]["grid"] == asdict(grid)
+
+
+def test_a_recipe_whose_margin_is_no_narrower_than_its_tile(plant: Path) -> None:
+    folder = plant / "engines" / "tiny"
+    folder.mkdir(parents=True)
+    write_recipe(folder, msgspec.structs.replace(write_tiny_recipe(folder), margin_px=TILE_PX))
+    result = invoke(*web(recipe="tiny", tiles_per_s="40"))
+    assert result.exit_code == 4
+    assert result.stderr == (
+        "inspector: recipe tiny: tiles of 32 px are no wider than their margin of 32 px, and no line can cut such "
+        "tiles; train the recipe again with a narrower --margin-px\n"
+    )
 
 
 @pytest.mark.parametrize(

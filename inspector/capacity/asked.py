@@ -34,7 +34,7 @@ class Rate:
     """What an engine did somewhere."""
 
     tiles_per_s: float
-    cores: int  # of that machine, as its operating system counts them
+    cores: int | None  # of that machine, as its operating system counts them; None: a GPU did it
     source: str  # in words
     got_cores: float | None = None  # of these, while it was measured: CPU seconds a second; None: not known
 
@@ -53,6 +53,7 @@ class Asked:
     smallest_fault_mm: float | None = None
     ejector_m: float | None = None  # from the camera's line to the ejector
     deadline_ms: float | None = None  # the line's overload.deadline_ms; None: no line was named
+    is_on_gpu: bool = False  # whether the line's engine runs on one: no rate of it grows with cores
     rate: Rate | None = None
     work: Work | None = None  # of the recipe's graph
     gpus: tuple[Gpu, ...] = GPUS

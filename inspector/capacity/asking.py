@@ -16,13 +16,17 @@ from inspector.capacity.figures import finest_mm_per_px
 from inspector.capacity.hardware import GPUS, Gpu
 from inspector.capacity.presets import MARGIN_PX, TILE_PX
 from inspector.config import GenicamCamera, Line, LoomCamera, Site
-from inspector.errors import ConfigError
+from inspector.errors import ArtefactError, ConfigError
 from inspector.records import Grid
 
 PX_PER_CELL = 4
 OVERLAP_SHARE = 1 / 8  # of a tile
+OVER_HALF_PX = (
+    0.25  # a line's tile may be half a pixel more than its whole pixels, and half of that half is this
+)
 FRAME_ROWS = 1024
 MOST_TILE_PX = 4096
+GPU_BACKEND = "tensorrt"
 
 
 def ask(options: Options, site: Site | None) -> Asked:
@@ -32,12 +36,13 @@ def ask(options: Options, site: Site | None) -> Asked:
         options: the command's.
         site: the plant; needed for a line or a recipe.
 
-    Raises ConfigError for what is missing or does not go together, ArtefactError when the recipe's engine can't
-    be measured here.
+    Raises ConfigError for what is missing or does not go together, ArtefactError for a recipe that no line
+    can run, or whose engine can't be measured here.
     """
     line = site.line(options.line_id) if site is not None and options.line_id is not None else None
     width_mm, speed_m_min, mm_per_px = _web(options, line)
     _refuse_halves(options)
+    backend = "openvino" if line is None else line.engine.backend
     engine_dir = site.engines / options.recipe if site is not None and options.recipe is not None else None
     recipe = None if engine_dir is None else load_recipe(engine_dir)
     return Asked(
@@ -51,7 +56,8 @@ def ask(options: Options, site: Site | None) -> Asked:
         smallest_fault_mm=options.smallest_fault_mm,
         ejector_m=options.ejector_m or (line and line.reject_distance_m) or None,
         deadline_ms=None if line is None else line.overload.deadline_ms,
-        rate=_rate(options, engine_dir),
+        is_on_gpu=backend == GPU_BACKEND,
+        rate=_rate(options, engine_dir, backend),
         work=None if engine_dir is None or recipe is None else _work(engine_dir, recipe),
         gpus=_gpus(options),
     )
@@ -94,7 +100,7 @@ def _refuse_halves(options: Options) -> None:
 
 
 def _grid(options: Options, line: Line | None, recipe: Recipe | None) -> Grid:
-    """Tiles of the recipe, of the option, of the line, or as usual. Raises ConfigError where they can't be."""
+    """Tiles of the recipe, of the option, of the line, or as usual. Raises where a run would refuse them."""
     cell = PX_PER_CELL if recipe is None else recipe.px_per_cell
     tile_px = _tile_px(options, line, recipe)
     if tile_px % cell:
@@ -104,13 +110,31 @@ def _grid(options: Options, line: Line | None, recipe: Recipe | None) -> Grid:
         wanted_px = options.overlap_px
     elif line is not None:
         wanted_px = line.tiles.overlap_mm / line.web.mm_per_px
-    overlap_px = cell * math.ceil(wanted_px / cell - 1e-6)  # as tiling.grid_for rounds
-    if overlap_px > tile_px // 2:
+    # Asked before it is rounded: of a half that is no whole cells, a run makes up to a cell more than half.
+    if wanted_px > tile_px / 2 + OVER_HALF_PX:
         raise ConfigError(
-            f"an overlap of {overlap_px} px is more than half of a tile of {tile_px} px; give --overlap-px "
+            f"an overlap of {wanted_px:g} px is more than half of a tile of {tile_px} px; give --overlap-px "
             f"{tile_px // 2} at most"
         )
-    return Grid(tile_px, MARGIN_PX if recipe is None else recipe.margin_px, overlap_px, cell)
+    overlap_px = cell * math.ceil(wanted_px / cell - 1e-6)  # as tiling.grid_for rounds
+    return Grid(tile_px, _margin_px(recipe, tile_px, cell), overlap_px, cell)
+
+
+def _margin_px(recipe: Recipe | None, tile_px: int, cell: int) -> int:
+    """The recipe's, or as usual. Raises as a run does for one that is no narrower than its tile."""
+    margin_px = MARGIN_PX if recipe is None else recipe.margin_px
+    if margin_px < tile_px:
+        return margin_px
+    tiles = f"tiles of {tile_px} px are no wider than"
+    if recipe is not None:
+        raise ArtefactError(
+            f"recipe {recipe.name}: {tiles} their margin of {margin_px} px, and no line can cut such tiles; train the "
+            f"recipe again with a narrower --margin-px"
+        )
+    raise ConfigError(
+        f"{tiles} the usual margin of {margin_px} px, and no line can cut such tiles; give --tile-px "
+        f"{cell * (margin_px // cell + 1)} or more, or --recipe NAME of one with a narrower margin"
+    )
 
 
 def _tile_px(options: Options, line: Line | None, recipe: Recipe | None) -> int:
@@ -139,15 +163,23 @@ def _camera_rows(line: Line | None) -> int | None:
     return None
 
 
-def _rate(options: Options, engine_dir: Path | None) -> Rate | None:
-    """As told, or as measured: always OpenVINO's, and on all cores, since it is cores that are asked for."""
-    here = len(os.sched_getaffinity(0))
-    if options.tiles_per_s is not None:
-        source = "as given" if options.cores else "as given, for this machine's cores"
-        return Rate(options.tiles_per_s, options.cores or here, source)
-    if engine_dir is None:
-        return None
-    backend = open_backend(engine_dir, "openvino")
+def _rate(options: Options, engine_dir: Path | None, backend: str) -> Rate | None:
+    """As told, or as measured: on a CPU on all of its cores, since it is cores that are asked for."""
+    here = None if backend == GPU_BACKEND else len(os.sched_getaffinity(0))
+    if options.tiles_per_s is None:
+        return None if engine_dir is None else _measured(engine_dir, backend, here)
+    if here is None and options.cores is not None:
+        raise ConfigError(
+            f"the line's engine runs on a GPU (engine.backend = {backend!r}), and a GPU's rate is not that of cores; "
+            f"leave --cores out"
+        )
+    source = "as given" if options.cores or here is None else "as given, for this machine's cores"
+    return Rate(options.tiles_per_s, options.cores or here, source)
+
+
+def _measured(engine_dir: Path, name: str, cores: int | None) -> Rate:
+    """What a recipe's engine does here; ``cores`` as in Rate. Raises ArtefactError."""
+    backend = open_backend(engine_dir, name)
     try:
         info = backend.info
         source = f"measured here: recipe {info.recipe}, {info.backend} {info.precision}"
@@ -155,7 +187,7 @@ def _rate(options: Options, engine_dir: Path | None) -> Rate | None:
         with failures_told(backend):
             tiles_per_s = measure_rate(backend, RATE_S).tiles_per_s
         got_cores = (time.process_time() - cpu_s) / (time.monotonic() - began_s)
-        return Rate(tiles_per_s, here, source, got_cores)
+        return Rate(tiles_per_s, cores, source, None if cores is None else got_cores)
     finally:
         backend.close()
 

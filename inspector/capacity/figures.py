@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from inspector.backends.rate import HEADROOM, keeps_up
 from inspector.backends.work import Work
-from inspector.capacity.asked import Asked, Rate
+from inspector.capacity.asked import Asked
 from inspector.capacity.hardware import LINKS, SENSORS_PX, Gpu
-from inspector.capacity.presets import CORES, MACHINE, MARGIN_PX, PRESETS, TILE_PX, Preset
+from inspector.capacity.presets import CORES, MARGIN_PX, PRESETS, TILE_PX, Preset
 from inspector.errors import ConfigError
 from inspector.records import Grid
 from inspector.tiling import least_rows, rows_waited, tiles_per_s
@@ -50,6 +50,14 @@ class Cores:
     needed: int
     here: int  # of the machine that was measured
     fits: bool  # that machine does it
+    most_speed_m_min: float  # at which it would
+
+
+@dataclass(frozen=True, slots=True)
+class OneGpu:
+    """Whether the GPU whose rate is known does the tiles. Nothing is said of two."""
+
+    fits: bool
     most_speed_m_min: float  # at which it would
 
 
@@ -111,7 +119,8 @@ class Figures:
     frames_per_s: float
     least_frame_rows: int
     cameras: tuple[Camera, ...]
-    cores: Cores | None
+    cores: Cores | None  # from the rate of a CPU
+    one_gpu: OneGpu | None  # from that of a GPU
     gpus: tuple[GpuNeed, ...]
     presets: tuple[PresetNeed, ...]  # where rate or work is not known, and tiles are as presets have them
     storage: Storage
@@ -122,7 +131,7 @@ def figure(asked: Asked) -> Figures:
     """Work out what a web needs. Raises ConfigError for one that no camera or no tile fits."""
     lines_per_s = asked.speed_m_min / 60 * 1000 / asked.mm_per_px
     width_px = _width_px(asked, lines_per_s)
-    tiles = _tiles(asked, asked.grid, width_px)
+    tiles, rate = _tiles(asked, asked.grid, width_px), asked.rate
     return Figures(
         lines_per_s=lines_per_s,
         width_px=width_px,
@@ -139,7 +148,8 @@ def figure(asked: Asked) -> Figures:
             for sensor in SENSORS_PX
             if sensor >= asked.grid.tile_px
         ),
-        cores=None if asked.rate is None else _cores(asked.rate, tiles, asked.speed_m_min),
+        cores=_cores(rate.tiles_per_s, rate.cores, tiles, asked.speed_m_min) if rate and rate.cores else None,
+        one_gpu=_one_gpu(rate.tiles_per_s, tiles, asked.speed_m_min) if rate and not rate.cores else None,
         gpus=() if asked.work is None else tuple(_gpu(gpu, asked.work, tiles) for gpu in asked.gpus),
         presets=_presets(asked, tiles),
         storage=_storage(asked, width_px, lines_per_s),
@@ -197,14 +207,22 @@ def _link(mb_s: float) -> str:
     return next((link.name for link in LINKS if mb_s <= link.mb_s), "")
 
 
-def _cores(rate: Rate, tiles: float, speed_m_min: float) -> Cores:
-    wanted = tiles * HEADROOM
+def _cores(rate: float, cores: int, tiles: float, speed_m_min: float) -> Cores:
     return Cores(
-        needed=math.ceil(wanted / (rate.tiles_per_s / rate.cores)),
-        here=rate.cores,
-        fits=keeps_up(rate.tiles_per_s, tiles),
-        most_speed_m_min=speed_m_min * rate.tiles_per_s / wanted,
+        needed=math.ceil(tiles * HEADROOM / (rate / cores)),
+        here=cores,
+        fits=keeps_up(rate, tiles),
+        most_speed_m_min=_most_speed_m_min(rate, tiles, speed_m_min),
     )
+
+
+def _one_gpu(rate: float, tiles: float, speed_m_min: float) -> OneGpu:
+    return OneGpu(keeps_up(rate, tiles), _most_speed_m_min(rate, tiles, speed_m_min))
+
+
+def _most_speed_m_min(rate: float, tiles: float, speed_m_min: float) -> float:
+    """At which an engine of ``rate`` tiles/s keeps up, where ``speed_m_min`` brings ``tiles`` a second."""
+    return speed_m_min * rate / (tiles * HEADROOM)
 
 
 def _presets(asked: Asked, tiles: float) -> tuple[PresetNeed, ...]:
@@ -214,7 +232,7 @@ def _presets(asked: Asked, tiles: float) -> tuple[PresetNeed, ...]:
     return tuple(
         PresetNeed(
             one,
-            _cores(Rate(one.tiles_per_s, CORES, MACHINE), tiles, asked.speed_m_min),
+            _cores(one.tiles_per_s, CORES, tiles, asked.speed_m_min),
             tuple(_gpu(gpu, one.work, tiles) for gpu in asked.gpus),
         )
         for one in PRESETS

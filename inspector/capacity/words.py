@@ -16,12 +16,19 @@ from inspector.capacity.figures import (
     Camera,
     Figures,
     GpuNeed,
+    Reach,
     figure,
     finest_mm_per_px,
 )
 from inspector.capacity.presets import CORES, MACHINE
 
 WIDTH = 100
+EVEN_MS = 1e-6  # 407 ms can be 406.99999999999994 in floating point and must not become 406
+MEASURE = (
+    "give --recipe NAME, and its engine's rate is measured here, or --tiles-per-s with the rate that `inspector check` "
+    "tells"
+)
+LIGHTER = "a recipe of --preset fast, faster or fastest, less overlap, or more mm per px"
 ALONE = 0.9  # an engine that got less of its cores shared them with other work
 FITS, NOT, UNKNOWN, TOLD = "fits", "NOT", "?", ""
 
@@ -41,7 +48,7 @@ def rows(asked: Asked, needs: Figures) -> list[Row]:
         *_optics(asked, needs),
         *_tiles(asked, needs),
         *_cameras(asked, needs),
-        *_cores(asked, needs),
+        *(_engine(asked, needs) if asked.is_on_gpu else _cores(asked, needs)),
         *_gpus(asked, needs),
         *_storage(asked, needs),
         *_ejector(asked, needs),
@@ -172,30 +179,38 @@ def _cores(asked: Asked, needs: Figures) -> list[Row]:
         return _cores_by_preset(needs)
     wanted = (
         f"{cores.needed} for {_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}, at {_number(rate.tiles_per_s)} "
-        f"tiles/s on {rate.cores} ({rate.source}), if rate grows with cores (not measured)"
+        f"tiles/s on {cores.here} ({rate.source}), if rate grows with cores (not measured)"
     )
     busy = ""
-    if rate.got_cores is not None and rate.got_cores < ALONE * rate.cores:
-        got = f"{rate.got_cores:.1f} of these {rate.cores}"
+    if rate.got_cores is not None and rate.got_cores < ALONE * cores.here:
+        got = f"{rate.got_cores:.1f} of these {cores.here}"
         busy = f"; other work left the engine {got}, so the rate is too low: stop that and measure again"
     if cores.fits:
-        return [Row(FITS, "cores", f"{wanted}; those {rate.cores} are enough{busy}")]
+        return [Row(FITS, "cores", f"{wanted}; those {cores.here} are enough{busy}")]
     slow = f"{_down(cores.most_speed_m_min)} m/min"
-    advice = (
-        f"those {rate.cores} carry {slow}; take more cores, a GPU, a recipe of --preset fast, faster or fastest, less "
-        "overlap, or more mm per px"
-    )
+    advice = f"those {cores.here} carry {slow}; take more cores, a GPU, {LIGHTER}"
     return [Row(NOT, "cores", f"does NOT fit: {wanted}; {advice}{busy}")]
+
+
+def _engine(asked: Asked, needs: Figures) -> list[Row]:
+    """In place of cores where the line's engine runs on a GPU: more of them would change nothing."""
+    rate, one = asked.rate, needs.one_gpu
+    if rate is None or one is None:
+        return [Row(UNKNOWN, "engine", f"whether it keeps up: {MEASURE}")]
+    wanted = (
+        f"{_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}, at {_number(rate.tiles_per_s)} tiles/s on the line's "
+        f"GPU ({rate.source})"
+    )
+    if one.fits:
+        return [Row(FITS, "engine", f"{wanted}; that is enough")]
+    slow = f"{_down(one.most_speed_m_min)} m/min"
+    return [Row(NOT, "engine", f"does NOT fit: {wanted}; that carries {slow}; take a faster GPU, {LIGHTER}")]
 
 
 def _cores_by_preset(needs: Figures) -> list[Row]:
     """What presets would take, and that nothing is known of this machine."""
-    advice = (
-        "give --recipe NAME, and its engine's rate is measured here, or --tiles-per-s with the rate that "
-        "`inspector check` tells"
-    )
     if not needs.presets:
-        return [Row(UNKNOWN, "cores", f"how many: {advice}")]
+        return [Row(UNKNOWN, "cores", f"how many: {MEASURE}")]
     wanted = f"{_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}"
     told = []
     for one in needs.presets:
@@ -204,7 +219,7 @@ def _cores_by_preset(needs: Figures) -> list[Row]:
             Row(TOLD, "cores", f"{one.cores.needed} with preset {one.preset.name}: {wanted}, at {rate}")
         )
     there = f"there: on {MACHINE}, OpenVINO fp32, a tile at a time; if rate grows with cores (not measured)"
-    return [*told, Row(TOLD, "", there), Row(UNKNOWN, "own cores", f"whether they are enough: {advice}")]
+    return [*told, Row(TOLD, "", there), Row(UNKNOWN, "own cores", f"whether they are enough: {MEASURE}")]
 
 
 def _gpus(asked: Asked, needs: Figures) -> list[Row]:
@@ -268,34 +283,58 @@ def _ejector(asked: Asked, needs: Figures) -> list[Row]:
         f"{_number(reach.filling_s)} s at worst until a row's tile and frame are full, {_number(reach.engine_s)} s for "
         f"a frame's tiles, on an engine that keeps up"
     )
-    least = f"{reach.least_ejector_m:.2f} m or more behind the camera"
+    least = f"{_least_ejector_m(asked, reach):.2f} m or more behind the camera"
     if reach.available_s is None or reach.slack_s is None:
         return [Row(UNKNOWN, "ejector", f"{spent}: it must be {least}; give --ejector-m")]
     there = f"{asked.ejector_m:g} m are {_number(reach.available_s)} s; {spent}"
-    if reach.slack_s < 0:
+    if not _in_time(reach):
+        late = f"{_number(-reach.slack_s)} s too late"
+        if reach.slack_s >= 0:
+            late = "not a whole millisecond is left for overload.deadline_ms to be in"
         advice = f"put it {least}, or {_sooner(asked, needs)}"
-        return [Row(NOT, "ejector", f"does NOT fit: {there}: {_number(-reach.slack_s)} s too late; {advice}")]
-    left = f"{_number(reach.slack_s)} s are left for the bus and the PLC"
+        return [Row(NOT, "ejector", f"does NOT fit: {there}: {late}; {advice}")]
+    left = f"{_number(max(0.0, round(reach.slack_s, 4)))} s are left for the bus and the PLC"
     return [Row(FITS, "ejector", f"{there}: {left}"), _deadline(asked, needs)]
+
+
+def _least_deadline_ms(reach: Reach) -> int:
+    """The least that overload.deadline_ms may be, in whole ms: what a frame's tiles take."""
+    return math.ceil(reach.engine_s * 1000 - EVEN_MS)
+
+
+def _most_deadline_ms(reach: Reach) -> int:
+    """The most, in whole ms, where the ejector's distance is known; less than the least if none is in time."""
+    return math.floor((reach.most_deadline_ms or 0.0) + EVEN_MS)
+
+
+def _in_time(reach: Reach) -> bool:
+    """Whether verdicts come before their web is at the ejector, with a deadline that can be set between."""
+    return _least_deadline_ms(reach) <= _most_deadline_ms(reach)
+
+
+def _least_ejector_m(asked: Asked, reach: Reach) -> float:
+    """The nearest whole cm at which an ejector is ``_in_time``: never nearer than it may be."""
+    least_s = reach.filling_s + _least_deadline_ms(reach) / 1000
+    return math.ceil(least_s * asked.speed_m_min / 60 * 100) / 100
 
 
 def _sooner(asked: Asked, needs: Figures) -> str:
     """What else would do. Not a slower web: rows are waited for, and they take as long a way at any speed."""
-    shortest = figure(replace(asked, frame_rows=min(asked.frame_rows, needs.least_frame_rows))).reach
-    if shortest.slack_s is None or shortest.slack_s < 0:
+    fewest = min(asked.frame_rows, needs.least_frame_rows)
+    if not _in_time(figure(replace(asked, frame_rows=fewest)).reach):
         return "use smaller tiles"
     return f"take frames of fewer rows ({needs.least_frame_rows} at least)"
 
 
 def _deadline(asked: Asked, needs: Figures) -> Row:
     """The line's own: it calls a verdict late only after that, counted from the frame's end."""
-    most_ms, engine_ms = needs.reach.most_deadline_ms or 0.0, needs.reach.engine_s * 1000
-    key, between = "overload.deadline_ms", f"between {math.ceil(engine_ms)} and {math.floor(most_ms)}"
+    least_ms, most_ms = _least_deadline_ms(needs.reach), _most_deadline_ms(needs.reach)
+    key, between = "overload.deadline_ms", f"between {least_ms} and {most_ms}"
     if asked.deadline_ms is None:
         return Row(TOLD, "deadline", f"set the line's {key} {between}")
-    if engine_ms <= asked.deadline_ms <= most_ms:
+    if least_ms <= asked.deadline_ms <= most_ms:
         return Row(FITS, "deadline", f"{key} = {asked.deadline_ms:g} is {between}")
     why = "so long after its frame a verdict is in time for the line and too late for the ejector"
-    if asked.deadline_ms < engine_ms:
+    if asked.deadline_ms < least_ms:
         why = "a frame's tiles can take longer"
     return Row(NOT, "deadline", f"does NOT fit: {key} = {asked.deadline_ms:g}, and {why}; set it {between}")

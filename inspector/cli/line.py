@@ -116,7 +116,11 @@ def check(config_file: Path, line_id: str) -> None:
     callback=recipe_name,
     help="Name of a recipe: its engine's rate is measured here, its graph counted.",
 )
-@click.option("--tiles-per-s", type=MEASURE, help="A rate measured elsewhere, as `inspector check` tells it.")
+@click.option(
+    "--tiles-per-s",
+    type=MEASURE,
+    help="A rate measured elsewhere, as `inspector check` tells it: a CPU's, or a GPU's where --line runs on one.",
+)
 @click.option(
     "--cores", type=click.IntRange(1, 4096), help="On so many was --tiles-per-s measured. Default: as here."
 )
