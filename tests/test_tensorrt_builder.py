@@ -166,7 +166,9 @@ def test_a_graph_that_names_no_networks_has_no_fp16(recipe: Recipe) -> None:
 
 
 def test_too_small_a_workspace_is_told_in_tensorrts_words(recipe: Recipe) -> None:
-    with pytest.raises(ArtefactError, match=r"TensorRT can't build its graph \(.*workspace limit"):
+    with pytest.raises(
+        Unsuited, match=r"TensorRT can't build its graph \(.*workspace limit.*another --precision"
+    ):
         tensorrt.build_plan(recipe, tiny_graph(), "fp32", Means(workspace_mb=1))
     made = tensorrt.blueprint(recipe, tiny_graph(), "fp32", Means(workspace_mb=64))
     assert made.config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 64 * 2**20

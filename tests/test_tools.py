@@ -114,7 +114,9 @@ def test_what_capacity_says_of_presets_work_is_counted_in_their_graphs(tool: Any
     if preset.name == "balanced":
         graph = (ROOT / "engines/demo/model.onnx").read_bytes()
     else:
-        graph = tool("inspector.learning.export").to_onnx(tool("random_graph").random_graph(preset.name, shape))
+        graph = tool("inspector.learning.export").to_onnx(
+            tool("random_graph").random_graph(preset.name, shape)
+        )
     assert preset.work == count_work(preset.name, graph, shape.tile_shape)
 
 

@@ -104,7 +104,7 @@ def blueprint(
 def build_plan(recipe: Recipe, graph: bytes, precision: str, means: Means) -> bytes:
     """Build a plan for any number of tiles from LEAST to MOST; of three engines where ``means`` wants them apart.
 
-    Raises Unsuited when the graph can't be had in that precision or can't be cut, ArtefactError otherwise.
+    Raises Unsuited when the graph can't be had or built in that precision, or can't be cut, ArtefactError otherwise.
     """
     graph = typed_for(recipe, graph, precision)
     if not means.apart:
@@ -124,7 +124,10 @@ def _built(recipe: Recipe, made: Blueprint, means: Means) -> bytes:
         _recall_timings(made.config, cache)
     plan = made.builder.build_serialized_network(made.network, made.config)
     if plan is None:
-        raise ArtefactError(f"recipe {recipe.name}: TensorRT can't build its graph ({made.log.last_error})")
+        raise Unsuited(  # of one precision: kernels and the memory that they take are others in the next
+            f"recipe {recipe.name}: TensorRT can't build its graph ({made.log.last_error}); another --precision "
+            "may do, or a GPU with more memory to spare"
+        )
     if cache is not None:
         timings = made.config.get_timing_cache()
         with suppress(ArtefactError):  # it only makes the next build quicker
