@@ -162,6 +162,16 @@ class Line(Model, frozen=True):
     overload: Overload = Overload()
     reject_distance_m: NotNegative = 0.0  # camera to ejector
 
+    @property
+    def frame_rows(self) -> int | None:
+        """Rows of its camera's frames, where the config states them."""
+        match self.camera:
+            case LoomCamera(height_px=rows):
+                return rows
+            case GenicamCamera(features={"Height": int(rows)}) if rows > 0:
+                return rows
+        return None
+
 
 class Plant(Model, frozen=True):
     """The whole of config.toml."""

@@ -15,7 +15,7 @@ from inspector.capacity.asked import Asked, Options, Rate
 from inspector.capacity.figures import finest_mm_per_px
 from inspector.capacity.hardware import GPUS, Gpu
 from inspector.capacity.presets import MARGIN_PX, TILE_PX
-from inspector.config import GenicamCamera, Line, LoomCamera, Site
+from inspector.config import Line, Site
 from inspector.errors import ArtefactError, ConfigError
 from inspector.records import Grid
 
@@ -50,7 +50,7 @@ def ask(options: Options, site: Site | None) -> Asked:
         speed_m_min=speed_m_min,
         mm_per_px=mm_per_px,
         grid=_grid(options, line, recipe),
-        frame_rows=options.frame_rows or _camera_rows(line) or FRAME_ROWS,
+        frame_rows=options.frame_rows or (line and line.frame_rows) or FRAME_ROWS,
         lanes=1 if line is None else max(line.lanes.count, len(line.lanes.edges_mm) - 1),
         seamless=line is None or line.web.seamless,
         smallest_fault_mm=options.smallest_fault_mm,
@@ -151,16 +151,6 @@ def _tile_px(options: Options, line: Line | None, recipe: Recipe | None) -> int:
             f"mm_per_px; set it to that of its recipe's tiles"
         )
     return round(side_px)
-
-
-def _camera_rows(line: Line | None) -> int | None:
-    """Rows of a frame, where the config says them."""
-    match line and line.camera:
-        case LoomCamera(height_px=rows):
-            return rows
-        case GenicamCamera(features={"Height": int(rows)}) if rows > 0:
-            return rows
-    return None
 
 
 def _rate(options: Options, engine_dir: Path | None, backend: str) -> Rate | None:
