@@ -10,7 +10,7 @@ from inspector.bus.publisher import Identity
 from inspector.config import Line, Site
 from inspector.interfaces import Backend, Camera
 from inspector.judging import Judge
-from inspector.tiling import Tiler, check_channels, check_width, grid_for, plan_between
+from inspector.tiling import Tiler, check_channels, check_width, grid_for, plan_between, tile_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ def slowness(parts: Parts) -> str:
     line, engine = parts.config, parts.backend
     if is_patient(line):
         return ""
-    grid = grid_for(line, engine.info)
-    plan = plan_between(grid, line, *parts.limit.region_mm)
-    rows = max(1, parts.camera.info.height_px // grid.stride_px)
+    grid, height_px = grid_for(line, engine.info), parts.camera.info.height_px
+    plan = plan_between(grid, line, *parts.limit.region_mm, height_px)
+    rows = tile_rows(grid, height_px, seamless=line.web.seamless)
     try:
         rate = glance_rate(engine, rows * plan.tiles_across)
     except RuntimeError:  # what fails at noise will fail at web: then it is a fault with its verdicts

@@ -24,11 +24,12 @@ from inspector.capacity.figures import BYTES_PER_VALUE, HEADER_BYTES, PEAK_SHARE
 from inspector.capacity.hardware import LINKS, Gpu
 from inspector.capacity.presets import PRESETS
 from inspector.capacity.words import FITS, NOT, UNKNOWN, WIDTH, _down, rows
+from inspector.check.plan import too_late
 from inspector.cli import main
 from inspector.errors import ArtefactError, ConfigError
 from inspector.interfaces import Backend, EngineInfo
 from inspector.records import Frame, Grid, Stamp
-from inspector.tiling import Tiler, grid_for, plan_for
+from inspector.tiling import Tiler, check_frame_size, grid_for, plan_for
 from inspector.tiling.region import whole_frame
 from tests.conftest import ROOT
 from tests.graphs import SIDE_PX, TILE_PX, tiny_graph, write_tiny_recipe
@@ -75,17 +76,22 @@ def test_the_load_of_real_lines(
     assert needs.tiles_per_s == pytest.approx(with_overlap, abs=0.5)
 
 
-def test_tiles_are_those_that_check_plans() -> None:
+@pytest.mark.parametrize("seamless", [True, False])
+@pytest.mark.parametrize("frame_rows", [300, 512, 1024])
+def test_tiles_are_those_that_check_plans(frame_rows: int, seamless: bool) -> None:
     line = config.load(ROOT / "config.toml").line("3")
-    plan = plan_for(GRID, line, round(line.web.width_mm / line.web.mm_per_px))
-    needs = figure(asked(width_mm=line.web.width_mm, speed_m_min=line.web.speed_m_min))
+    line = msgspec.structs.replace(line, web=msgspec.structs.replace(line.web, seamless=seamless))
+    plan = plan_for(GRID, line, round(line.web.width_mm / line.web.mm_per_px), frame_rows)
+    web = asked(width_mm=409.6, speed_m_min=line.web.speed_m_min, frame_rows=frame_rows, seamless=seamless)
+    needs = figure(web)
     assert (needs.tiles_across, needs.tiles_per_s) == (plan.tiles_across, plan.tiles_per_s)
 
 
+@pytest.mark.parametrize("seamless", [True, False])
 @pytest.mark.parametrize("frame_rows", [40, 64, 100, 333])
-def test_a_row_waits_as_long_as_the_tiler_lets_it(frame_rows: int) -> None:
+def test_a_row_waits_as_long_as_the_tiler_lets_it(frame_rows: int, seamless: bool) -> None:
     grid = Grid(tile_px=32, margin_px=8, overlap_px=8, px_per_cell=4)
-    tiler = Tiler(grid, whole_frame, seamless=True)
+    tiler = Tiler(grid, whole_frame, seamless=seamless)
     waits, tiles = [], []
     for number in range(40):
         start, end = number * frame_rows, (number + 1) * frame_rows  # counts are rows
@@ -94,11 +100,11 @@ def test_a_row_waits_as_long_as_the_tiler_lets_it(frame_rows: int) -> None:
         if strip.encoder_end > strip.encoder_start and strip.batch is not None:
             waits.append(end - strip.encoder_start)
             tiles.append(len(strip.batch.pixels))
-    web = asked(grid=grid, width_mm=12.8, frame_rows=frame_rows, rate=Rate(1000.0, 1, "made up"))
-    needs = figure(web)
-    most = needs.reach.filling_s * needs.lines_per_s
-    assert most - grid.stride_px <= max(waits) <= most
-    assert max(tiles) <= round(needs.reach.engine_s * 1000) <= max(tiles) + needs.tiles_across
+    rate = Rate(100_000.0, 1, "made up")
+    needs = figure(asked(grid=grid, width_mm=12.8, frame_rows=frame_rows, rate=rate, seamless=seamless))
+    most = round(needs.reach.filling_s * needs.lines_per_s)
+    assert most - (grid.stride_px if seamless else 0) <= max(waits) <= most
+    assert max(tiles) == round(needs.reach.engine_s * 100_000)
 
 
 def test_cameras_side_by_side_cover_the_web() -> None:
@@ -666,7 +672,61 @@ def test_a_line_tells_what_options_do_not(plant: Path) -> None:
         256,
         64,
     )  # tiles are the recipe's px; whole cells overlap
-    assert "which this line's do not (web.seamless)" in " ".join(invoke("--line", "1").stdout.split())
+
+
+def lone_frames(plant: Path, height: int, reject_distance_m: float, deadline_ms: int) -> str:
+    """Line 3 of the plant at 2 m/min, each of its frames a piece of its own; what the command says of it."""
+    text = (plant / "config.toml").read_text()
+    before, line = text.split("[line.3]")
+    for old, new in (
+        ("speed_m_min = 18", "speed_m_min = 2, seamless = false"),
+        ("deadline_ms = 4000", f"deadline_ms = {deadline_ms}"),
+        ("reject_distance_m = 1.5", f"reject_distance_m = {reject_distance_m}"),
+        ("Height = 512", f"Height = {height}"),
+    ):
+        assert line.count(old) == 1
+        line = line.replace(old, new)
+    (plant / "config.toml").write_text(f"{before}[line.3]{line}")
+    result = invoke("--line", "3", "--tiles-per-s", "100")
+    assert (result.exit_code, result.stderr) == (0, "")
+    return " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("height", "reject_distance_m", "deadline_ms", "misfits"),
+    [
+        (256, 0.08, 800, ""),
+        (256, 0.05, 800, "ejector"),
+        (256, 0.08, 900, "deadline"),
+        (300, 0.08, 590, ""),
+        (300, 0.08, 610, "deadline"),
+        (255, 0.08, 800, "frames"),
+    ],
+)
+def test_frames_that_join_no_other_fit_where_check_says_so(
+    plant: Path, height: int, reject_distance_m: float, deadline_ms: int, misfits: str
+) -> None:
+    """A row waits for its own frame alone, and a frame is high enough with a tile."""
+    said = lone_frames(plant, height, reject_distance_m, deadline_ms)
+    verdict = f"does NOT fit: {misfits}; what" if misfits else "fits, as far as it was asked"
+    assert verdict in said
+    line = config.load(plant / "config.toml").line("3")
+    if misfits == "frames":
+        assert "and a tile takes 256 rows; give --frame-rows 256 or more" in said
+        with pytest.raises(ConfigError, match="smaller than a tile"):
+            check_frame_size(GRID, height, 2048, seamless=False)
+        return
+    check_frame_size(GRID, height, 2048, seamless=False)
+    assert bool(too_late(line, GRID, height)) == bool(misfits)
+
+
+def test_the_tiles_of_frames_that_join_no_other_are_told(plant: Path) -> None:
+    said = lone_frames(plant, 300, 1.5, 4000)
+    assert (
+        "10 tiles/s: 9 of 256 px across, 2 row(s) in each frame of 300 px, which joins no other (web.seamless); "
+        "without the overlap of 32 px 8.89"
+    ) in said
+    assert "a seam adds up to 1.11 tiles/s" in said
 
 
 @pytest.mark.parametrize("example", [0, 1])

@@ -444,7 +444,10 @@ def test_an_engine_is_held_against_the_lines_limit(plant: Path) -> None:
     result = invoke(*SELFTEST)
     assert result.exit_code == 0, result.output
     assert f"(0.0001 of a limit of {float(limit[1]):.2f} sigma)" in result.stdout
-    assert "one row of them (a folder's images tell their height only when they are read)" in result.stdout
+    assert (
+        "one row of them (a folder's images tell their height only when they are read; tiles/s"
+        in result.stdout
+    )
     assert contents(plant) == before
 
 
@@ -591,6 +594,21 @@ def test_verdicts_too_late_for_the_ejector_are_warned_of(
     assert checked.exit_code == 0
     rows = [row for row in checked.stdout.splitlines() if row.split()[1] == "ejector"]
     assert [row.startswith(said) for row in rows] == [True] * bool(said)
+
+
+def test_check_plans_for_frames_that_join_no_other(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of 64 px in frames of 128 rows, 48 px apart: three rows of five."""
+    monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
+    edit("overlap_mm = 0", "overlap_mm = 3.2")(plant)
+    rows = {row.split()[1]: row for row in invoke(*CHECK).stdout.splitlines()}
+    laid = "5 across 256 px, 3 row(s) of them in each frame, which joins no other, overlap 16 px = 3.2 mm, "
+    assert laid + "586 tiles per m" in rows["tiles"]
+    assert "6 m/min needs 59 tiles/s" in rows["speed"]
+    assert "5 tiles across 256 px, 3 row(s) of them in each frame" in invoke(*TILES).stdout
+    edit("seamless = false", "seamless = true")(plant)
+    rows = {row.split()[1]: row for row in invoke(*CHECK).stdout.splitlines()}
+    assert "a row of them every 48 px" in rows["tiles"]
+    assert "6 m/min needs 52 tiles/s" in rows["speed"]
 
 
 def test_a_camera_that_shows_no_web_is_warned_of(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:

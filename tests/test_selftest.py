@@ -24,7 +24,7 @@ from inspector.config import Site
 from inspector.interfaces import Backend
 from inspector.records import ScoreMap, TileBatch
 from inspector.selftest import self_test
-from inspector.selftest.load import rows_of_tiles
+from inspector.selftest.load import load_of, rows_of_tiles
 from inspector.tiling import Grid
 from tests.graphs import POISON, SIDE_PX, tiny_graph, write_tiny_recipe
 
@@ -232,6 +232,29 @@ def test_how_many_rows_of_tiles_a_frame_gives(tmp_path: Path, camera: str, web: 
     (tmp_path / "config.toml").write_text(PLANT.format(backend="openvino", camera=camera, web=web))
     line = config.load(tmp_path / "config.toml").line("1")
     assert rows_of_tiles(line, Grid(256, 32, 32, 4))[0] == rows
+
+
+@pytest.mark.parametrize(("height", "tiles"), [(32, 1), (33, 2), (60, 2), (64, 3), (88, 3)])
+def test_the_load_of_frames_that_join_no_other(tmp_path: Path, height: int, tiles: int) -> None:
+    """Nine tiles across, in as many rows as cover the frame: so many at once, and so many for its rows of web."""
+    camera = f'kind = "loom", width_px = 256, height_px = {height}'
+    (tmp_path / "config.toml").write_text(
+        PLANT.format(backend="openvino", camera=camera, web=", seamless = false")
+    )
+    load = load_of(config.load(tmp_path / "config.toml").line("1"), Grid(32, 8, 4, 4), None)
+    rows_per_s = 0.001 / 60 * 1000 / 0.2
+    assert (load.tiles, load.of_what) == (9 * tiles, f"a frame of {height} rows")
+    assert load.needed_tiles_per_s == pytest.approx(9 * tiles * rows_per_s / height)
+
+
+def test_a_load_of_frames_that_nobody_knows_the_height_of(tmp_path: Path) -> None:
+    camera = 'kind = "folder", path = "frames"'
+    (tmp_path / "config.toml").write_text(
+        PLANT.format(backend="openvino", camera=camera, web=", seamless = false")
+    )
+    load = load_of(config.load(tmp_path / "config.toml").line("1"), Grid(32, 8, 4, 4), None)
+    assert load.of_what.endswith("only when they are read; tiles/s are as if they joined)")
+    assert load.needed_tiles_per_s == pytest.approx(9 * (0.001 / 60 * 1000 / 0.2) / 28)
 
 
 def test_quantiles_are_rounds_that_were_measured() -> None:

@@ -285,6 +285,10 @@ def test_needs_follow_from_the_grid(tmp_path: Path) -> None:
         ConfigError, match="1e\\+06 false alarms per 100 m can't be had: there are 31250 tiles"
     ):
         needs(line, false_alarms_per_100m=1e6)
+    overlapping = Grid(64, 32, 16, 4)  # 3 rows of 5 tiles in a frame of 128 rows, which joins no other
+    asked = {"false_alarms_per_100m": 1e6, "most_learnt_tiles": 320, "held_back_share": 0.2}
+    with pytest.raises(ConfigError, match="there are 58594 tiles"):
+        needs_of(line, overlapping, 128, 256, **asked)
 
 
 @pytest.mark.parametrize("count", [22, 25, 40, 98, 400, 1000])
@@ -429,16 +433,23 @@ def test_the_looms_good_web_has_no_outliers() -> None:
     assert standouts([look_at(loom.rows(256), region) for _ in range(30)]) == [None] * 30
 
 
-@pytest.mark.parametrize(("speed_m_min", "needs"), [(0.1, 1), (60_000, 312_500)])
+@pytest.mark.parametrize(
+    ("speed_m_min", "frame_rows", "needs"),
+    [
+        (0.1, 128, 1),
+        (60_000, 128, 312_500),
+        (60_000, 80, 500_000),  # two rows of tiles cover 80 rows, the second shifted inwards
+    ],
+)
 def test_whether_the_engine_keeps_up_is_said_with_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed_m_min: float, needs: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed_m_min: float, frame_rows: int, needs: int
 ) -> None:
     monkeypatch.setattr(proof, "RATE_S", 0.1)
     site = make_site(tmp_path)
     line = site.line("1")
     line = msgspec.structs.replace(line, web=msgspec.structs.replace(line.web, speed_m_min=speed_m_min))
     with closing(open_backend(make_recipe(site, "stripes"), "onnxruntime", 1)) as backend:
-        said = proof.speed_of(backend, grid_for(line, backend.info), line, (0.0, 51.2))
+        said = proof.speed_of(backend, grid_for(line, backend.info), line, (0.0, 51.2), frame_rows)
     told = re.fullmatch(rf"{speed_m_min:g} m/min needs (\d+) tiles/s; the engine does \d+ here(; .*)?", said)
     assert told is not None, said
     assert int(told[1]) == needs

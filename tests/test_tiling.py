@@ -28,6 +28,7 @@ from inspector.tiling import (
     grid_for,
     plan_for,
     region_finder,
+    tile_rows,
     tiles_per_s,
 )
 from inspector.tiling.region import fixed_columns, whole_frame
@@ -363,12 +364,58 @@ def test_check_says_what_a_run_would_not_inspect(dark_px: int):
 
 def test_tiles_per_s_is_the_known_load_of_a_line():
     """60 m/min, 1.8 m at 0.2 mm/px: 703 tiles/s by area without overlap; whole tiles across make it a little more."""
-    demand = tiles_per_s(Grid(256, 32, 0, 4), 9000, 60, 0.2)
+    demand = tiles_per_s(Grid(256, 32, 0, 4), 9000, 60, 0.2, frame_rows=1024, seamless=True)
     assert demand == pytest.approx(36 * 5000 / 256)
-    plan = plan_for(Grid(256, 32, 32, 4), line_config(), 2048)
+    plan = plan_for(Grid(256, 32, 32, 4), line_config(), 2048, 1024)
     assert (plan.tiles_across, plan.stride_px) == (9, 224)
     assert plan.tiles_per_m == pytest.approx(9 * 5000 / 224)
     assert plan.tiles_per_s == pytest.approx(plan.tiles_per_m * 0.1)
+
+
+@pytest.mark.parametrize(
+    ("frame_rows", "seamless"),
+    [(16, False), *((rows, joins) for rows in (20, 21, 24, 25, 33, 40, 64, 65) for joins in (False, True))],
+)
+def test_a_plan_has_the_tiles_that_the_tiler_cuts(frame_rows: int, seamless: bool):
+    """However high frames are and whether or not they join: as many a second, and no more at once."""
+    web = {
+        "width_mm": 10,
+        "mm_per_px": 0.2,
+        "encoder_counts_per_m": 15000,
+        "speed_m_min": 18,
+        "seamless": seamless,
+    }
+    tiler = Tiler(GRID, whole_frame, seamless=seamless)
+    count = 60
+    pixels = web_of(frame_rows, 48)
+    stamps = [stamp(i, i * frame_rows, (i + 1) * frame_rows) for i in range(count)]
+    batches = [strip.batch for one in stamps for strip in tiler.push(Frame(one, pixels))]
+    cut = [len(batch.pixels) for batch in batches if batch is not None]
+    plan = plan_for(GRID, line_config(web=web), 48, frame_rows)
+    seconds = count * frame_rows / 1500
+    waiting = 3 * plan.tiles_across if seamless else 0  # rows of tiles that the next frames complete
+    assert sum(cut) == pytest.approx(plan.tiles_per_s * seconds, abs=waiting, rel=1e-9)
+    assert plan.tiles_per_s == pytest.approx(plan.tiles_per_m * 0.3)
+    assert max(cut) == tile_rows(GRID, frame_rows, seamless=seamless) * plan.tiles_across
+    assert plan.tile_rows == (None if seamless else max(cut) / plan.tiles_across)
+
+
+@pytest.mark.parametrize(
+    ("frame_rows", "tiles", "per_s"),
+    [(256, 9, 52.7), (300, 18, 90.0), (512, 27, 79.1), (600, 27, 67.5), (1024, 45, 65.9)],
+)
+def test_frames_that_join_no_other_bring_more_tiles_or_fewer(frame_rows: int, tiles: int, per_s: float):
+    """As counted by pushing frames through the tiler; where they join, 60.3 a second at any height."""
+    web = {"width_mm": 409.6, "mm_per_px": 0.2, "encoder_counts_per_m": 10000, "speed_m_min": 18}
+    grid, alone = Grid(256, 32, 32, 4), line_config(web={**web, "seamless": False})
+    (strip,) = Tiler(grid, whole_frame, seamless=False).push(
+        Frame(stamp(0, 0, frame_rows), web_of(frame_rows, 2048))
+    )
+    assert strip.batch is not None
+    assert len(strip.batch.pixels) == tiles
+    assert plan_for(grid, alone, 2048, frame_rows).tiles_per_s == pytest.approx(per_s, abs=0.05)
+    for joined in (plan_for(grid, line_config(web=web), 2048, frame_rows), plan_for(grid, alone, 2048, None)):
+        assert joined.tiles_per_s == pytest.approx(60.3, abs=0.05)
 
 
 # -- where the web is ----------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def make_rig(folder: Path, recipe: str) -> tuple[Rig, TileBatch]:
     for n, pixels in enumerate(frames[:3]):
         stamp = Stamp(LINE, "bench", n, n, n * counts, (n + 1) * counts, 0, 0)
         batches += [strip.batch for strip in tiler.push(Frame(stamp, pixels)) if strip.batch is not None]
-    per_m = plan_for(grid, line, width).tiles_per_m
+    per_m = plan_for(grid, line, width, height).tiles_per_m
     return Rig(folder, recipe, frames, per_m * height * line.web.mm_per_px / 1000), batches[-1]
 
 

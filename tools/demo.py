@@ -77,7 +77,8 @@ def affordable_share() -> float:
     assert isinstance(line.camera, config.GenicamCamera)
     backend = backends.open_backend(site.engines / RECIPE, line.engine.backend, line.engine.threads)
     try:
-        plan = plan_for(grid_for(line, backend.info), line, int(line.camera.features["Width"]))
+        width = int(line.camera.features["Width"])
+        plan = plan_for(grid_for(line, backend.info), line, width, line.frame_rows)
         rate = measure_rate(backend, RATE_S).tiles_per_s
     finally:
         backend.close()

@@ -265,7 +265,7 @@ def _region_mm(images: Sequence[GoodImage], line: Line) -> tuple[float, float]:
 
 
 def _tiles_per_100m(grid: Grid, line: Line, width_mm: float) -> int:
-    return math.ceil(100 * plan_for(grid, line, round(width_mm / line.web.mm_per_px)).tiles_per_m)
+    return math.ceil(100 * plan_for(grid, line, round(width_mm / line.web.mm_per_px), None).tiles_per_m)
 
 
 def _without_validation(web: GoodWeb, rate: float) -> GoodWeb:

@@ -49,7 +49,7 @@ class Asked:
     grid: Grid
     frame_rows: int
     lanes: int = 1
-    seamless: bool = True  # whether the line's frames join; the figures are of a web whose frames do
+    seamless: bool = True  # whether frames join; else each is a piece of its own
     smallest_fault_mm: float | None = None
     ejector_m: float | None = None  # from the camera's line to the ejector
     deadline_ms: float | None = None  # the line's overload.deadline_ms; None: no line was named

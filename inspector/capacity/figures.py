@@ -1,4 +1,4 @@
-"""The arithmetic of a seamless web: lines, pixels, tiles, cores, GPUs, bytes and time."""
+"""The arithmetic of a web: lines, pixels, tiles, cores, GPUs, bytes and time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from inspector.capacity.hardware import LINKS, SENSORS_PX, Gpu
 from inspector.capacity.presets import CORES, MARGIN_PX, PRESETS, TILE_PX, Preset
 from inspector.errors import ConfigError
 from inspector.records import Grid
-from inspector.tiling import least_rows, rows_waited, tiles_per_s
+from inspector.tiling import least_rows, rows_waited, tile_rows, tiles_per_s
+from inspector.tiling.grid import starts
 
 SEEN_PX = 3  # a fault that is less wide seldom is (docs/measure.md)
 BLUR_PX = 0.5  # of travel during an exposure
@@ -116,6 +117,7 @@ class Figures:
     tiles_per_s: float
     tiles_per_s_without_overlap: float
     tiles_across: int
+    tile_rows: int  # that one frame can bring
     frames_per_s: float
     least_frame_rows: int
     cameras: tuple[Camera, ...]
@@ -140,9 +142,10 @@ def figure(asked: Asked) -> Figures:
         fault_px=None if asked.smallest_fault_mm is None else asked.smallest_fault_mm / asked.mm_per_px,
         tiles_per_s=tiles,
         tiles_per_s_without_overlap=_tiles(asked, replace(asked.grid, overlap_px=0), width_px),
-        tiles_across=round(tiles * asked.grid.stride_px / lines_per_s),
+        tiles_across=len(starts(asked.grid, width_px)),
+        tile_rows=tile_rows(asked.grid, asked.frame_rows, seamless=asked.seamless),
         frames_per_s=lines_per_s / asked.frame_rows,
-        least_frame_rows=least_rows(asked.grid),
+        least_frame_rows=least_rows(asked.grid, seamless=asked.seamless),
         cameras=tuple(
             _camera(sensor, width_px, asked.grid.overlap_px, lines_per_s)
             for sensor in SENSORS_PX
@@ -153,7 +156,7 @@ def figure(asked: Asked) -> Figures:
         gpus=() if asked.work is None else tuple(_gpu(gpu, asked.work, tiles) for gpu in asked.gpus),
         presets=_presets(asked, tiles),
         storage=_storage(asked, width_px, lines_per_s),
-        reach=_reach(asked, tiles, lines_per_s),
+        reach=_reach(asked, width_px, tiles, lines_per_s),
     )
 
 
@@ -186,7 +189,14 @@ def finest_mm_per_px(smallest_fault_mm: float) -> str:
 
 
 def _tiles(asked: Asked, grid: Grid, width_px: int) -> float:
-    return tiles_per_s(grid, width_px, asked.speed_m_min, asked.mm_per_px)
+    return tiles_per_s(
+        grid,
+        width_px,
+        asked.speed_m_min,
+        asked.mm_per_px,
+        frame_rows=asked.frame_rows,
+        seamless=asked.seamless,
+    )
 
 
 def _camera(sensor_px: int, width_px: int, overlap_px: int, lines_per_s: float) -> Camera:
@@ -268,12 +278,12 @@ def _storage(asked: Asked, width_px: int, lines_per_s: float) -> Storage:
     return Storage(grey_gb_day, 3 * grey_gb_day, verdicts_per_s * VERDICT_BYTES * DAY_S / 1e9, grey, colour)
 
 
-def _reach(asked: Asked, tiles: float, lines_per_s: float) -> Reach:
+def _reach(asked: Asked, width_px: int, tiles: float, lines_per_s: float) -> Reach:
     """When a row of web has its verdict, and when it is at the ejector."""
     grid, speed_m_s = asked.grid, asked.speed_m_min / 60
-    filling_s = rows_waited(grid, asked.frame_rows) / lines_per_s
+    filling_s = rows_waited(grid, asked.frame_rows, seamless=asked.seamless) / lines_per_s
     measured = 0.0 if asked.rate is None else asked.rate.tiles_per_s
-    frame_tiles = math.ceil(asked.frame_rows / grid.stride_px) * tiles * grid.stride_px / lines_per_s
+    frame_tiles = tile_rows(grid, asked.frame_rows, seamless=asked.seamless) * len(starts(grid, width_px))
     engine_s = frame_tiles / max(measured, tiles * HEADROOM)
     available_s = None if asked.ejector_m is None else asked.ejector_m / speed_m_s
     return Reach(

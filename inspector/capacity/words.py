@@ -134,25 +134,25 @@ def _fault(asked: Asked, needs: Figures) -> Row:
 
 def _tiles(asked: Asked, needs: Figures) -> list[Row]:
     grid, least = asked.grid, needs.least_frame_rows
-    stride_mm = _number(grid.stride_px * asked.mm_per_px)
+    every = f"a row every {grid.stride_px} px ({_number(grid.stride_px * asked.mm_per_px)} mm)"
+    if not asked.seamless:
+        every = f"{needs.tile_rows} row(s) in each frame of {asked.frame_rows} px, which joins no other (web.seamless)"
     tiles = (
-        f"{_number(needs.tiles_per_s)} tiles/s: {needs.tiles_across} of {grid.tile_px} px across, a row every "
-        f"{grid.stride_px} px ({stride_mm} mm); "
+        f"{_number(needs.tiles_per_s)} tiles/s: {needs.tiles_across} of {grid.tile_px} px across, {every}; "
         f"without the overlap of {grid.overlap_px} px {_number(needs.tiles_per_s_without_overlap)}"
     )
     frame_m = _number(asked.frame_rows * asked.mm_per_px / 1000)
     frames = f"{asked.frame_rows} rows are {frame_m} m of web, {_number(needs.frames_per_s)} a second"
     fits = Row(FITS, "frames", frames)
     if asked.frame_rows < least:
-        advice = f"a tile and its margin take {least} rows; give --frame-rows {least} or more"
+        what = "a tile and its margin take" if asked.seamless else "a tile takes"
+        advice = f"{what} {least} rows; give --frame-rows {least} or more"
         fits = Row(NOT, "frames", f"does NOT fit: {frames}, and {advice}")
-    if not asked.seamless:
-        tiles += "; reckoned as if frames joined, which this line's do not (web.seamless)"
     return [Row(TOLD, "tiles", tiles), fits]
 
 
 def _cameras(asked: Asked, needs: Figures) -> list[Row]:
-    a_seam = _number(needs.lines_per_s / asked.grid.stride_px)
+    a_seam = _number(needs.tiles_per_s / needs.tiles_across)
     note = (
         f"whole sensors are read; neighbours overlap by {asked.grid.overlap_px} px, lenses and seams want some of "
         f"what is to spare; two cameras are two lines in the config, and a seam adds up to {a_seam} tiles/s; "

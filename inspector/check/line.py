@@ -105,7 +105,7 @@ def _check_plan(report: CheckReport, line: Line, backend: Backend, seen: Seen, l
     laid = report.attempt(
         "tiles",
         lambda: lay_grid(line, backend.info, seen.info, seen.frame, limit),
-        lambda laid: plan_words(plan_for(laid[0], line, laid[1].width_px), line),
+        lambda laid: plan_words(plan_for(laid[0], line, laid[1].width_px, seen.info.height_px), line),
     )
     if laid is None or report.first_error is not None:
         return
@@ -123,7 +123,7 @@ def _check_plan(report: CheckReport, line: Line, backend: Backend, seen: Seen, l
             lambda looked: looked[1],
             lambda looked: looked[0],
         )
-    needed = plan_for(grid, line, region.width_px).tiles_per_s
+    needed = plan_for(grid, line, region.width_px, seen.info.height_px).tiles_per_s
     report.attempt(
         "speed",
         lambda: _rate(backend),

@@ -46,11 +46,8 @@ def draw_tiles(site: Site, line_id: str, picture: Path) -> str:
     drawn = draw_grid(seen.frame.pixels, grid, line, region, edges_mm)
     _, png = cv2.imencode(".png", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
     write_atomically(picture, png.tobytes())
-    plan = plan_for(grid, line, region.width_px)
-    return (
-        f"{picture}: {plan.tiles_across} tiles across {plan.region_width_px} px, "
-        f"a row of them every {plan.stride_px} px"
-    )
+    plan = plan_for(grid, line, region.width_px, seen.info.height_px)
+    return f"{picture}: {plan.tiles_across} tiles across {plan.region_width_px} px, {_rows_words(plan)}"
 
 
 def _calibrated_mm(site: Site, line_id: str, line: Line) -> tuple[float, float] | None:
@@ -101,10 +98,17 @@ def too_late(line: Line, grid: Grid, height_px: int) -> str:
     )
 
 
+def _rows_words(plan: Plan) -> str:
+    """How rows of tiles lie along the web."""
+    if plan.tile_rows is None:
+        return f"a row of them every {plan.stride_px} px"
+    return f"{plan.tile_rows} row(s) of them in each frame, which joins no other"
+
+
 def plan_words(plan: Plan, line: Line) -> str:
     """The grid on one line."""
     return (
-        f"{plan.tiles_across} across {plan.region_width_px} px, a row every {plan.stride_px} px, overlap "
+        f"{plan.tiles_across} across {plan.region_width_px} px, {_rows_words(plan)}, overlap "
         f"{plan.overlap_px} px = {plan.overlap_px * line.web.mm_per_px:.1f} mm, {plan.tiles_per_m:.0f} tiles per m"
     )
 

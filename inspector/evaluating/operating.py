@@ -107,7 +107,7 @@ def line_under_test(site: Site, line_id: str, recipe: str) -> LineUnderTest:
 def web_of(under_test: LineUnderTest, engine: EngineInfo) -> Web:
     """Return a line's measures, by the grid that the line itself would lay. Raises ConfigError, ArtefactError."""
     line, (left_mm, right_mm) = under_test.line, under_test.limits.region_mm
-    plan = plan_for(grid_for(line, engine), line, round((right_mm - left_mm) / line.web.mm_per_px))
+    plan = plan_for(grid_for(line, engine), line, round((right_mm - left_mm) / line.web.mm_per_px), None)
     return Web(line.web.mm_per_px, math.ceil(100 * plan.tiles_per_m))
 
 

@@ -89,7 +89,9 @@ def check_golden(engine_dir: Path, backend: Backend) -> int:
     return len(tiles)
 
 
-def speed_of(backend: Backend, grid: Grid, line: Line, region_mm: tuple[float, float]) -> str:
+def speed_of(
+    backend: Backend, grid: Grid, line: Line, region_mm: tuple[float, float], frame_rows: int
+) -> str:
     """Time the engine against what the web's speed needs, in words.
 
     Args:
@@ -97,8 +99,9 @@ def speed_of(backend: Backend, grid: Grid, line: Line, region_mm: tuple[float, f
         grid: how tiles lie.
         line: with the web's speed.
         region_mm: edges of the judged web.
+        frame_rows: rows of a frame.
     """
-    plan = plan_between(grid, line, *region_mm)
+    plan = plan_between(grid, line, *region_mm, frame_rows)
     rate = measure_rate(backend, RATE_S, plan.tiles_across).tiles_per_s
     return speed_words(rate, plan.tiles_per_s, line.web.speed_m_min)
 

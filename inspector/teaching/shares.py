@@ -104,7 +104,7 @@ def needs_of(
     lessons = Grid(grid.tile_px, grid.margin_px, 0, grid.px_per_cell)
     learnt_tiles = len(starts(lessons, height_px)) * len(starts(lessons, width_px))
     tiles = len(starts(grid, height_px)) * len(starts(grid, width_px))
-    per_100m = math.ceil(100 * plan_for(grid, line, width_px).tiles_per_m)
+    per_100m = math.ceil(100 * plan_for(grid, line, width_px, height_px).tiles_per_m)
     rate = false_alarms_per_100m / per_100m
     if rate >= 1:
         raise ConfigError(

@@ -174,7 +174,7 @@ class _Teaching:
             limits, suspects = self._set_limits(backend, grid, again, recording.metres)
             left += suspects
             self._refuse_many(len(left), len(recording.frames))
-            golden_tiles, speed, proof = self._prove(backend, grid, shares.proof, needs, limits)
+            golden_tiles, speed, proof = self._prove(backend, grid, info, shares.proof, needs, limits)
         if proof.finds_little:
             self._show(again.highest, "that do count for the limit, and are the highest of those")
         self._refuse_blind(proof, limits)
@@ -417,11 +417,17 @@ class _Teaching:
         return msgspec.structs.replace(limits, provenance=provenance), suspects
 
     def _prove(
-        self, backend: Backend, grid: Grid, frames: Sequence[Recorded], needs: Needs, limits: Limits
+        self,
+        backend: Backend,
+        grid: Grid,
+        info: CameraInfo,
+        frames: Sequence[Recorded],
+        needs: Needs,
+        limits: Limits,
     ) -> tuple[int, str, Proof]:
         with self._step("self-test") as progress:
             golden_tiles = check_golden(self._staging.engine_dir, backend)
-            speed = speed_of(backend, grid, self._line, limits.region_mm)
+            speed = speed_of(backend, grid, self._line, limits.region_mm, info.height_px)
             mm_per_px = self._line.web.mm_per_px
             proof = prove(backend, grid, frames, needs.frame_m, mm_per_px, limits.levels, progress)
         self._show(proof.alarmed, f"with alarms, of {len(frames)} kept back")

@@ -14,7 +14,9 @@ from inspector.tiling.grid import (
     least_rows,
     plan_between,
     plan_for,
+    rows_of_frames,
     rows_waited,
+    tile_rows,
     tiles_per_s,
 )
 from inspector.tiling.picture import draw_grid
@@ -39,7 +41,9 @@ __all__ = [
     "plan_between",
     "plan_for",
     "region_finder",
+    "rows_of_frames",
     "rows_waited",
+    "tile_rows",
     "tiles_per_s",
     "too_narrow",
 ]

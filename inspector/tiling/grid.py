@@ -160,18 +160,43 @@ def cut_at(grid: Grid, pixels: U8, region: Region, places: I32) -> U8:
     return tiles
 
 
-def least_rows(grid: Grid) -> int:
-    """Rows a seamless frame must have, so that every frame decides some web and none waits for two frames."""
-    return grid.tile_px + grid.margin_px
+def least_rows(grid: Grid, *, seamless: bool) -> int:
+    """Rows a frame must have: those of a tile.
+
+    And those of a margin where frames join, so that every frame decides some web and none waits for two frames.
+    """
+    return grid.tile_px + (grid.margin_px if seamless else 0)
 
 
-def rows_waited(grid: Grid, frame_rows: int, *, seamless: bool = True) -> int:
+def rows_waited(grid: Grid, frame_rows: int, *, seamless: bool) -> int:
     """Return the rows that come in, at most, from a row of web until all that decides it is there.
 
     A row of a seamless web waits for its tile row and margin, and these for the frame's end; of a frame that is a piece
     of its own, for that alone.
     """
-    return frame_rows + (least_rows(grid) if seamless else 0)
+    return frame_rows + (least_rows(grid, seamless=True) if seamless else 0)
+
+
+def tile_rows(grid: Grid, frame_rows: int, *, seamless: bool) -> int:
+    """Return the rows of tiles that a frame brings, which go to the engine at once.
+
+    A frame of a seamless web brings those that its rows complete, now one more and now one less: these are the most. A
+    frame that is a piece of its own brings all that cover it, the last shifted inwards; one lower than a tile counts
+    as a tile.
+    """
+    if seamless:
+        return max(1, math.ceil(frame_rows / grid.stride_px))
+    return len(starts(grid, max(frame_rows, grid.tile_px)))
+
+
+def rows_a_tile_row(grid: Grid, frame_rows: int | None, *, seamless: bool) -> float:
+    """Return the rows of web for every row of tiles: a stride where frames join, else a frame's share.
+
+    ``frame_rows`` None: nobody knows how high frames are, and they are reckoned as if they joined.
+    """
+    if seamless or frame_rows is None:
+        return grid.stride_px
+    return frame_rows / tile_rows(grid, frame_rows, seamless=False)
 
 
 def check_channels(camera: CameraInfo, engine: EngineInfo) -> None:
@@ -187,7 +212,7 @@ def check_channels(camera: CameraInfo, engine: EngineInfo) -> None:
 
 def check_frame_size(grid: Grid, height_px: int, width_px: int, *, seamless: bool) -> None:
     """Raise ConfigError if frames of this size can't be tiled."""
-    least_height = least_rows(grid) if seamless else grid.tile_px
+    least_height = least_rows(grid, seamless=seamless)
     if width_px < grid.tile_px or height_px < grid.tile_px:
         raise ConfigError(
             f"images of {width_px} x {height_px} px are smaller than a tile of {grid.tile_px} px "
@@ -226,13 +251,22 @@ def check_columns(grid: Grid, left_px: int, right_px: int, width_px: int) -> Non
         )
 
 
-def tiles_per_s(grid: Grid, region_width_px: int, speed_m_min: float, mm_per_px: float) -> float:
-    """Return the tiles a second that a seamless web of this width brings at this speed.
+def tiles_per_s(
+    grid: Grid,
+    region_width_px: int,
+    speed_m_min: float,
+    mm_per_px: float,
+    *,
+    frame_rows: int | None,
+    seamless: bool,
+) -> float:
+    """Return the tiles a second that a web of this width brings at this speed.
 
-    tiles across * rows per second / stride, rows per second = speed / 60 * 1000 / mm_per_px.
+    tiles across * rows per second / ``rows_a_tile_row``, rows per second = speed / 60 * 1000 / mm_per_px.
     """
     rows_per_s = speed_m_min / 60 * 1000 / mm_per_px
-    return len(starts(grid, region_width_px)) * rows_per_s / grid.stride_px
+    across = len(starts(grid, region_width_px))
+    return across * rows_per_s / rows_a_tile_row(grid, frame_rows, seamless=seamless)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,23 +277,48 @@ class Plan:
     tiles_across: int
     stride_px: int
     overlap_px: int
+    tile_rows: int | None  # of a frame that joins no other; None: they join, or their height isn't known
     tiles_per_m: float
     tiles_per_s: float  # what the web brings at full speed
 
 
-def plan_for(grid: Grid, line: Line, region_width_px: int) -> Plan:
-    """Return the plan of a line whose judged region is ``region_width_px`` wide."""
+def plan_for(grid: Grid, line: Line, region_width_px: int, frame_rows: int | None) -> Plan:
+    """Return the plan of a line whose judged region is ``region_width_px`` wide and whose frames are so high.
+
+    ``frame_rows`` None: not known; matters only where frames don't join (``rows_a_tile_row``).
+    """
+    web = line.web
     across = len(starts(grid, region_width_px))
+    alone = None if web.seamless or frame_rows is None else tile_rows(grid, frame_rows, seamless=False)
     return Plan(
         region_width_px=region_width_px,
         tiles_across=across,
         stride_px=grid.stride_px,
         overlap_px=grid.overlap_px,
-        tiles_per_m=across * 1000 / line.web.mm_per_px / grid.stride_px,
-        tiles_per_s=tiles_per_s(grid, region_width_px, line.web.speed_m_min, line.web.mm_per_px),
+        tile_rows=alone,
+        tiles_per_m=across * 1000 / web.mm_per_px / rows_a_tile_row(grid, frame_rows, seamless=web.seamless),
+        tiles_per_s=tiles_per_s(
+            grid,
+            region_width_px,
+            web.speed_m_min,
+            web.mm_per_px,
+            frame_rows=frame_rows,
+            seamless=web.seamless,
+        ),
     )
 
 
-def plan_between(grid: Grid, line: Line, left_mm: float, right_mm: float) -> Plan:
+def rows_of_frames(line: Line, shown: Sequence[int]) -> int | None:
+    """Return how high a line's frames are: as its config states it, else the median of images ``shown``, rows.
+
+    None where neither tells.
+    """
+    if line.frame_rows is None and shown:
+        return round(float(np.median(shown)))
+    return line.frame_rows
+
+
+def plan_between(grid: Grid, line: Line, left_mm: float, right_mm: float, frame_rows: int | None) -> Plan:
     """Return the plan of a line that judges from ``left_mm`` to ``right_mm`` of its camera's view, a tile at least."""
-    return plan_for(grid, line, max(grid.tile_px, round((right_mm - left_mm) / line.web.mm_per_px)))
+    width_px = max(grid.tile_px, round((right_mm - left_mm) / line.web.mm_per_px))
+    return plan_for(grid, line, width_px, frame_rows)

@@ -176,7 +176,7 @@ class Tiler:
         stamp = frame.stamp
         if stamp.encoder_start < self._decided or stamp.encoder_end < stamp.encoder_start:
             return Reason.FRAME_LOST, f"the encoder ran back to {stamp.encoder_start} counts"
-        least = least_rows(self._grid) if self._seamless else self._grid.tile_px
+        least = least_rows(self._grid, seamless=self._seamless)
         if height < least or width < self._grid.tile_px:
             size = f"{self._grid.tile_px} x {least}"
             return Reason.FRAME_INCOMPLETE, f"the image is {width} x {height} px, less than {size} px"
