@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from inspector import config
 from inspector.backends import open_backend
 from inspector.backends.artifact import load_recipe, sha256_of, write_recipe
 from inspector.calibrating.calibrate import calibrate, summary
@@ -17,7 +19,7 @@ from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.images.reading import ImageFile, read_image
 from inspector.limits import limits_file, load_limits, sealed
-from tests.small_recipe import engine_that_fails, make_recipe, make_site, weave
+from tests.small_recipe import PLANT, engine_that_fails, make_recipe, make_site, weave
 
 IMAGES = 14
 
@@ -63,6 +65,21 @@ def test_a_limit_from_good_web(good: Path, site: Site) -> None:
     assert told[0] == (0, IMAGES)
     assert told[-1] == (IMAGES, IMAGES)
     assert f"{limits.limit_sigma:.2f} sigma" in summary(limits)
+
+
+@pytest.mark.parametrize(
+    ("camera", "rows"),
+    [('{ kind = "folder", path = "frames" }', 3 / 128), ('{ kind = "loom", height_px = 80 }', 2 / 80)],
+    ids=["images tell", "the config tells"],
+)
+def test_tiles_of_frames_that_join_no_other(good: Path, site: Site, camera: str, rows: float) -> None:
+    """Rows of tiles 48 px apart, the last one shifted inwards: as high as the line's frames are."""
+    text = PLANT.replace("overlap_mm = 0", "overlap_mm = 3.2").replace(
+        '{ kind = "folder", path = "frames" }', camera
+    )
+    site.file.write_text(text)
+    found = calibrate(good, "stripes", "1", config.load(site.file)).limits.provenance
+    assert found.tiles_per_100m == math.ceil(5 * rows * 100_000 / 0.2)
 
 
 def test_the_same_web_gives_the_same_limit(good: Path, site: Site) -> None:

@@ -239,7 +239,8 @@ def test_a_line_brings_its_grid_its_region_and_its_backend(tmp_path: Path) -> No
     assert (result.backend, result.overlap_px, result.region) == ("onnxruntime", 16, "fixed")
     # 192 px across and 128 px along in steps of 48: 4 times 3 tiles an image.
     assert result.tiles == 6 * 12
-    assert result.tiles_per_100m == math.ceil(100 * 4 * 1000 / (48 * 0.2))
+    assert result.tiles_per_100m == math.ceil(100 * 12 * 1000 / (128 * 0.2))  # images that join no other
+    assert result.at_limit.good_web_m == pytest.approx(2 * 128 * 0.2 / 1000, rel=1e-4)  # those that are good
     assert result.faults_outside_region == 3  # those left of column 64
     whole = look(own, region="whole")
     assert (whole.overlap_px, whole.region) == (16, "whole")

@@ -191,11 +191,11 @@ def test_the_web_is_measured_as_calibration_measures_it(tmp_path: Path) -> None:
     engine = open_backend(site.engines / "stripes", "onnxruntime", 1)
     try:
         under_test = line_under_test(site, "1", "stripes")
-        web = web_of(under_test, engine.info)
+        web = web_of(under_test, engine.info, [128] * 8)
         # Four tiles of 12.8 mm across, one row of them every 12.8 mm.
         assert web == Web(0.2, limits.provenance.tiles_per_100m) == Web(0.2, 31250)
         with pytest.raises(ConfigError, match="trained on 128 px"):
-            web_of(under_test, replace(engine.info, tile_px=128))
+            web_of(under_test, replace(engine.info, tile_px=128), [128] * 8)
     finally:
         engine.close()
     with pytest.raises(ConfigError, match="no line '7'"):

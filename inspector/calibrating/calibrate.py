@@ -46,7 +46,7 @@ from inspector.interfaces import Backend
 from inspector.judging.unlike import FAR_SIGMA
 from inspector.limits import limits_file, to_toml
 from inspector.records import Grid, Region
-from inspector.tiling import grid_for, plan_for, region_finder
+from inspector.tiling import grid_for, plan_for, region_finder, rows_of_frames
 
 __all__ = ["FARTHEST", "calibrate", "summary"]
 
@@ -121,7 +121,7 @@ def set_limits(
     """
     line, recipe = site.line(line_id), learnt.name
     region_mm = _region_mm(web.images, line)
-    per_100m = _tiles_per_100m(web.grid, line, region_mm[1] - region_mm[0])
+    per_100m = _tiles_per_100m(web, line, region_mm[1] - region_mm[0])
     rate = target.per_100m / per_100m
     if rate >= 1:
         raise ConfigError(
@@ -264,8 +264,10 @@ def _region_mm(images: Sequence[GoodImage], line: Line) -> tuple[float, float]:
     return left, right
 
 
-def _tiles_per_100m(grid: Grid, line: Line, width_mm: float) -> int:
-    return math.ceil(100 * plan_for(grid, line, round(width_mm / line.web.mm_per_px), None).tiles_per_m)
+def _tiles_per_100m(web: GoodWeb, line: Line, width_mm: float) -> int:
+    frame_rows = rows_of_frames(line, [image.region.height_px for image in web.images])
+    plan = plan_for(web.grid, line, round(width_mm / line.web.mm_per_px), frame_rows)
+    return math.ceil(100 * plan.tiles_per_m)
 
 
 def _without_validation(web: GoodWeb, rate: float) -> GoodWeb:

@@ -55,6 +55,7 @@ class Collected:
         self.grid = grid
         self.scores: list[ImageScore] = []
         self.peaks: list[Peaks] = []  # of the same images
+        self.rows: list[int] = []  # of web that each of them shows
         self.seconds = 0.0
         self.masks = 0
         self.without_mask = 0
@@ -76,6 +77,7 @@ class Collected:
         score = float(scored.tile_scores.max())
         median = float(np.median(scored.cells))
         self.scores.append(ImageScore(seen.name, kind, score, len(scored.tile_scores), median))
+        self.rows.append(scored.region.height_px)
         self.seconds += scored.seconds
         self.learnt += seen.learnt
         peaks = self._peaks(seen, scored)

@@ -125,7 +125,6 @@ def evaluate(
             )
         cut = Cut(recipe.tile_px, recipe.margin_px, overlap_px, resize)
         look = Look(engine, recipe, cut, *_region(region, line), *_levels(line, limit_sigma))
-        web = web_of(line, engine.info) if line else None
         warm_up(engine)
         limit = _limit(limit_sigma, line, tree, look, drawn=pictures is not None)
         collected = Collected(look.grid)
@@ -145,6 +144,7 @@ def evaluate(
         for sentence in _grey_warning(look.grey_pieces):
             warn(sentence)
             warnings.append(sentence)
+        web = web_of(line, engine.info, collected.rows) if line else None
         evaluation = _evaluation(data, recipe, engine.info, look, collected, limit, line, web, warnings)
     if pictures is not None:
         try:

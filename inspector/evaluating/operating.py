@@ -26,7 +26,7 @@ from inspector.evaluating.threshold import at_rate, fixed
 from inspector.interfaces import EngineInfo
 from inspector.limits import Limits, load_limits
 from inspector.records import F64
-from inspector.tiling import grid_for, plan_for
+from inspector.tiling import grid_for, plan_for, rows_of_frames
 
 FALSE_ALARMS_PER_100M = (1000.0, 100.0, 10.0, 1.0)
 SHARES = (0.1, 0.05, 0.01)  # of good tiles: where nobody knows how many metres they are
@@ -104,10 +104,16 @@ def line_under_test(site: Site, line_id: str, recipe: str) -> LineUnderTest:
     return LineUnderTest(line_id, site.line(line_id), load_limits(site, line_id, recipe))
 
 
-def web_of(under_test: LineUnderTest, engine: EngineInfo) -> Web:
-    """Return a line's measures, by the grid that the line itself would lay. Raises ConfigError, ArtefactError."""
+def web_of(under_test: LineUnderTest, engine: EngineInfo, image_rows: Sequence[int]) -> Web:
+    """Return a line's measures, by the grid that the line itself would lay.
+
+    ``image_rows``: of the test images, which tell how high the line's frames are where its config doesn't.
+
+    Raises ConfigError, ArtefactError.
+    """
     line, (left_mm, right_mm) = under_test.line, under_test.limits.region_mm
-    plan = plan_for(grid_for(line, engine), line, round((right_mm - left_mm) / line.web.mm_per_px), None)
+    width_px = round((right_mm - left_mm) / line.web.mm_per_px)
+    plan = plan_for(grid_for(line, engine), line, width_px, rows_of_frames(line, image_rows))
     return Web(line.web.mm_per_px, math.ceil(100 * plan.tiles_per_m))
 
 
