@@ -415,6 +415,18 @@ def test_a_recipe_or_a_limit_of_that_name_is_replaced_only_when_asked(
     assert f"line-1.cloth.toml: there is a limit of that name {said}" in refusal(other, 4, *teaching(weights))
 
 
+def test_a_calibration_folder_that_takes_no_limits_is_told_before_the_camera_is_opened(
+    tmp_path: Path, weights: list[Path]
+) -> None:
+    plant = make_plant(tmp_path / "plant", 'kind = "folder", path = "no such folder"')
+    assert "no such folder" in refusal(plant, 3, *teaching(weights))
+    (plant / "calibration").write_text("a file in its place")
+    said = refusal(plant, 4, *teaching(weights))
+    assert said.startswith(
+        f"{plant}/calibration: no file can be written there (Not a directory), so nothing was begun"
+    )
+
+
 def test_frames_that_training_refuses_are_named_by_their_place_and_shown(
     tmp_path: Path, weights: list[Path]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from inspector import config
-from inspector.backends.artifact import write_atomically
+from inspector.backends.artifact import put_on_disk, write_atomically
 from inspector.errors import ArtefactError
 from inspector.teaching import staging as rooms
 from inspector.teaching.staging import Staging, claimed
 from tests.small_recipe import make_site
 
 NEW = b"the new limits"
-OPERATIONS = 6  # renames and writes of a swap where there is an old recipe with a limit
+OPERATIONS = 7  # renames and writes of a swap where there is an old recipe with a limit
 
 
 class Killed(BaseException):
@@ -99,7 +100,7 @@ def test_a_kill_within_the_swap_is_undone_by_the_next_teaching(
         make_old(site)
     before = contents(tmp_path)
     staging = make_staged(site)
-    operations = OPERATIONS - 1 if is_there else 3
+    operations = OPERATIONS - 1 if is_there else 4
     with killed_at(number, monkeypatch, kill=True):
         if number < operations:
             with pytest.raises(Killed):
@@ -132,6 +133,230 @@ def test_a_full_disk_within_the_swap_is_undone_at_once(
     ):
         make_staged(site).put_in_place(NEW)
     assert contents(tmp_path) == before
+
+
+FULL = OSError(28, "No space left on device", "the disk")
+
+
+@contextmanager
+def full_from(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """From the swap's write or sync of that number (0, 1 ...) on nothing of the plant's takes any: the disk stays full.
+
+    Renames go on: they want no room.
+    """
+    done = 0
+
+    def tried() -> None:
+        nonlocal done
+        done += 1
+        if done > number:
+            raise FULL
+
+    def writing(file: Path, data: bytes) -> None:
+        try:
+            tried()
+        except OSError as error:
+            raise ArtefactError(f"{file}: can't be written ({error.strerror}), and so on") from None
+        write_atomically(file, data)
+
+    def putting(file: Path, data: bytes) -> None:
+        tried()
+        put_on_disk(file, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rooms, "write_atomically", writing)
+        patched.setattr(rooms, "put_on_disk", putting)
+        yield
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_disk_that_stays_full_leaves_all_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Limits that were never replaced want no room to be put back, and don't keep the recipe from it."""
+    site = make_site(tmp_path)
+    make_old(site)
+    before = contents(tmp_path)
+    with (
+        full_from(number, monkeypatch),
+        pytest.raises(
+            ArtefactError, match=r"line-1\.cloth\.toml: can't be written \(No space left on device\)"
+        ),
+        claimed(site, "1", "cloth", keep_frames=False, say=print),
+    ):
+        make_staged(site).put_in_place(NEW)
+    assert contents(tmp_path) == before
+
+
+def test_what_cannot_be_put_back_is_named_and_kept_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up once the new limits are written: the old recipe is back at once, the old limits later."""
+    site = make_site(tmp_path)
+    make_old(site)
+    before = contents(tmp_path)
+    kept = site.engines / ".teach-cloth/before"
+    limits = site.calibration / "line-1.cloth.toml"
+    sentence = (
+        f"{limits} (No space left on device): can't be made as it was before a teaching that didn't end; what was "
+        f"there is kept in {kept}; free the disk or mend the path, then teach cloth again: that puts it back first"
+    )
+    rename = Path.rename
+
+    def last_one_fails(path: Path, target: Path) -> Path:
+        if Path(target).name == "done":
+            raise FULL
+        return rename(path, target)
+
+    with full_from(3, monkeypatch):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "rename", last_one_fails)
+            with (
+                pytest.raises(ArtefactError) as swapped,
+                claimed(site, "1", "cloth", keep_frames=False, say=print),
+            ):
+                make_staged(site).put_in_place(NEW)
+        with (
+            pytest.raises(ArtefactError) as claimed_again,
+            claimed(site, "1", "cloth", keep_frames=False, say=print),
+        ):
+            raise AssertionError("never comes here")
+    assert str(swapped.value) == str(claimed_again.value) == sentence
+    assert (site.engines / "cloth/recipe.toml").read_text() == "the old recipe"
+    assert limits.read_bytes() == NEW
+    assert (kept / "line-1.cloth.toml").read_text() == "the old limits"
+    said: list[str] = []
+    with claimed(site, "1", "cloth", keep_frames=False, say=said.append):
+        pass
+    assert said[0].endswith(", and put back the recipe and limits of before")
+    assert contents(tmp_path) == before
+
+
+UNWRITABLE = """
+import os, sys
+from pathlib import Path
+from inspector import config
+from inspector.errors import ArtefactError
+from inspector.teaching.staging import claimed
+
+site = config.Site(Path("config.toml"), config.load(Path("config.toml")).plant)
+folder = Path(sys.argv[1])
+folder.chmod(0o555)
+if os.getuid() == 0:  # whom permissions don't stop
+    for path in (Path("."), *Path(".").rglob("*")):
+        os.chown(path, 65534, 65534)
+    os.setuid(65534)
+with claimed(site, "1", "cloth", keep_frames=False, say=print) as staging:
+    staging.engine_dir.mkdir(parents=True)
+    (staging.engine_dir / "recipe.toml").write_text("the new recipe")
+    for step in (staging.see_that_its_place_takes_files, lambda: staging.put_in_place(b"the new limits")):
+        try:
+            step()
+        except ArtefactError as error:
+            print(error)
+"""
+
+
+@pytest.mark.parametrize("folder", ["calibration", "engines/cloth"])
+def test_folders_that_take_no_files_are_told_before_and_leave_all_as_it_was(
+    tmp_path: Path, folder: str
+) -> None:
+    """In a process of its own, which gives up the rights of an administrator."""
+    site = make_site(tmp_path)
+    make_old(site)
+    before = contents(tmp_path)
+    done = alone(UNWRITABLE, tmp_path, folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    asked, swapped = done.stdout.splitlines()
+    assert asked.startswith(
+        f"{folder}: no file can be written there (Permission denied), so nothing was begun"
+    )
+    assert swapped.startswith(folder)
+    assert "(Permission denied), what was there before is untouched" in swapped
+    assert contents(tmp_path) == before
+
+
+def test_a_calibration_folder_that_is_still_to_be_made_may_be(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    with claimed(site, "1", "cloth", keep_frames=False, say=print) as staging:
+        staging.see_that_its_place_takes_files()
+    site.calibration.write_text("a file in its place")
+    with (
+        pytest.raises(ArtefactError, match=r"calibration: no file can be written there \(Not a directory\)"),
+        claimed(site, "1", "cloth", keep_frames=False, say=print) as staging,
+    ):
+        staging.see_that_its_place_takes_files()
+
+
+KILLED_AFTER_THE_LIMITS = """
+import os, signal
+from pathlib import Path
+from inspector import config
+from inspector.teaching import staging as rooms
+
+staging = rooms.Staging(config.load(Path("config.toml")), "1", "cloth")
+
+def killed(folder):
+    if folder == staging.target.parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+rooms.sync_folder = killed
+staging.put_in_place(b"the new limits")
+"""
+
+
+@pytest.mark.parametrize("had_limits", [True, False], ids=["limits before", "none before"])
+def test_a_teaching_of_another_line_puts_back_the_limits_of_the_line_that_was_killed(
+    tmp_path: Path, had_limits: bool
+) -> None:
+    site = make_site(tmp_path)
+    make_old(site)
+    of_1, of_2 = (site.calibration / f"line-{line}.cloth.toml" for line in "12")
+    of_2.write_text("limits of line 2")
+    if not had_limits:
+        of_1.unlink()
+    before = contents(tmp_path)
+    make_staged(site)
+    assert alone(KILLED_AFTER_THE_LIMITS, tmp_path).returncode == -signal.SIGKILL
+    assert of_1.read_bytes() == NEW
+    half = of_1.with_name(f".{of_1.name}.4711.tmp")
+    half.write_text("of a kill while it was written")
+    said: list[str] = []
+    with claimed(site, "2", "cloth", keep_frames=False, say=said.append):
+        pass
+    assert said[0].endswith(", and put back the recipe and limits of before")
+    assert contents(tmp_path) == before
+
+
+def test_limits_that_somebody_set_after_the_kill_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site(tmp_path)
+    make_old(site)
+    with killed_at(2, monkeypatch, kill=True), pytest.raises(Killed):
+        make_staged(site).put_in_place(NEW)
+    limits = site.calibration / "line-1.cloth.toml"
+    limits.write_text("calibrated anew, for the recipe that is still there")
+    before = contents(site.engines / "cloth")
+    with claimed(site, "1", "cloth", keep_frames=False, say=print):
+        pass
+    assert limits.read_text() == "calibrated anew, for the recipe that is still there"
+    assert contents(site.engines / "cloth") == before
+
+
+def test_leftovers_that_do_not_tell_their_line_are_left_to_a_person(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    make_old(site)
+    before = site.engines / ".teach-cloth/before"
+    before.mkdir(parents=True)
+    (before / "limits.toml").write_text("of which line?")
+    all_of_it = contents(tmp_path)
+    with (
+        pytest.raises(ArtefactError, match=f"{before}: an earlier version's teaching was killed here"),
+        claimed(site, "1", "cloth", keep_frames=False, say=print),
+    ):
+        raise AssertionError("never comes here")
+    assert contents(tmp_path) == all_of_it
 
 
 def test_two_teachings_of_one_recipe_are_one_too_many(tmp_path: Path) -> None:
@@ -200,9 +425,14 @@ def test_ctrl_c_while_it_cleans_up_ends_it_before_anything_is_taught(tmp_path: P
     assert not site.engines.exists()
 
 
-def alone(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def alone(program: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", program, *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
 
 

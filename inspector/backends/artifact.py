@@ -238,13 +238,24 @@ def write_atomically(file: Path, data: bytes) -> None:
     A link stays one: what it points to is replaced. What is no file (a pipe, a terminal) is written into.
     Raises ArtefactError when the disk is full or the folder can't be written; what was there before stays.
     """
+    try:
+        put_on_disk(file, data)
+    except OSError as error:
+        raise ArtefactError(
+            f"{file}: can't be written ({error.strerror}), what was there before is untouched; "
+            f"free the disk or mend the path, then run it again"
+        ) from None
+
+
+def put_on_disk(file: Path, data: bytes) -> None:
+    """As ``write_atomically``, for who has a sentence of his own. Raises OSError."""
+    if is_no_file(file):
+        with file.open("ab") as stream:
+            stream.write(data)
+        return
     there = Path(os.path.realpath(file))
     temporary = there.with_name(f".{there.name}.{os.getpid()}.tmp")
     try:
-        if is_no_file(file):
-            with file.open("ab") as stream:
-                stream.write(data)
-            return
         there.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
             stream.write(data)
@@ -252,13 +263,10 @@ def write_atomically(file: Path, data: bytes) -> None:
             os.fsync(stream.fileno())
         temporary.replace(there)
         sync_folder(there.parent)
-    except OSError as error:
+    except OSError:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise ArtefactError(
-            f"{file}: can't be written ({error.strerror}), what was there before is untouched; "
-            f"free the disk or mend the path, then run it again"
-        ) from None
+        raise
 
 
 def is_no_file(file: Path) -> bool:

@@ -3,12 +3,14 @@
     engines/.teach-NAME/            laid out as a plant: what is written into it is at home there at once
         engines/NAME/               recipe, graph, engine
         calibration/                limits
-        before/                     there only while the new takes the place of the old: what was there
+        before/                     there only while the new takes the place of the old: what was there,
+                                    the recipe as NAME/, the limits under their own file name, which tells their line
     out/teach/NAME/.recording/      frames
     out/teach/NAME/left-out/        pictures of frames that were left out; they stay with the recipe
 
 Whatever ends a teaching, the plant's recipe and limits are then both the old ones or both the new ones. Errors
-and signals are seen to at once; what a kill or a power cut left is found by the next teaching of that name.
+and signals are seen to at once; what a kill or a power cut left is found by the next teaching of that name, on
+whichever line.
 
 The swap is two renames and a write, some milliseconds. A line that starts meanwhile is refused: there is no recipe of
 that name, or the limits belong to another training. An exchanging rename (renameat2) would close the first gap and
@@ -25,10 +27,11 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO
 
-from inspector.backends.artifact import sync_folder, write_atomically
+from inspector.backends.artifact import put_on_disk, see_that_it_takes_files, sync_folder, write_atomically
 from inspector.config import Site
 from inspector.errors import ArtefactError
 from inspector.limits import limits_file
@@ -58,6 +61,7 @@ class Staging:
         self.left_out = self.pictures / "left-out"
         self.target = site.engines / recipe
         self.limits_target = limits_file(site, line_id, recipe)
+        self._staged_limits = limits_file(self.site, line_id, recipe)
         self._before = self.folder / "before"
         self.made_pictures = False
         self.pictures_stay = False  # where somebody was told to look at them
@@ -72,11 +76,18 @@ class Staging:
         """Where the recipe grows."""
         return self.site.engines / self._recipe
 
+    def see_that_its_place_takes_files(self) -> None:
+        """Before minutes of recording and training: the swap writes there at their end. Raises ArtefactError."""
+        calibration = self._site.calibration
+        see_that_it_takes_files(next(one for one in (calibration, *calibration.parents) if one.exists()))
+        if self.target.exists():
+            see_that_it_takes_files(self.target)  # who moves a folder to another one writes its ".."
+
     def put_in_place(self, limits: bytes) -> None:
         """Give recipe and limits their names. What was there before is kept until both are there.
 
         Files in an old recipe's folder that no command wrote, such as a notice, go over to the new one.
-        Raises ArtefactError; the old ones are then back.
+        Raises ArtefactError; the old ones are then back, unless it says that they aren't.
         """
         with deferred_signals():
             try:
@@ -96,7 +107,8 @@ class Staging:
             self._take_over_strange_files()
         self._before.mkdir()
         if self.limits_target.exists():
-            write_atomically(self._before / "limits.toml", self.limits_target.read_bytes())
+            write_atomically(self._before / self.limits_target.name, self.limits_target.read_bytes())
+        write_atomically(self._staged_limits, limits)  # tells a roll-back what is to be taken away
         sync_folder(self.folder)
         if self.target.exists():
             self.target.rename(self._before / self._recipe)
@@ -113,21 +125,65 @@ class Staging:
             shutil.copytree(old, new) if old.is_dir() else shutil.copy2(old, new)
 
     def _roll_back(self) -> bool:
-        """Put back what was there before an unfinished swap; True where there was one."""
+        """Put back what was there before an unfinished swap; True where there was one.
+
+        This may itself be broken off, and is then begun again. What can't be put back doesn't keep the rest from it.
+        Raises ArtefactError where something is not back; it is still kept, for the next teaching of that name.
+        """
         if not self._before.is_dir():
             return False
-        old_recipe, old_limits = self._before / self._recipe, self._before / "limits.toml"
-        if not self.engine_dir.exists():  # the new recipe has its name already, so the limits may have theirs
-            if old_limits.exists():  # limits first: this may itself be broken off, and is then begun again
-                write_atomically(self.limits_target, old_limits.read_bytes())
-            else:
-                self.limits_target.unlink(missing_ok=True)
-            self.target.rename(self.engine_dir)
-        if old_recipe.exists():
-            old_recipe.rename(self.target)
-        sync_folder(self._site.engines)
-        shutil.rmtree(self._before)
+        self._refuse_leftovers_without_a_line()
+        not_back = []
+        for file, put_back in ((self.target, self._put_recipe_back), *self._limits_to_put_back()):
+            try:
+                put_back()
+            except OSError as error:
+                not_back.append(f"{file} ({error.strerror})")
+        if not_back:
+            raise ArtefactError(
+                f"{' and '.join(not_back)}: can't be made as it was before a teaching that didn't end; what was there "
+                f"is kept in {self._before}; free the disk or mend the path, then teach {self._recipe} again: that "
+                "puts it back first"
+            )
+        self._before.rename(self.folder / "undone")  # at once, where removing takes its time
         return True
+
+    def _put_recipe_back(self) -> None:
+        old = self._before / self._recipe
+        if not self.engine_dir.exists():  # the new one has its name already
+            self.target.rename(self.engine_dir)
+        if old.exists():
+            old.rename(self.target)
+        sync_folder(self._site.engines)
+
+    def _limits_to_put_back(self) -> list[tuple[Path, Callable[[], None]]]:
+        """Files of limits that the swap replaces, by the name of those staged: their line may be another than ours."""
+        staged = self._staged_limits.parent.glob("line-*.toml")
+        return [(self._site.calibration / new.name, partial(self._put_limits_back, new)) for new in staged]
+
+    def _put_limits_back(self, new: Path) -> None:
+        """Where the limits are still those of before, or of somebody since, there is nothing to write."""
+        target, old = self._site.calibration / new.name, self._before / new.name
+        for half in target.parent.glob(f".{target.name}.*.tmp"):
+            half.unlink()
+        if not target.exists() or target.read_bytes() != new.read_bytes():
+            return
+        if old.exists():
+            put_on_disk(target, old.read_bytes())
+        else:
+            target.unlink()
+            sync_folder(target.parent)
+
+    def _refuse_leftovers_without_a_line(self) -> None:
+        """What was kept before limits were kept by their name doesn't tell its line. Raises ArtefactError."""
+        if not (self._before / "limits.toml").is_file():
+            return
+        raise ArtefactError(
+            f"{self._before}: an earlier version's teaching was killed here, and nothing tells which line's limits "
+            f"limits.toml holds: read it, move it to {self._site.calibration}/line-ID.{self._recipe}.toml, and put "
+            f"{self._before / self._recipe}, if it is there, in the place of {self.target}; then remove {self.folder} "
+            "and run it again"
+        )
 
     def keep_frames(self) -> Path | None:
         """Give the recorded frames a place of their own, side by side as `train` wants them; None: there are none."""
@@ -151,7 +207,10 @@ class Staging:
         return self.left_out
 
     def clear(self, *, pictures: bool) -> float:
-        """Remove all that is staged, and pictures of what was left out where asked; return the megabytes it took."""
+        """Remove all that is staged, and pictures of what was left out where asked; return the megabytes it took.
+
+        Raises ArtefactError where what was before can't be put back; all stays then.
+        """
         self._roll_back()
         megabytes = 0.0
         for folder in (self.recording, self.folder, *([self.left_out] if pictures else [])):
@@ -172,8 +231,6 @@ class Staging:
         if not left:
             return None
         rolled_back = self._roll_back()
-        for half in self.limits_target.parent.glob(f".{self.limits_target.name}.*.tmp"):
-            half.unlink()
         megabytes = self.clear(pictures=True)
         words = (
             f"removed what an earlier teaching of {self._recipe} left when it was killed ({megabytes:.0f} MB)"

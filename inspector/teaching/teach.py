@@ -104,9 +104,11 @@ def teach(site: Site, asked: Asked, onlooker: Onlooker) -> Taught:
         BusError: the line runs.
         CameraError: its camera can't be opened, or delivers nothing.
         DataError: what was recorded is too little, or too unlike itself.
-        ArtefactError: a recipe or limit of that name exists, it is being taught, or the disk is full.
+        ArtefactError: a recipe or limit of that name exists, it is being taught, the plant's folders take no files, or
+            the disk is full.
         KeyboardInterrupt: Ctrl-C, SIGTERM or a closed terminal.
-    Whatever is raised, recipe and limits are those of before and nothing staged remains.
+    Whatever is raised, recipe and limits are those of before and nothing staged remains; what can't be put back is
+    named, and kept.
     """
     line = site.line(asked.line_id)
     with claimed(
@@ -114,6 +116,7 @@ def teach(site: Site, asked: Asked, onlooker: Onlooker) -> Taught:
     ) as staging:
         # Only now: a teaching that was killed in its swap has been taken back, so what exists is what was before.
         _refuse_existing(site, asked)
+        staging.see_that_its_place_takes_files()
         return _Teaching(site, line, asked, onlooker, staging).run()
 
 
