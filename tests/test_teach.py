@@ -120,6 +120,11 @@ RUN = """
 from inspector.cli import main
 main(prog_name="inspector")
 """
+KILLED_BEFORE_THE_FIRST_FRAME = """
+import os, signal
+from inspector.teaching import teach
+teach.refuse_little_room = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+"""
 BEFORE_THE_SWAP = """
 import signal
 from inspector.teaching.staging import Staging
@@ -329,6 +334,21 @@ def test_sigint_while_recording_undoes_it(tmp_path: Path, weights: list[Path]) -
     before = contents(plant)
     with start(plant, *teaching(weights)) as process:
         wait_for(process, lambda: list(plant.glob("out/teach/cloth/.recording/*.png")))
+        interrupt(process, signal.SIGINT)
+    assert contents(plant) == before
+
+
+def test_a_teaching_killed_before_its_first_frame_is_in_nobodys_way(
+    tmp_path: Path, weights: list[Path]
+) -> None:
+    plant = make_plant(tmp_path / "plant", LOOM.replace("true", "false"))
+    before = contents(plant)
+    with start(plant, *teaching(weights), code=KILLED_BEFORE_THE_FIRST_FRAME + RUN) as process:
+        assert process.wait(PATIENCE_S) == -signal.SIGKILL
+    recording = plant / "out/teach/cloth/.recording"
+    assert list(recording.iterdir()) == []
+    with start(plant, *teaching(weights)) as process:
+        wait_for(process, lambda: list(recording.glob("*.png")))
         interrupt(process, signal.SIGINT)
     assert contents(plant) == before
 
