@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -422,6 +423,70 @@ def test_ctrl_c_while_it_cleans_up_ends_it_before_anything_is_taught(tmp_path: P
     first, last = done.stdout.splitlines()
     assert first.startswith("removed what an earlier teaching of cloth left"), "that is done first"
     assert last == "ended"
+    assert not site.engines.exists()
+
+
+IMPATIENT = """
+import atexit, signal, sys, time
+from pathlib import Path
+from inspector import config
+from inspector.cli.shared import Group
+from inspector.teaching.staging import Staging, claimed
+import click
+
+clear = Staging.clear
+
+def slowly(staging, **more):
+    print("undoing", flush=True)
+    time.sleep(0.3)
+    return clear(staging, **more)
+
+def shut_down():
+    print("shuts down", flush=True)
+    time.sleep(0.3)
+
+@click.group(cls=Group)
+def main(): ...
+
+@main.command()
+def teach():
+    with claimed(config.load(Path("config.toml")), "1", "cloth", keep_frames=False, say=print) as staging:
+        (staging.folder / "staged").touch()
+        print("teaches", flush=True)
+        signal.pause()
+
+Staging.clear = slowly
+atexit.register(shut_down)
+main()
+"""
+
+
+def test_who_presses_ctrl_c_again_and_again_does_not_disturb_the_undoing(tmp_path: Path) -> None:
+    """Nor the end of the process: the exit code is the one of the first."""
+    site = make_site(tmp_path)
+    with subprocess.Popen(
+        ["env", "--default-signal=INT", sys.executable, "-c", IMPATIENT, "teach"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        seen = []
+        for line in process.stdout:
+            seen.append(line)
+            process.send_signal(signal.SIGINT)
+            if len(seen) > 1:
+                break
+        until_s = time.monotonic() + 50
+        while process.poll() is None and time.monotonic() < until_s:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                process.send_signal(number)
+            time.sleep(0.001)
+        process.kill()  # it takes no other signal, if it hangs
+        out, err = process.communicate()
+    assert (process.returncode, err) == (130, "inspector: interrupted\n")
+    assert ["".join(seen), out] == ["teaches\nundoing\n", "shuts down\n"]
     assert not site.engines.exists()
 
 

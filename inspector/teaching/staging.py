@@ -29,7 +29,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO
+from threading import Event
+from typing import IO, Any
 
 from inspector.backends.artifact import put_on_disk, see_that_it_takes_files, sync_folder, write_atomically
 from inspector.config import Site
@@ -47,6 +48,7 @@ OWN_FILES = (
     "training",
 )
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Handler = Callable[..., Any] | int | signal.Handlers | None  # as ``signal`` has them
 
 
 class Staging:
@@ -255,7 +257,7 @@ def claimed(
     told to end while it was cleaned.
     """
     staging = Staging(site, line_id, recipe)
-    with signals_end(), _locked(staging):
+    with signals_end() as undoing, _locked(staging):
         try:
             with deferred_signals() as came:
                 left = staging.recover()
@@ -266,23 +268,35 @@ def claimed(
             staging.folder.mkdir(parents=True, exist_ok=True)
             yield staging
         finally:
-            with deferred_signals():
-                kept = staging.keep_frames() if keep_frames else None
-                # What another teaching left was shown with what it taught, and stays.
-                staging.clear(pictures=staging.made_pictures and not staging.pictures_stay)
+            undoing.set()
+            kept = staging.keep_frames() if keep_frames else None
+            # What another teaching left was shown with what it taught, and stays.
+            staging.clear(pictures=staging.made_pictures and not staging.pictures_stay)
             if kept is not None:
                 say(f"recorded frames: {kept.relative_to(site.root)}")
 
 
 @contextmanager
-def signals_end() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the block as Ctrl-C does: with KeyboardInterrupt."""
+def signals_end() -> Iterator[Event]:
+    """SIGTERM and a closed terminal end the block as Ctrl-C does: with KeyboardInterrupt.
+
+    Until the block sets the event it is given: from then on they change nothing. A block that was ended so is the
+    process's end, and they stay ignored: who presses Ctrl-C once more would break into the interpreter's shutdown,
+    and the exit code would be another.
+    """
+    undoing = Event()
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        if not undoing.is_set():
+            raise KeyboardInterrupt
 
-    with _handled(interrupt):
-        yield
+    with _handled(interrupt) as afterwards:
+        try:
+            yield undoing
+        except KeyboardInterrupt:
+            undoing.set()
+            afterwards.update(dict.fromkeys(afterwards, signal.SIG_IGN))
+            raise
 
 
 @contextmanager
@@ -294,17 +308,20 @@ def deferred_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _handled(handler: Callable[..., None]) -> Iterator[None]:
-    """Handle what ends a process; what it was told to ignore (nohup, a script's background) stays ignored."""
+def _handled(handler: Callable[..., None]) -> Iterator[dict[signal.Signals, Handler]]:
+    """Handle what ends a process; what it was told to ignore (nohup, a script's background) stays ignored.
+
+    Yields who handles it afterwards: those of before, unless the block writes others into it.
+    """
     before = {number: signal.getsignal(number) for number in ENDINGS}
-    taken = [number for number, old in before.items() if old is not signal.SIG_IGN]
+    afterwards = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
     try:
-        for number in taken:
+        for number in afterwards:
             signal.signal(number, handler)
-        yield
+        yield afterwards
     finally:
-        for number in taken:
-            signal.signal(number, before[number])
+        for number, old in afterwards.items():
+            signal.signal(number, old)
 
 
 @contextmanager

@@ -235,7 +235,7 @@ class _Teaching:
             megabytes = (
                 min(wanted.expected, needs.most) * info.width_px * info.height_px * info.channels / 1e6
             )
-            staging.recording.mkdir(parents=True, exist_ok=True)  # a teaching killed before its first frame
+            staging.recording.mkdir(parents=True, exist_ok=True)  # one killed before its first frame left it
             for folder, wants in ((staging.recording, megabytes), (staging.folder, 0.0)):
                 refuse_little_room(folder, wants)
             self._onlooker.say(plan_words(asked.line_id, line, info, wanted, needs, megabytes))
