@@ -19,6 +19,7 @@ from inspector.backends import build_engine, golden, open_backend, proving, rate
 from inspector.backends.company import SIZES, Alone, neighbours_for
 from inspector.backends.machine import without_folders
 from inspector.backends.rate import Rounds
+from inspector.backends.runtime import Unsuited
 from inspector.cli import main
 from inspector.config import Site
 from inspector.interfaces import Backend
@@ -108,9 +109,13 @@ def test_an_engine_that_is_well(tmp_path: Path, backend: str) -> None:
             assert not re.search(rf"\b{re.escape(name)}\b", text)
 
 
-def test_an_engine_that_sees_its_batch_fails(tmp_path: Path) -> None:
-    """build-engine can't tell: it scores the golden tiles in the batches in which the reference scored them."""
-    site = plant(tmp_path, graph=tiny_graph(sees_its_batch=True))
+def test_an_engine_that_sees_its_batch_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """build-engine refuses it, unless it looks away."""
+    with pytest.raises(Unsuited, match="all of these tiles in one batch"):
+        plant(tmp_path, graph=tiny_graph(sees_its_batch=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(golden, "deviation", lambda *answers: 0.0)
+        site = plant(tmp_path, graph=tiny_graph(sees_its_batch=True))
     open_backend(site.engines / "tiny", "onnxruntime").close()
     failed, report = failing(tmp_path)
     assert failed == ["batch", "neighbours"]
