@@ -8,8 +8,9 @@ from inspector import backends, cameras, limits
 from inspector.backends.rate import glance_rate, keeps_up
 from inspector.bus.publisher import Identity
 from inspector.config import Line, Site
-from inspector.interfaces import Backend, Camera
-from inspector.judging import Judge
+from inspector.errors import ConfigError
+from inspector.interfaces import Backend, Camera, CameraInfo
+from inspector.judging import Judge, beside_lanes
 from inspector.tiling import Tiler, check_channels, check_width, grid_for, plan_between, tile_rows
 
 
@@ -48,12 +49,33 @@ def open_parts(site: Site, line_id: str) -> Parts:
         check_width(camera.info, line)
         tiler = Tiler.for_line(grid, line, camera.info, limit.region_mm)
         limits.refuse_other_columns(limit, line, line_id, camera.info.width_px)
+        _refuse_beside_lanes(line, line_id, camera.info, limit)
         judge = Judge(limit.levels, line.judging.min_defect_mm, line.lanes, line.web, grid)
         return Parts(line_id, line, camera, backend, tiler, judge, limit)
     except BaseException:
         camera.close()
         backend.close()
         raise
+
+
+def _refuse_beside_lanes(line: Line, line_id: str, camera: CameraInfo, limit: limits.Limits) -> None:
+    """Refuse lanes that leave out web which the line judges: every lane would say PASS beside a fault there.
+
+    Where images of their own show their web, each of them tells for itself, and the judge with it.
+
+    Raises ConfigError.
+    """
+    mm = line.web.mm_per_px
+    match line.region.kind, line.web.seamless:
+        case "whole", _:
+            judged_mm = 0.0, camera.width_px * mm
+        case "auto", True:
+            judged_mm = limit.region_mm
+        case _:  # a fixed region is held against the lanes where the config is read
+            return
+    beside = beside_lanes(line.lanes, *judged_mm, mm)
+    if beside:
+        raise ConfigError(f"line {line_id}: {beside}")
 
 
 def describe(parts: Parts) -> str:

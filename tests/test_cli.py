@@ -541,17 +541,38 @@ def test_check_refuses_limits_that_a_run_would_refuse(plant: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edges", "is_told"), [("0, 25, 51.2", False), ("5, 25, 51.2", True), ("0, 40", True)]
+    ("edges", "is_refused"),
+    [("0, 25, 51.2", False), ("-9, 25, 60", False), ("5, 25, 51.2", True), ("0, 40", True), ("5, 10", True)],
 )
-def test_web_beside_the_lanes_is_told(
-    plant: Path, monkeypatch: pytest.MonkeyPatch, edges: str, is_told: bool
+def test_lanes_that_leave_out_judged_web_are_refused(
+    plant: Path, monkeypatch: pytest.MonkeyPatch, edges: str, is_refused: bool
 ) -> None:
+    """A fault beside them would be in no verdict, and every lane a PASS."""
     monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
     edit("[line.1]", f"[line.1]\nlanes = {{ edges_mm = [{edges}] }}")(plant)
-    checked = invoke(*CHECK)
-    assert checked.exit_code == 0
-    said = "warn  lanes    the web judged is 0.0 to 51.2 mm, lanes.edges_mm are "
-    assert (said in checked.stdout) == is_told
+    checked, said = invoke(*CHECK), "the web judged is 0.0 to 51.2 mm, lanes.edges_mm are "
+    assert (f"FAIL  tiles    {said}" in checked.stderr) == is_refused
+    assert checked.exit_code == (2 if is_refused else 0)
+    if is_refused:
+        assert said in refusal(plant, 2, *RUN)
+    else:
+        assert invoke(*RUN).exit_code == 0
+
+
+@pytest.mark.parametrize(("edges", "is_refused"), [("6.4, 44.8", False), ("0, 40", True)])
+def test_lanes_are_held_against_the_columns_that_limits_were_set_on(
+    plant: Path, monkeypatch: pytest.MonkeyPatch, edges: str, is_refused: bool
+) -> None:
+    monkeypatch.setattr("inspector.check.line.RATE_S", 0.1)
+    edit("region_mm = [\n    0.0,\n    51.2,\n]", "region_mm = [6.4, 44.8]", LIMITS)(plant)
+    edit("seamless = false }", 'seamless = true }\nregion = { kind = "auto" }')(plant)
+    edit("[line.1]", f"[line.1]\nlanes = {{ edges_mm = [{edges}] }}")(plant)
+    if not is_refused:
+        assert invoke(*CHECK).exit_code == invoke(*RUN).exit_code == 0
+        return
+    said = "the web judged is 6.4 to 44.8 mm, lanes.edges_mm are 0 to 40 mm: a fault beside them is in no verdict"
+    assert f"FAIL  tiles    {said}" in invoke(*CHECK).stderr
+    assert f"line 1: {said}" in refusal(plant, 2, *RUN)
 
 
 @pytest.mark.parametrize(

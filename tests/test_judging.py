@@ -479,6 +479,29 @@ def test_lanes_follow_the_region_and_claim_nothing_outside_it():
     assert defect.x_mm + defect.w_mm == 19.0  # cells reach 1 px beyond the region, defects don't
 
 
+def test_web_beside_the_lanes_leaves_no_lane_a_verdict_on_it():
+    """Of images of their own nobody knows before where the web lies; a fault beside the lanes is in no verdict."""
+    left_px = 12
+
+    def judged(first_mm: float, last_mm: float) -> list[Verdict]:
+        tiler = Tiler(GRID, lambda p: Region(left_px, 38, 0, p.shape[0]), seamless=False)
+        (strip,) = tiler.push(Frame(Stamp("1", "cam", 0, 0, 0, 120, 0, 0), np.zeros((40, 40), np.uint8)))
+        side, n = GRID.tile_px // 4, len(strip.batch.pixels)
+        scores = np.zeros((n, side, side), np.float32)
+        found = ScoreMap(strip.stamp, scores, np.zeros(n, np.float32), 4, strip.batch.origins_px)
+        return Judge(Levels(LIMIT), 0.0, Lanes(edges_mm=(first_mm, 10.0, last_mm)), WEB, GRID).judge(
+            strip, found
+        )
+
+    assert [v.outcome for v in judged(6.0, 19.0)] == [Outcome.PASS, Outcome.PASS]
+    for first_mm, last_mm in ((7.0, 19.0), (6.0, 18.0)):
+        verdicts = judged(first_mm, last_mm)
+        assert [(v.outcome, v.reason) for v in verdicts] == [(Outcome.NOT_INSPECTED, Reason.STATE)] * 2
+        assert all("the web judged is 6.0 to 19.0 mm" in v.detail for v in verdicts)
+    left_px = 8  # the next image shows more of it
+    assert {v.outcome for v in judged(6.0, 19.0)} == {Outcome.NOT_INSPECTED}
+
+
 def test_lane_edges():
     assert lane_edges_mm(Lanes(count=2), 10.0, 30.0) == (10.0, 20.0, 30.0)
     assert lane_edges_mm(Lanes(edges_mm=(1.0, 5.0)), 10.0, 30.0) == (1.0, 5.0)

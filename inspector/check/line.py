@@ -10,7 +10,7 @@ from inspector.backends.engine import score_loose
 from inspector.backends.rate import RATE_S, keeps_up, measure_rate, speed_words
 from inspector.bus.lock import hold_line
 from inspector.bus.publisher import Publisher
-from inspector.check.plan import beside_lanes, lay_grid, plan_words, too_late
+from inspector.check.plan import lay_grid, plan_words, too_late
 from inspector.check.report import CheckReport
 from inspector.check.seen import Seen, camera_words, encoder_words, try_camera
 from inspector.config import Line, Site
@@ -110,12 +110,9 @@ def _check_plan(report: CheckReport, line: Line, backend: Backend, seen: Seen, l
     if laid is None or report.first_error is not None:
         return
     grid, region = laid
-    for room, sentence in (
-        ("lanes", beside_lanes(line, region)),
-        ("ejector", too_late(line, grid, seen.info.height_px)),
-    ):
-        if sentence:
-            report.rows.append((room, "warn", sentence))
+    late = too_late(line, grid, seen.info.height_px)
+    if late:
+        report.rows.append(("ejector", "warn", late))
     if region.height_px >= grid.tile_px:  # a seamless web's frames may be lower
         report.attempt(
             "web",

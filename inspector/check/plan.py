@@ -12,7 +12,7 @@ from inspector.check.seen import try_camera
 from inspector.config import Line, Site
 from inspector.errors import CameraError, ConfigError
 from inspector.interfaces import CameraInfo, EngineInfo
-from inspector.judging import Judge, lane_edges_mm
+from inspector.judging import Judge, beside_lanes, lane_edges_mm
 from inspector.limits import Limits
 from inspector.records import Frame, Grid, Region
 from inspector.tiling import (
@@ -62,21 +62,6 @@ def _is_calibrated(line: Line) -> bool:
     return line.region.kind == "auto" and line.web.seamless
 
 
-def beside_lanes(line: Line, region: Region) -> str:
-    """A sentence where judged web is in no lane; empty where all of it is in one."""
-    if not line.lanes.edges_mm:
-        return ""
-    left_mm, right_mm = (edge * line.web.mm_per_px for edge in (region.left_px, region.right_px))
-    first_mm, last_mm = line.lanes.edges_mm[0], line.lanes.edges_mm[-1]
-    if max(first_mm - left_mm, right_mm - last_mm) < line.web.mm_per_px:  # the region is whole pixels
-        return ""
-    return (
-        f"the web judged is {left_mm:.1f} to {right_mm:.1f} mm, lanes.edges_mm are {first_mm:g} to {last_mm:g} mm: a "
-        f"fault beside them is in no verdict; set the outer edges to those of the web, or region.kind = 'fixed' to "
-        f"what is to be judged"
-    )
-
-
 def too_late(line: Line, grid: Grid, height_px: int) -> str:
     """A sentence where a verdict, or its deadline, comes when its web is past the ejector; empty where it doesn't."""
     if not line.reject_distance_m:
@@ -122,7 +107,12 @@ def lay_grid(
     if limit is not None:
         limits.refuse_other_columns(limit, line, limit.line, camera.width_px)
         Judge(limit.levels, line.judging.min_defect_mm, line.lanes, line.web, grid)
-    return grid, _columns(line, frame, grid, calibrated_mm)
+    region = _columns(line, frame, grid, calibrated_mm)
+    mm = line.web.mm_per_px
+    beside = beside_lanes(line.lanes, region.left_px * mm, region.right_px * mm, mm)
+    if beside:
+        raise ConfigError(beside)
+    return grid, region
 
 
 def _columns(line: Line, frame: Frame, grid: Grid, calibrated_mm: tuple[float, float] | None) -> Region:

@@ -3,7 +3,7 @@
 Pure: no threads, no I/O, no clocks. What it does not know: pixels, engines, how late it is.
 """
 
-from inspector.judging.judge import Judge, lane_edges_mm, stitch
+from inspector.judging.judge import Judge, beside_lanes, lane_edges_mm, stitch
 from inspector.judging.levelled import (
     Scratch,
     levelled,
@@ -18,6 +18,7 @@ __all__ = [
     "Judge",
     "Scratch",
     "Unlike",
+    "beside_lanes",
     "lane_edges_mm",
     "levelled",
     "levelled_alone",

@@ -34,6 +34,27 @@ def lane_edges_mm(lanes: Lanes, left_mm: float, right_mm: float) -> tuple[float,
     return tuple(left_mm + (right_mm - left_mm) * i / lanes.count for i in range(lanes.count + 1))
 
 
+def beside_lanes(lanes: Lanes, left_mm: float, right_mm: float, mm_per_px: float) -> str:
+    """A sentence where judged web is in no lane; empty where all of it is in one.
+
+    Args:
+        lanes: the line's config.
+        left_mm: where the judged web begins, from camera column 0.
+        right_mm: where it ends.
+        mm_per_px: of the line; the judged web is whole pixels, so that less than one is nothing.
+    """
+    if not lanes.edges_mm:
+        return ""
+    first_mm, last_mm = lanes.edges_mm[0], lanes.edges_mm[-1]
+    if max(first_mm - left_mm, right_mm - last_mm) < mm_per_px:
+        return ""
+    return (
+        f"the web judged is {left_mm:.1f} to {right_mm:.1f} mm, lanes.edges_mm are {first_mm:g} to {last_mm:g} mm: a "
+        f"fault beside them is in no verdict; set the outer edges to those of the web, or beyond, or region.kind = "
+        f"'fixed' to what is to be judged"
+    )
+
+
 def stitch(scores: F32, origins_px: I32, px_per_cell: int, cells: tuple[int, int]) -> F32:
     """Put tile scores together, the maximum where tiles overlap; minus infinity where no tile lies.
 
@@ -98,7 +119,8 @@ class Judge:
         PASS means that every cell of the lane's decided area was covered by an inspected tile with finite
         scores, that all of the lane's tiles came back, and that no cell of it is above the limit but in
         defects smaller than ``min_defect_mm``. It may carry the "update" or "end" of a defect that was above
-        the limit before. A defect on a lane's edge fails both lanes. One that touches the strip's last row, or
+        the limit before. No lane has it where the web reaches beyond them: a fault there would be in no verdict.
+        A defect on a lane's edge fails both lanes. One that touches the strip's last row, or
         goes on from cells near the limit above its first, counts whatever its size: the strip doesn't show it whole.
 
         Raises:
@@ -113,6 +135,9 @@ class Judge:
             raise ValueError(
                 f"scores of {scores.scores.shape[1:]} cells a tile where {(side, side)} were due"
             )
+        beside = self._beside_lanes(strip)
+        if beside:
+            return self.not_inspected(strip, Reason.STATE, beside)
         came = self._came(strip, scores)
         canvas = self._canvas(strip, scores)
         cells = canvas[: strip.decided_px // self._grid.px_per_cell]
@@ -145,6 +170,12 @@ class Judge:
             self._verdict(strip, lane, Outcome.NOT_INSPECTED, reason, detail, nothing, ended, 0)
             for lane in self._lanes_of(strip)
         ]
+
+    def _beside_lanes(self, strip: Strip) -> str:
+        """``beside_lanes`` of a strip. Of images of their own nobody knows before them where their web lies."""
+        assert strip.region is not None
+        mm = self._web.mm_per_px
+        return beside_lanes(self._lanes, strip.region.left_px * mm, strip.region.right_px * mm, mm)
 
     def _judge_lane(
         self, strip: Strip, lane: _Lane, came: Mask, decided: F32, sightings: list[Sighting]
