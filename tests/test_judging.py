@@ -433,18 +433,25 @@ def test_a_defect_whose_warm_part_lies_in_the_strip_before_is_not_small(warm_row
     assert len(below.defects) == (outcome is Outcome.FAIL)
 
 
-def test_what_was_warm_in_another_piece_of_web_says_nothing_of_size():
-    lost = strips_for([40, 40, 40], lost=frozenset({1}))
-    web = np.ones((40, WIDTH // 4), np.float32)
-    web[lost[0].decided_px // 4 - 2 : lost[0].decided_px // 4, 3] = 5.0
-    judge = judge_for(min_defect_mm=9.0)
-    judge.judge(lost[0], scores_of(lost[0], web))
-    judge.judge(lost[1], None)
-    web[:] = 1.0
-    web[0, 3] = 9.0
-    (verdict,) = judge.judge(lost[2], scores_of(lost[2], web))
-    assert verdict.outcome is Outcome.PASS
-    assert "smaller than 9 mm" in verdict.detail
+@pytest.mark.parametrize(
+    ("rows", "outcome"), [([0], Outcome.FAIL), ([0, 1], Outcome.FAIL), ([1], Outcome.PASS)]
+)
+@pytest.mark.parametrize("lost", [frozenset[int](), frozenset({0}), frozenset({1})])
+def test_a_small_defect_on_the_first_row_of_a_piece_counts_since_nobody_saw_what_lies_above(
+    lost, rows, outcome
+):
+    """Before the line's first frame, or in a frame that was lost."""
+    strips = strips_for([40, 40, 40], lost=lost)
+    judge, verdicts = judge_for(min_defect_mm=9.0), []
+    after = max(lost, default=-1) + 1  # a lost frame
+    for number, strip in enumerate(strips):
+        web = np.ones((40, WIDTH // 4), np.float32)
+        if number == after:
+            web[rows, 3] = 9.0
+        verdicts += judge.judge(strip, scores_of(strip, web) if strip.batch else None)
+    verdict = verdicts[after]
+    assert verdict.outcome is outcome
+    assert verdict.detail == ("" if outcome is Outcome.FAIL else "1 above the limit but smaller than 9 mm")
 
 
 def test_a_web_in_shreds_fails_with_a_list_of_bounded_length():

@@ -9,8 +9,9 @@ it is open: what touches it in the next strip is the same defect and comes as "u
 open, as "end" when it is whole. Two open defects that grow together go on under the id of the one that
 began first; the other gets its "end".
 
-Size is that of one strip's cells, or of an open defect's so far. So what touches the strip's last row, or goes
-on from warm cells above its first, is never too small to count: the rest of it may lie beyond.
+Size is that of one strip's cells, or of an open defect's so far. So what touches the strip's last row, goes on
+from warm cells above its first, or touches its first where nobody saw what lies above (an image of its own, or
+the first strip after a lost frame), is never too small to count: the rest of it may lie beyond.
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ class _Part:
         return bool(self.rows.max() == self.shape[0] - 1)
 
     @property
-    def at_border(self) -> bool:
-        """Whether it touches the first or the last decided row."""
-        return self.reaches_end or bool(self.rows.min() == 0)
+    def at_start(self) -> bool:
+        """Whether it touches the first decided row."""
+        return bool(self.rows.min() == 0)
 
     def goes_on_from(self, above: Mask | None) -> bool:
         """Whether it touches one of these cells in the row above the strip's first."""
@@ -138,7 +139,6 @@ class DefectTracker:
         """
         joins_before = self._joins == (strip.piece, strip.first_row)
         sightings = [] if joins_before else self.close()
-        is_alone = not (joins_before or strip.joins_next)
         warm = decided > self._limit * GROW
         rows, columns = np.nonzero(warm)
         group, known = self._components(warm)
@@ -153,8 +153,9 @@ class DefectTracker:
             if not before and not is_hot:
                 continue
             is_open = strip.joins_next and part.reaches_end
-            is_cut = is_alone and part.at_border  # an image of its own may end where the fault does not
-            is_whole = not (before or is_open or is_cut or part.goes_on_from(self._warm_above))
+            # Where nobody saw what lies beyond, the web may begin or end in the midst of a fault.
+            is_cut = part.reaches_end or (part.at_start and not joins_before)
+            is_whole = not (before or is_cut or part.goes_on_from(self._warm_above))
             if is_whole and part.diagonal * cell_mm < self._min_mm:
                 sightings.append(Sighting(part.lies_in, fails=False))
                 continue

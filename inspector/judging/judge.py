@@ -120,8 +120,9 @@ class Judge:
         scores, that all of the lane's tiles came back, and that no cell of it is above the limit but in
         defects smaller than ``min_defect_mm``. It may carry the "update" or "end" of a defect that was above
         the limit before. No lane has it where the web reaches beyond them: a fault there would be in no verdict.
-        A defect on a lane's edge fails both lanes. One that touches the strip's last row, or
-        goes on from cells near the limit above its first, counts whatever its size: the strip doesn't show it whole.
+        A defect on a lane's edge fails both lanes. One that touches the strip's last row, goes
+        on from cells near the limit above its first, or touches its first where no strip joins, counts whatever its
+        size: the strip doesn't show it whole.
 
         Raises:
             ValueError: ``scores`` belong to another trigger or have another size of cells.
