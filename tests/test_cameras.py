@@ -172,6 +172,50 @@ def test_an_encoder_that_runs_back_is_an_error() -> None:
 
 
 @settings(deadline=None)
+@given(
+    st.sampled_from([0, 2**31]),  # where the camera's 32 bits begin: unsigned, signed
+    st.lists(st.tuples(st.integers(1, 4), st.integers(-200, 200)), min_size=1, max_size=40),
+    st.integers(-3000, 3000),
+)
+def test_a_count_of_32_bits_that_starts_again_goes_on(
+    below: int, frames: list[tuple[int, int]], to_the_wrap: int
+) -> None:
+    """Wherever the wrap comes: in a frame, between two, or in lost ones."""
+
+    def latched(place: int) -> tuple[int, int]:
+        start = (place + below) % 2**32 - below
+        return start, start + 210
+
+    wrapping, straight = (Stamper("1", "S", 100, WEB, 100) for _ in range(2))
+    block_id, place = 1, 2**32 - below + to_the_wrap
+    off = latched(place)[0] - place
+    for step, hole in [(1, 0), *frames]:
+        block_id, place = block_id + step, place + hole + (step - 1) * 210
+        lost, stamp = wrapping.stamp(block_id, 0, encoder=latched(place))
+        also_lost, wanted = straight.stamp(block_id, 0, encoder=(place + off, place + off + 210))
+        assert (lost, stamp) == (also_lost, wanted)
+        place += 210
+
+
+@pytest.mark.parametrize(
+    ("end", "start", "went"),
+    [
+        (2**32 - 5000, 0, "ran back"),
+        (5000, -(2**32), "ran back"),
+        (2**31, 0, "ran back"),
+        (2**32, 2**32 - 5000, "ran back"),
+        (80, 2**32 - 10, "jumped"),  # back over 0
+        (-(2**31) + 80, 2**31 - 10, "jumped"),
+    ],
+)
+def test_a_count_that_was_set_or_ran_back_is_no_wrap(end: int, start: int, went: str) -> None:
+    stamper = Stamper("7", "S", ROWS, WEB, 100)
+    stamper.stamp(1, 0, encoder=(end - 80, end))
+    with pytest.raises(CameraError, match=rf"{went} from {end} to {start}; .*restart line 7"):
+        stamper.stamp(2, 0, encoder=(start, start + 80))
+
+
+@settings(deadline=None)
 @given(st.lists(st.integers(-209, 300), min_size=1, max_size=40))
 def test_a_frame_is_where_the_encoder_says_also_when_the_web_ran_back(holes: list[int]) -> None:
     stamper = Stamper("1", "S", 100, WEB, 100)

@@ -15,6 +15,7 @@ GEV_LAST_BLOCK_ID = 0xFFFF  # GigE Vision 1.x counts 1 ... 65535, 1 ...; others 
 MAX_GAP = 4000  # triggers; beyond it the camera was gone, not busy
 JOINT_ROWS = 2.0  # an encoder that latches a row early or late makes neither a hole nor an overlap
 COARSE_COUNTS = 2.0  # nor does one that counts less than once a row: both ends of a frame are rounded
+WRAP_COUNTS = 2**32  # a camera's count of 32 bits, signed or not, starts again that much lower
 
 
 class Stamper:
@@ -23,7 +24,8 @@ class Stamper:
     The encoder interval of a frame begins where the one before ended; only where the web ran back, by the
     camera's encoder, does it begin before that, so that the tiler joins nothing there. Its length comes from
     the camera's encoder when the camera tells it, else from the rows: counts = rows * mm_per_px / 1000 *
-    counts_per_m, always computed from totals, so rounding does not add up.
+    counts_per_m, always computed from totals, so rounding does not add up. Where the camera's count of 32 bits
+    starts again, ours goes on.
 
     Args:
         line_id: the line's id.
@@ -49,6 +51,7 @@ class Stamper:
         self._wide_ids = False  # has counted past 16 bits
         self._first_id = 1  # what follows the last of 16 bits
         self._anchor = 0  # counts at the last place the camera's encoder told
+        self._wrapped = 0  # counts that the camera's own have wrapped by
         self._rows_since = 0  # rows from the anchor to the end of the last stamp
 
     @property
@@ -76,14 +79,20 @@ class Stamper:
             encoder: the camera's own counts, half-open, over this frame.
 
         Raises:
-            CameraError: the encoder ran back by more than a frame, thousands of frames are missing, or the camera
-                was reset and rows alone tell the place.
+            CameraError: the encoder ran back by more than a frame, or jumped beyond all measure, thousands of frames
+                are missing, or the camera was reset and rows alone tell the place.
         """
         if self._block_id is None and encoder is not None:
             self._anchor = encoder[0]
         if block_id == 0:
             self._first_id = 0
-        lost = self._lost_before(block_id, captured_us, encoder)
+        missing, why = self._missing(block_id)
+        if encoder is not None:
+            encoder = self._unwrapped(encoder, len(missing))
+        hole = self._hole(encoder)
+        if not missing and hole > self._joint:
+            missing, why = [block_id], f"{hole} encoder counts of web passed without an image"
+        lost = self._lost(missing, why, captured_us, None if encoder is None else max(hole, 0))
         self._block_id = block_id
         self._wide_ids = self._wide_ids or block_id > GEV_LAST_BLOCK_ID
         start = self.encoder_end
@@ -95,29 +104,25 @@ class Stamper:
             self._move_to(max(start, encoder[1]))
         return lost, self._make(block_id, start, self.encoder_end, captured_us)
 
-    def _lost_before(
-        self, block_id: int, captured_us: int, encoder: tuple[int, int] | None
-    ) -> list[LostFrame]:
-        if self._block_id is None:
-            return []
-        missing, why = self._missing(self._block_id, block_id)
-        hole = self._hole(encoder)
-        if not missing and hole > self._joint:
-            missing, why = [block_id], f"{hole} encoder counts of web passed without an image"
+    def _lost(self, missing: list[int], why: str, captured_us: int, hole: int | None) -> list[LostFrame]:
+        """The triggers of these block ids: they share the hole between them, or are full frames where it is None."""
         lost = []
         begin, total = self.encoder_end, len(missing)
         for place, missing_id in enumerate(missing, start=1):
             start = self.encoder_end
-            if encoder is None:
+            if hole is None:
                 self._rows_since += self._rows
             else:
-                self._move_to(begin + max(hole, 0) * place // total)
+                self._move_to(begin + hole * place // total)
             stamp = self._make(missing_id, start, self.encoder_end, captured_us)
             lost.append(LostFrame(stamp, Reason.FRAME_LOST, why))
         return lost
 
-    def _missing(self, before: int, now: int) -> tuple[list[int], str]:
-        """Block ids of the frames between two that arrived, and why they count as lost."""
+    def _missing(self, now: int) -> tuple[list[int], str]:
+        """Block ids of the frames between the last that arrived and this one, and why they count as lost."""
+        if self._block_id is None:
+            return [], ""
+        before = self._block_id
         if now > before:
             ids = range(before + 1, now)
             gap = len(ids)
@@ -142,14 +147,28 @@ class Stamper:
         wrapped = [i if i <= GEV_LAST_BLOCK_ID else i - GEV_LAST_BLOCK_ID - 1 + self._first_id for i in ids]
         return wrapped, f"block ids jumped from {before} over {GEV_LAST_BLOCK_ID} to {now}"
 
+    def _unwrapped(self, encoder: tuple[int, int], missing: int) -> tuple[int, int]:
+        """The interval in counts that go on where the camera's own start again.
+
+        Only where it then lies within a frame of where so many lost frames put it: any other step is for ``_hole``.
+        """
+        frame = self._rows * self._counts_per_row
+        behind = self.encoder_end + missing * frame - encoder[0] - self._wrapped
+        if abs(behind - WRAP_COUNTS) <= frame:
+            self._wrapped += WRAP_COUNTS
+        return encoder[0] + self._wrapped, encoder[1] + self._wrapped
+
     def _hole(self, encoder: tuple[int, int] | None) -> int:
         """Counts between the last stamp's end and this frame's start; negative when they overlap."""
         if encoder is None:
             return 0
         hole = encoder[0] - self.encoder_end
-        if hole < -self._rows * self._counts_per_row:
+        if (
+            hole < -self._rows * self._counts_per_row or hole > WRAP_COUNTS / 2
+        ):  # ahead: it ran back over a wrap
+            went = "ran back" if hole < 0 else "jumped"
             raise CameraError(
-                f"camera {self._serial}: its encoder ran back from {self.encoder_end} to {encoder[0]}; "
+                f"camera {self._serial}: its encoder {went} from {self.encoder_end} to {encoder[0]}; "
                 f"places on the web are no longer known, restart line {self._line}"
             )
         return hole
