@@ -25,7 +25,9 @@ Position: TypeAlias = Annotated[float, Meta(ge=-MOST, le=MOST)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 LEAST_COUNTS = 10  # of the encoder, for a tile of web
 LAST_SEED = 2**63 - 1
-LAST_PORT = 65535  # ZeroMQ would quietly bind what is left of a larger number
+LAST_PORT = (
+    65535  # ZeroMQ binds what is left of a larger number, and of one that is none what precedes the letters
+)
 ENDPOINT = r"^(tcp|ipc)://.+"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 Endpoint: TypeAlias = Annotated[str, Meta(pattern=ENDPOINT)]
@@ -397,11 +399,22 @@ def _check_endpoints(file: Path, plant: Plant) -> None:
         for key in ("verdicts", "maps", "replay"):
             endpoint: str = getattr(line.bus, key)
             here = f"line.{line_id}.bus.{key}"
-            port = endpoint.rpartition(":")[2]
-            if endpoint.startswith("tcp") and port.isdecimal() and int(port) > LAST_PORT:
-                raise ConfigError(f"{file}: {here}: there is no port {port}; the last one is {LAST_PORT}")
+            fault = _endpoint_fault(endpoint)
+            if fault:
+                raise ConfigError(f"{file}: {here}: {fault} (it is {endpoint!r})")
             if endpoint in taken and not endpoint.endswith(":*"):
                 raise ConfigError(
                     f"{file}: {here} and {taken[endpoint]} are both {endpoint}; each needs its own"
                 )
             taken[endpoint] = here
+
+
+def _endpoint_fault(endpoint: str) -> str:
+    """Why nobody could hear a line there, though ZeroMQ binds it: a sentence without its object; empty: they can."""
+    scheme, _, place = endpoint.partition("://")
+    if scheme == "ipc":  # else it would start at whatever folder a command is called from
+        is_found = place.startswith("/") or (place.startswith("@") and place != "@")
+        return "" if is_found else "must begin with ipc:/// (a path from the root) or ipc://@ (a name)"
+    port = place.rpartition(":")[2]
+    is_port = port == "*" or (port.isascii() and port.isdecimal() and 0 < int(port) <= LAST_PORT)
+    return "" if is_port else f"must end with a port from 1 to {LAST_PORT}"

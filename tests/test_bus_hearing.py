@@ -423,11 +423,17 @@ def test_closing_twice_is_no_mistake(site: Site) -> None:
     publisher.close(State.HALTED)
 
 
-def test_an_endpoint_that_is_none_is_one_sentence(site: Site, tmp_path: Path) -> None:
-    text = site.file.read_text().replace("tcp://127.0.0.1:*", "tcp://127.0.0.1:nonsense", 1)
+def test_an_endpoint_that_can_not_be_bound_is_one_sentence(site: Site, tmp_path: Path) -> None:
+    """No program uses it, so none is asked for."""
+    endpoint = f"ipc://{tmp_path}/none/verdicts"
+    text = site.file.read_text().replace("tcp://127.0.0.1:*", endpoint, 1)
     (tmp_path / "bad.toml").write_text(text)
-    with pytest.raises(BusError, match=r"bus\.verdicts = tcp://127\.0\.0\.1:nonsense can't be bound"):
+    with pytest.raises(BusError) as caught:
         Publisher(config.load(tmp_path / "bad.toml"), "1")
+    assert str(caught.value) == (
+        f"line 1: bus.verdicts = {endpoint} can't be bound (No such file or directory); change the endpoint, or make "
+        "what it names (an ipc path's folder, an address of this machine)"
+    )
 
 
 # -- pictures of defects -------------------------------------------------------------------------------

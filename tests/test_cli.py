@@ -236,7 +236,7 @@ def replayed(frames_per_s: float) -> Spoil:
         (edit("[line.1]", "[line.1]\nlanes = { edges_mm = [0, nan, 20] }"), "line.1.lanes.edges_mm"),
         (
             edit('"tcp://127.0.0.1:*"', '"tcp://127.0.0.1:99999"'),
-            "there is no port 99999; the last one is 65535",
+            "line.1.bus.verdicts: must end with a port from 1 to 65535 (it is 'tcp://127.0.0.1:99999')",
         ),
         (edit("overlap_mm = 0", "overlap_mm = 9"), "overlap_mm = 9 is more than half of size_mm = 12.8"),
         (twice("1"), "line '1' stands there twice (at line 9, column 8); give each line an id of its own"),

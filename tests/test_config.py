@@ -115,6 +115,34 @@ def test_a_bad_file_is_one_sentence_with_file_key_and_remedy(tmp_path: Path, tex
         assert word in message
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        ("tcp://127.0.0.1:0", "must end with a port from 1 to 65535"),  # any port, which nobody is told
+        ("tcp://127.0.0.1:553x", "must end with a port from 1 to 65535"),  # ZeroMQ would take 553
+        ("tcp://127.0.0.1:-1", "must end with a port from 1 to 65535"),
+        ("tcp://127.0.0.1:65536", "must end with a port from 1 to 65535"),
+        ("tcp://127.0.0.1:\u0665", "must end with a port from 1 to 65535"),
+        ("tcp://127.0.0.1:", "must end with a port from 1 to 65535"),
+        ("tcp://127.0.0.1", "must end with a port from 1 to 65535"),
+        ("ipc://sock/line3", "must begin with ipc:/// (a path from the root) or ipc://@ (a name)"),
+        ("ipc://~/line3", "must begin with ipc:/// (a path from the root) or ipc://@ (a name)"),
+        ("ipc://*", "must begin with ipc:/// (a path from the root) or ipc://@ (a name)"),
+        ("ipc://@", "must begin with ipc:/// (a path from the root) or ipc://@ (a name)"),
+    ],
+)
+def test_an_endpoint_that_nobody_could_hear_is_refused(tmp_path: Path, endpoint: str, words: str):
+    message = complaint(tmp_path, changed("tcp://127.0.0.1:5532", endpoint))
+    assert message.endswith(f"line.3.bus.maps: {words} (it is {endpoint!r})")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["tcp://127.0.0.1:1", "tcp://*:65535", "tcp://[::1]:5532", "ipc:///run/line3", "ipc://@line3"]
+)
+def test_an_endpoint_that_somebody_could_hear_is_taken(tmp_path: Path, endpoint: str):
+    assert load(tmp_path, changed("tcp://127.0.0.1:5532", endpoint)).line("3").bus.maps == endpoint
+
+
 def test_a_missing_or_binary_file_is_one_sentence(tmp_path: Path):
     with pytest.raises(ConfigError, match="no such file"):
         config.load(tmp_path / "none.toml")

@@ -219,9 +219,12 @@ class Publisher:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
             socket.close()
+            remedy = "change the endpoint, or make what it names (an ipc path's folder, an address of this machine)"
+            if error.errno == zmq.EADDRINUSE:
+                remedy = "does another program use it? end it, or change the endpoint"
             raise BusError(
                 f"line {self._line_id}: bus.{name} = {endpoint} can't be bound ({zmq.strerror(error.errno or 0)}); "
-                f"does another program use it? end it, or change the endpoint"
+                f"{remedy}"
             ) from None
         return socket
 
