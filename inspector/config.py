@@ -28,14 +28,17 @@ LAST_SEED = 2**63 - 1
 LAST_PORT = (
     65535  # ZeroMQ binds what is left of a larger number, and of one that is none what precedes the letters
 )
-ENDPOINT = r"^(tcp|ipc)://.+"
+NO_NUL = r"^[^\0]*\Z"  # TOML takes it in a text; no file's name can hold it
+ENDPOINT = r"^(tcp|ipc)://[^\0]+\Z"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+Place: TypeAlias = Annotated[str, Meta(pattern=NO_NUL)]  # of a file or folder
 Endpoint: TypeAlias = Annotated[str, Meta(pattern=ENDPOINT)]
 Name: TypeAlias = Annotated[str, Meta(pattern=NAME)]
 Feature: TypeAlias = bool | int | float | str
 
 PATTERN_WORDS = {
     ENDPOINT: "must be an endpoint such as tcp://127.0.0.1:5531 or ipc:///run/line-3",
+    NO_NUL: "must be a path, and no path holds the character NUL",
     NAME: "must be 1 to 64 letters, digits, '_', '-' or '.', and begin with a letter or digit",
 }
 
@@ -47,7 +50,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class FolderCamera(Model, frozen=True, tag_field="kind", tag="folder"):
     """Images replayed in name order."""
 
-    path: str
+    path: Place
     frames_per_s: NotNegative = 0.0  # 0: as fast as the line takes them
     loop: bool = False
     pixel_format: Literal["Mono8", "RGB8"] = "Mono8"
@@ -74,7 +77,7 @@ class LoomCamera(Model, frozen=True, tag_field="kind", tag="loom"):
 class GenicamCamera(Model, frozen=True, tag_field="kind", tag="genicam"):
     """A GenICam camera through a GenTL producer (.cti)."""
 
-    producer: str  # path of the .cti; environment variables are expanded
+    producer: Place  # path of the .cti; environment variables are expanded
     serial: str = ""  # empty: the only device there is, else an error that lists them
     buffers: Annotated[int, Meta(ge=2, le=512)] = 16
     features: dict[str, Feature] = {}  # SFNC names, set in this order
@@ -137,7 +140,7 @@ class Bus(Model, frozen=True):
     verdicts: Endpoint
     maps: Endpoint
     replay: Endpoint
-    keys: str = ""  # folder with server.key_secret and clients/*.key; a must off loopback
+    keys: Place = ""  # folder with server.key_secret and clients/*.key; a must off loopback
 
 
 class Overload(Model, frozen=True):
@@ -288,7 +291,7 @@ def _unknown(file: Path, raw: Any, path: list[str], key: str) -> str:
 def _what_is_right(raw: Any, path: list[str], what: str) -> str:
     """msgspec's complaint, or what the key wants where it only says that the value is wrong."""
     for pattern, words in PATTERN_WORDS.items():
-        if pattern in what:
+        if repr(pattern) in what:
             return words
     if what.startswith("Invalid"):
         if path[-1] == "kind" and path[-2] == "camera":

@@ -116,6 +116,18 @@ def test_a_bad_recipe_is_one_sentence(folder: Path, before: str, after: str, com
     assert "\n" not in str(caught.value)
 
 
+def test_a_plan_whose_name_no_file_can_have_is_one_sentence(folder: Path) -> None:
+    write_manifest(folder, Manifest(schema=SCHEMA, recipe="tiny", engines={"openvino": ENGINE}))
+    file = folder / "manifest.toml"
+    text = file.read_text()
+    assert text.count('tiles = "32 px"') == 1
+    file.write_text(text.replace('tiles = "32 px"', 'tiles = "32 px"\nplan = "a\\u0000b"'))
+    with pytest.raises(ArtefactError) as caught:
+        load_manifest(folder, "build it again")
+    assert str(caught.value).startswith(f"{file}: engines[...].plan: ")
+    assert str(caught.value).endswith("; build it again")
+
+
 @pytest.mark.parametrize("data", [b"\xff\xfe garbage", b"\0" * 100, b"PK\x03\x04"])
 def test_a_recipe_that_is_no_text(folder: Path, data: bytes) -> None:
     write_tiny_recipe(folder)

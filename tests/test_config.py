@@ -105,6 +105,13 @@ def test_models_are_frozen():
                 "an encoder of 196 counts per m or more",
             ],
         ),
+        (changed("out/frames", "a\\u0000b"), ["line.1.camera.path", "no path holds the character NUL"]),
+        (changed("simcam.cti", "\\u0000"), ["line.3.camera.producer", "no path holds the character NUL"]),
+        (
+            changed("[line.3.bus]", '[line.3.bus]\nkeys = "a\\n\\u0000"'),
+            ["line.3.bus.keys", "no path holds the character NUL"],
+        ),
+        (changed("tcp://127.0.0.1:5531", "ipc:///a\\u0000b"), ["line.3.bus.verdicts", "must be an endpoint"]),
         ("plant = ", ["not valid TOML"]),
         ("\x00", ["not valid TOML"]),
     ],

@@ -25,6 +25,7 @@ import msgspec
 import tomli_w
 from msgspec import Meta
 
+from inspector.config import Place
 from inspector.errors import ArtefactError
 from inspector.records import tile_shape
 
@@ -129,7 +130,7 @@ class BuiltEngine(Document, frozen=True, kw_only=True):
     built_utc: str  # ISO 8601
     tiles: str  # the recipe's measures: a graph knows its tiles' side, but not what of it is margin
     onnx_sha256: Sha256
-    plan: str = ""  # path in the recipe's folder; empty: the graph itself is loaded
+    plan: Place = ""  # path in the recipe's folder; empty: the graph itself is loaded
     plan_sha256: str = ""
     profile: tuple[int, ...] = ()  # tiles at a time: least, tuned for, most; empty: any number
     portable: bool = False  # TensorRT: other GPUs and later versions may load it (``portable.py``)
