@@ -224,6 +224,22 @@ def test_a_hole_that_replay_cannot_fill_is_told(site: Site, monkeypatch: pytest.
     assert warnings == ["line 1: 5 messages (verdict) before seq 10 are lost"]
 
 
+@pytest.mark.parametrize(("kinds", "is_told"), [(("verdict",), False), (("verdict", "hb"), True)])
+def test_heartbeats_are_missed_by_whoever_asked_for_them(
+    site: Site, kinds: tuple[str, ...], is_told: bool
+) -> None:
+    """They come along to tell silence; verdicts have their own seq and replay."""
+    warnings: list[str] = []
+    with (
+        talking(site) as line,
+        Subscriber(bus_of(line.publisher), "1", site.root, kinds, warn=warnings.append) as subscriber,
+    ):
+        assert next(subscriber.events(PATIENCE_S)).kind == "hb"
+        line.do(lambda p: p._seq.update(hb=999))
+        read_until(subscriber, "hb", 1000)
+    assert [w.endswith("(hb) before seq 1000 are lost") for w in warnings] == [True] * is_told
+
+
 def test_a_dumb_replay_costs_a_second_and_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hearing, "REPLAY_S", 0.1)
     warnings: list[str] = []

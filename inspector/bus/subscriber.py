@@ -41,7 +41,7 @@ class Subscriber:
         root: folder that ``bus.keys`` starts at.
         kinds: what to subscribe to; heartbeats always come along.
         client: name of this client's keys in ``bus.keys``, as `inspector keys --client` made them.
-        warn: told a sentence for every hole that replay can't fill, and for every garbled message.
+        warn: told a sentence for every hole in ``kinds`` that replay can't fill, and for every garbled message.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Subscriber:
     ) -> None:
         self._line_id = line_id
         self._bus = bus
+        self._kinds = kinds
         self._warn = warn
         self._context = zmq.Context()
         self._keys = (root / bus.keys, client) if bus.keys else None
@@ -141,7 +142,8 @@ class Subscriber:
             return [event]
         found = self._missed(kind, before + 1, header.seq - 1) if kind in wire.REPLAYED else []
         gone = header.seq - before - 1 - len(found)
-        if gone:
+        # Heartbeats that nobody asked for are no loss: the next one tells that the line lives.
+        if gone and kind in self._kinds:
             self._warn(f"line {self._line_id}: {gone} messages ({kind}) before seq {header.seq} are lost")
         return [*found, event]
 
