@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import cv2
 import msgspec
@@ -133,3 +134,11 @@ def test_an_image_keeps_its_colours() -> None:
 def test_intervals_stay_true_in_utc() -> None:
     clock = Clock()
     assert clock.utc_us(2_000_000) - clock.utc_us(1_000_000) == 1_000_000
+
+
+def test_a_clock_that_is_set_moves_no_time_of_a_line_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, utc_ns = Clock(), time.time_ns
+    before_us = clock.utc_us(1_000_000)
+    monkeypatch.setattr(time, "time_ns", lambda: utc_ns() + 3600 * 10**9)
+    assert clock.utc_us(1_000_000) == before_us
+    assert abs(Clock().utc_us(1_000_000) - before_us - 3600 * 10**6) < 60 * 10**6  # the next start's

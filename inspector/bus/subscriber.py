@@ -260,7 +260,7 @@ def as_json_line(event: Event) -> str:
 
 
 def as_text(event: Event) -> str:
-    """One line for a person, in this machine's own time; of another day with its date."""
+    """One line for a person, in this machine's time zone; of another day with its date."""
     published = _published(event).astimezone()
     day = "" if published.date() == datetime.now().astimezone().date() else f"{published:%Y-%m-%d} "
     at = f"{day}{published:%H:%M:%S.%f}"[:-3]
