@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from inspector.output import say
 from inspector.records import Defect, Outcome
 from inspector.tally import Snapshot
 
@@ -180,7 +181,7 @@ class Steps:
 
     def say(self, text: str) -> None:
         """Print some lines at once: whoever reads a log in the morning wants to know how far it came."""
-        print(text, flush=True)
+        say(text)
 
     def bar(self, what: str) -> AbstractContextManager[ProgressBar]:
         """Show how far a step is."""

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -1054,6 +1055,63 @@ def test_a_log_that_can_not_be_written_does_not_stop_the_line(plant: Path) -> No
     assert report.startswith("inspector: output: No space left on device; free the disk")
     assert process.returncode == 4
     assert json.loads((plant / "s.json").read_text())["state"] == "Halted"
+
+
+def output_to(end: int, stderr: int) -> dict[str, int]:
+    """All three streams on a terminal, as a shell has them; the input stays as it is where it is none."""
+    return {"stdout": end, "stderr": stderr} | ({"stdin": end} if os.isatty(end) else {})
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_that_knows_no_greek(plant: Path, encoding: str) -> None:
+    """The panel has a sigma; here it is a question mark."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command(*RUN, "--summary", "s.json"),
+        **output_to(theirs, theirs),
+        env=os.environ | {"PYTHONIOENCODING": encoding, "TERM": "xterm", "COLUMNS": "120"},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    text = b""
+    with suppress(OSError):  # the last one has closed it
+        while select.select([ours], [], [], PATIENCE_S)[0] and (piece := os.read(ours, 65536)):
+            text += piece
+    os.close(ours)
+    assert process.wait(PATIENCE_S) == 0, text
+    assert b"peak ?" in text
+    assert b"4 PASS" in text
+    assert b"Traceback" not in text
+
+
+def test_names_that_an_encoding_lacks_letters_for_are_printed(plant: Path) -> None:
+    code, out, err = finish("keys", "Łąka", PYTHONIOENCODING="latin-1")
+    assert (code, err) == (0, "")
+    assert "??ka" in out
+
+
+@pytest.fixture
+def closed() -> Iterator[int]:
+    """A pipe whose reader is gone, as after ``| head -1``."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def test_an_engine_is_built_though_nobody_reads_on(plant: Path, closed: int) -> None:
+    (plant / MANIFEST).unlink()
+    done = subprocess.run(
+        command(*BUILD), stdout=closed, stderr=subprocess.PIPE, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (plant / MANIFEST).exists()
+
+
+def test_a_check_fails_though_nobody_reads_why(plant: Path, closed: int) -> None:
+    remove(LIMITS)(plant)
+    done = subprocess.run(command(*CHECK), stdout=closed, stderr=closed, timeout=30, check=False)
+    assert done.returncode == 4
 
 
 def test_a_line_whose_output_is_closed_runs(plant: Path) -> None:

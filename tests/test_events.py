@@ -149,6 +149,18 @@ def test_a_line_that_goes_silent_is_exit_code_8(site: Site, tmp_path: Path) -> N
     assert "Traceback" not in err
 
 
+def test_whoever_reads_on_no_more_ends_it(talker: Site) -> None:
+    """``inspector events | head -1``: what has no end of its own ends there, and well."""
+    command = [sys.executable, "-m", "inspector", "events", "--line", "1", "--config", str(talker.file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+
+
 def test_a_line_that_was_never_there_is_exit_code_8(site: Site, tmp_path: Path) -> None:
     publisher = Publisher(site, "1")
     plant = site_of(publisher, tmp_path)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -135,6 +138,28 @@ def test_a_tile_that_the_short_form_does_not_ask(tmp_path: Path) -> None:
     failed, report = failing(tmp_path)
     assert failed == ["golden"]
     assert [one["since_build"] > 1 for one in report["golden"]] == [False] * 7 + [True]
+
+
+def test_an_engine_that_fails_does_so_though_nobody_reads_on(tmp_path: Path) -> None:
+    site = plant(tmp_path)
+    manifest = site.engines / "tiny/manifest.toml"
+    text = manifest.read_text()
+    manifest.write_text(re.sub(r"golden_scores = \[\s*[-+.\de]+", "golden_scores = [1e9", text, count=1))
+    words = ["selftest", "--line", "1", "--seconds", "0.01", "--config", str(site.file), "--report"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "inspector", *words, str(tmp_path / "report.json")],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert done.stderr == "inspector: line 1: the engine fails its self-test: golden\n"
+    assert json.loads((tmp_path / "report.json").read_text())["failed"] == ["golden"]
 
 
 def test_an_engine_that_an_extreme_tile_dazzles_fails(

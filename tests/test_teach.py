@@ -367,6 +367,22 @@ def test_sigterm_while_training_undoes_it_but_for_frames_to_be_kept(
     assert sorted(path.name for path in plant.iterdir()) == ["config.toml", "out"]
 
 
+def test_it_teaches_to_the_end_though_nobody_reads_on(
+    taught: tuple[Path, str], tmp_path: Path, weights: list[Path]
+) -> None:
+    """``inspector teach ... | head -1``: one line is read, and what was asked for is there."""
+    plant = make_plant(tmp_path / "plant")
+    recipe = str(taught[0] / "engines/cloth")
+    with start(plant, *teaching(weights), code=BORROWED + RUN, TAUGHT=recipe) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert (process.wait(PATIENCE_S), process.stderr.read()) == (0, "")
+    assert sorted(path.name for path in (plant / "engines").iterdir()) == ["cloth"]
+    load_limits(config.load(plant / "config.toml"), "1", "cloth")
+
+
 def test_kept_frames_lie_side_by_side_as_they_were_recorded_whatever_was_cut_off_them_to_learn(
     taught: tuple[Path, str], tmp_path: Path, weights: list[Path]
 ) -> None:

@@ -18,6 +18,7 @@ from inspector.cli.shared import (
     LINE,
     MEASURE,
     REPORT_FILE,
+    hand_out,
     load_site,
     main,
     recipe_name,
@@ -26,6 +27,7 @@ from inspector.cli.shared import (
     write_json,
 )
 from inspector.errors import ArtefactError
+from inspector.output import say
 
 
 @main.command(epilog=EXIT_CODES)
@@ -73,7 +75,7 @@ def run(
             else:
                 tell(str(error))
     try:
-        click.echo(report.text())
+        say(report.text())
     finally:
         if trouble is not None:
             raise trouble
@@ -95,9 +97,9 @@ def check(config_file: Path, line_id: str) -> None:
 
     report = check_line(load_site(config_file), line_id)
     for row in report.proved():
-        click.echo(row)
+        say(row)
     for row in report.failures():
-        click.echo(row, err=True)
+        say(row, err=True)
     if report.first_error is not None:
         sys.exit(report.first_error.exit_code)
 
@@ -159,10 +161,7 @@ def capacity(config_file: Path, json_file: Path | None, **options: Any) -> None:
     site = load_site(config_file) if given.line_id is not None or given.recipe is not None else None
     asked = room.ask(given, site)
     figures = room.figure(asked)
-    for row in room.table(asked, figures):
-        click.echo(row)
-    if json_file:
-        write_json(json_file, room.as_dict(asked, figures))
+    hand_out("\n".join(room.table(asked, figures)), json_file, room.as_dict(asked, figures))
 
 
 @main.command(epilog=EXIT_CODES)
@@ -191,9 +190,7 @@ def selftest(config_file: Path, line_id: str, seconds: float, report_file: Path 
         refuse_unwritable(report_file)
     with progress_bar("self-test") as progress:
         test = self_test(load_site(config_file), line_id, seconds, progress)
-    click.echo(test.text())
-    if report_file:
-        write_json(report_file, test.to_json())
+    hand_out(test.text(), report_file, test.to_json())
     if test.failed:
         raise ArtefactError(f"line {line_id}: the engine fails its self-test: {', '.join(test.failed)}")
 
@@ -234,9 +231,7 @@ def bench(
         refuse_unwritable(report_file)
     with progress_bar("turns") as progress:
         found = bench_line(load_site(config_file), line_id, seconds, backends or ALL, tell, progress)
-    click.echo(found.text())
-    if report_file:
-        write_json(report_file, found.to_json())
+    hand_out(found.text(), report_file, found.to_json())
 
 
 @main.command()
@@ -263,7 +258,7 @@ def cameras(producers: tuple[Path, ...], config_file: Path) -> None:
         cameras = [line.camera for line in site.plant.line.values()]
         producers = tuple(producer_path(one, site.root) for one in cameras if isinstance(one, GenicamCamera))
     for row in list_cameras(list(producers)):
-        click.echo(row)
+        say(row)
 
 
 @main.command()
@@ -281,7 +276,7 @@ def tiles(config_file: Path, line_id: str, picture: Path) -> None:
     """
     from inspector.check import draw_tiles
 
-    click.echo(draw_tiles(load_site(config_file), line_id, picture))
+    say(draw_tiles(load_site(config_file), line_id, picture))
 
 
 @main.command()
@@ -366,4 +361,4 @@ def keys(folder: Path, clients: tuple[str, ...]) -> None:
     from inspector.bus.security import generate_keys
 
     for path in generate_keys(folder, clients):
-        click.echo(path)
+        say(str(path))

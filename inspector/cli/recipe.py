@@ -29,6 +29,7 @@ from inspector.cli.shared import (
     write_json,
 )
 from inspector.errors import ArtefactError, ConfigError, InspectorError
+from inspector.output import say
 
 if TYPE_CHECKING:
     from inspector.backends.at_limit import AtLimit
@@ -119,15 +120,15 @@ def train(
             progress=progress,
             warn=tell,
             learning_curve=learning_curve,
-            say=click.echo,
+            say=say,
         )
     training = learnt.training
-    click.echo(
+    say(
         f"recipe {recipe}: learnt from {len(training.learnt)} images, {len(training.validation)} held back, "
         f"best after epoch {training.epochs}"
     )
     if training.stopped_early:
-        click.echo(f"stopped early {training.stopped_early}")
+        say(f"stopped early {training.stopped_early}")
     try:
         _build(
             config_file, recipe, "openvino", "auto"
@@ -199,7 +200,7 @@ def teach(
         epochs=epochs,
         seed=seed,
     )
-    click.echo(teach_line(load_site(config_file), asked, Steps()).text())
+    say(teach_line(load_site(config_file), asked, Steps()).text())
 
 
 @main.command(epilog=EXIT_CODES)
@@ -283,12 +284,10 @@ def calibrate(
             pictures=pictures,
             progress=progress,
         )
-    click.echo(calibration.summary(calibrated.limits))
-    click.echo(f"is this good? look at the pictures in {pictures.relative_to(site.root)}/")
+    say(calibration.summary(calibrated.limits))
+    say(f"is this good? look at the pictures in {pictures.relative_to(site.root)}/")
     if (running := site.line(line_id).recipe) != recipe:
-        click.echo(
-            f'line {line_id} runs recipe {running!r} still; set recipe = "{recipe}" in [line.{line_id}]'
-        )
+        say(f'line {line_id} runs recipe {running!r} still; set recipe = "{recipe}" in [line.{line_id}]')
 
 
 def _calibrate_from_run(
@@ -310,7 +309,7 @@ def _calibrate_from_run(
         learnt = from_run.calibrate_from_run(
             site, line_id, recipe or line.recipe, wish, progress=progress, say=tell, warn=tell
         )
-    click.echo(from_run.summary(learnt))
+    say(from_run.summary(learnt))
 
 
 @main.command("build-engine", epilog=EXIT_CODES)
@@ -378,7 +377,7 @@ def build_engine(
     means = Means(workspace_mb, portable, apart)
     if line_id is None or good is None:
         _build(config_file, recipe, backend, precision, means=means)
-        click.echo("decisions at a line's limit were not compared; --line and --good do that")
+        say("decisions at a line's limit were not compared; --line and --good do that")
         return
     from inspector.calibrating.good_at_limit import GoodAtLimit
     from inspector.view import progress_bar
@@ -400,9 +399,9 @@ def _build(
     from inspector.backends.runtime import NO_MEANS
 
     engine_dir = load_site(config_file).engines / recipe
-    manifest = backends.build_engine(engine_dir, backend, precision, click.echo, at_limit, means or NO_MEANS)
+    manifest = backends.build_engine(engine_dir, backend, precision, say, at_limit, means or NO_MEANS)
     built = manifest.engines[backend]
-    click.echo(f"{recipe}: {backend} {built.version} {built.precision} on {built.device}; golden tiles agree")
+    say(f"{recipe}: {backend} {built.version} {built.precision} on {built.device}; golden tiles agree")
 
 
 @main.command(epilog=EXIT_CODES)
@@ -485,8 +484,8 @@ def evaluate(
         if json_file:  # first, for who reads the summary may close the pipe
             write_json(json_file, evaluation.to_json())
     finally:  # a full disk takes the files, not the figures
-        click.echo(evaluation.summary())
+        say(evaluation.summary())
         if pictures and not unwritten:
-            click.echo(f"pictures: {pictures / 'index.html'}")
+            say(f"pictures: {pictures / 'index.html'}")
     if unwritten:
         sys.exit(unwritten[0].exit_code)

@@ -16,6 +16,7 @@ import click
 
 from inspector import __version__
 from inspector.errors import ArtefactError, ConfigError, InspectorError
+from inspector.output import replace_unknown_letters, say
 
 if TYPE_CHECKING:
     from inspector.config import Site
@@ -109,13 +110,15 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; no traceback for a user's mistake."""
+        replace_unknown_letters()
         try:
             return super().invoke(ctx)
         except InspectorError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
             fail("interrupted", INTERRUPTED)
-        except BrokenPipeError:  # `inspector events | head` is no mistake
+        except BrokenPipeError:
+            # `inspector events | head` is no mistake; commands that end by themselves go on (output.say)
             sys.stderr.close()
             sys.exit(0)
         except OSError as error:
@@ -159,6 +162,15 @@ def write_json(file: Path, figures: dict[str, Any]) -> None:
     from inspector.backends.artifact import write_atomically
 
     write_atomically(file, (json.dumps(figures, indent=2) + "\n").encode())
+
+
+def hand_out(text: str, file: Path | None, figures: dict[str, Any]) -> None:
+    """Write the figures to a file that was asked for, and print the text. Raises ArtefactError."""
+    try:
+        if file:
+            write_json(file, figures)
+    finally:  # a full disk takes the file, not the text
+        say(text)
 
 
 @click.group(cls=Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
