@@ -1,4 +1,4 @@
-"""Runs one line: the corridor. The only file that starts threads, the only one that knows the order.
+"""Runs one line: the corridor. It alone knows the order, and starts threads; output.py's write its log.
 
     acquire thread ──triggers──▶ inspect thread ──verdicts──▶ publish thread
                                         └────────maps────────▶

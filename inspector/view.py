@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO, cast
@@ -18,21 +18,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from inspector.output import say
+from inspector.output import Outlet, say
 from inspector.records import Defect, Outcome
 from inspector.tally import Snapshot
 
-REFRESH_HZ = 4
 LOG_EVERY_S = 5.0
 DEFECTS_SHOWN = 12  # in the panel
 COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.NOT_INSPECTED: "yellow"}
 
 
 class View(Protocol):
-    """Shows a running line. Called from the main thread only."""
+    """Shows a running line. Called from the main thread only, which on an Outlet never waits."""
 
     def show(self, snapshot: Snapshot, now_s: float) -> None:
-        """The line as it stands; called about REFRESH_HZ times a second."""
+        """The line as it stands; called some four times a second."""
 
     def say(self, text: str) -> None:
         """Something happened that is worth a line."""
@@ -48,8 +47,9 @@ def view_for(title: str, stream: TextIO | None = None) -> Iterator[View]:
         yield LogLines(stream)
         return
     console = Console(file=cast(TextIO, Closable(stream)))
-    with _no_echo(), Live(console=console, refresh_per_second=REFRESH_HZ, transient=False) as live:
-        yield LiveView(live, title)
+    is_behind = stream.is_behind if isinstance(stream, Outlet) else lambda: False
+    with _no_echo(), Live(console=console, auto_refresh=False, transient=False) as live:
+        yield LiveView(live, title, is_behind)
 
 
 @contextmanager
@@ -62,13 +62,15 @@ def _no_echo() -> Iterator[None]:
     before = termios.tcgetattr(keyboard)
     silent = termios.tcgetattr(keyboard)
     silent[3] &= ~termios.ECHO
-    termios.tcsetattr(keyboard, termios.TCSADRAIN, silent)
+    termios.tcsetattr(keyboard, termios.TCSANOW, silent)
     try:
         yield
     finally:
         if _is_ours(sys.stdin):
             with suppress(termios.error):  # its window is closed: there is nothing left to put right
-                termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+                termios.tcsetattr(
+                    keyboard, termios.TCSANOW, before
+                )  # TCSADRAIN would wait for one that hangs
 
 
 def _is_ours(terminal: TextIO) -> bool:
@@ -102,13 +104,14 @@ class Closable:
 class LiveView:
     """A panel that redraws itself in place."""
 
-    def __init__(self, live: Live, title: str) -> None:
+    def __init__(self, live: Live, title: str, is_behind: Callable[[], bool] = lambda: False) -> None:
         self._live = live
         self._title = title
+        self._is_behind = is_behind
 
     def show(self, snapshot: Snapshot, now_s: float) -> None:
-        """Redraw."""
-        self._live.update(panel(snapshot, self._title))
+        """Redraw; not while the terminal hangs, since each drawing starts where the last one ended."""
+        self._live.update(panel(snapshot, self._title), refresh=not self._is_behind())
 
     def say(self, text: str) -> None:
         """Print above the panel."""
@@ -118,11 +121,12 @@ class LiveView:
 class LogLines:
     """One ``key=value`` line every LOG_EVERY_S seconds, and one for each new defect, each with the time in UTC."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._next_s = 0.0
         self._told: set[str] = set()
         self._failed = False
+        self._dropped = 0
 
     def show(self, snapshot: Snapshot, now_s: float) -> None:
         """Write the defects that are new, and the counts when it is time again."""
@@ -135,9 +139,17 @@ class LogLines:
             self.say(f"line {_logfmt({'t': _utc(), **line_fields(snapshot)})}")
 
     def say(self, text: str) -> None:
-        """Write one line. A full disk or a reader that is gone is told once: it is no reason to stop the line."""
+        """Write one line. A full disk or a reader that is gone is told once: it is no reason to stop the line.
+
+        Where the reader stalls lines are dropped; how many stands before the first that he gets again.
+        """
+        if self._stream is None:
+            return
+        gap = f"log {_logfmt({'t': _utc(), 'dropped': self._dropped})}\n" if self._dropped else ""
         try:
-            print(text, file=self._stream, flush=True)
+            is_taken = self._stream.write(f"{gap}{text}\n")
+            self._stream.flush()
+            self._dropped = 0 if is_taken else self._dropped + 1
         except OSError as error:
             if not self._failed:
                 self._failed = True

@@ -1057,9 +1057,75 @@ def test_a_log_that_can_not_be_written_does_not_stop_the_line(plant: Path) -> No
     assert json.loads((plant / "s.json").read_text())["state"] == "Halted"
 
 
+@contextmanager
+def stalled(kind: str) -> Iterator[int]:
+    """A pipe or a terminal, full to the brim, whose other side is there and reads nothing."""
+    ours, theirs = os.pipe() if kind == "pipe" else pty.openpty()
+    os.set_blocking(theirs, False)
+    with suppress(BlockingIOError):
+        while os.write(theirs, b"x" * 64):
+            pass
+    with suppress(BlockingIOError):
+        while os.write(theirs, b"x"):
+            pass
+    os.set_blocking(theirs, True)
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
 def output_to(end: int, stderr: int) -> dict[str, int]:
     """All three streams on a terminal, as a shell has them; the input stays as it is where it is none."""
     return {"stdout": end, "stderr": stderr} | ({"stdin": end} if os.isatty(end) else {})
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_a_reader_that_stalls_keeps_no_line_from_ending(plant: Path, kind: str) -> None:
+    replayed(20)(plant)
+    with Listener(f"ipc://{plant}/verdicts") as listener, stalled(kind) as end:
+        words = ["env", "--default-signal=INT,HUP", *command(*RUN, "--summary", "s.json")]
+        process = subprocess.Popen(words, **output_to(end, end), start_new_session=True)
+        try:
+            for _ in range(40):  # 2 s: counts have long been due
+                listener.next("verdict")
+            sent_s = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert last_state(listener) == "Halted"
+            assert time.monotonic() - sent_s < 2.0
+            code = process.wait(PATIENCE_S)
+        finally:
+            process.kill()
+            process.wait()
+    assert code == 0
+    assert json.loads((plant / "s.json").read_text())["state"] == "Halted"
+
+
+BREAKS_DOWN = """\
+from inspector.backends.engine import Engine
+whole = Engine.infer
+def infer(engine, batch):
+    if batch.stamp.sequence >= 10:
+        raise RuntimeError("device lost")
+    return whole(engine, batch)
+Engine.infer = infer
+from inspector.cli import main
+main(prog_name="inspector")
+"""
+
+
+def test_a_fault_ends_the_process_though_nobody_reads_its_sentence(plant: Path) -> None:
+    """Or whoever starts it again, such as systemd, never would, and the camera stayed taken."""
+    replayed(20)(plant)
+    with stalled("pipe") as end, Listener(f"ipc://{plant}/verdicts") as listener:
+        process = subprocess.Popen([sys.executable, "-c", BREAKS_DOWN, *RUN], **output_to(end, end))
+        try:
+            assert last_state(listener) == "Error"
+            assert process.wait(PATIENCE_S) == 7
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])

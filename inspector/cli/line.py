@@ -27,7 +27,7 @@ from inspector.cli.shared import (
     write_json,
 )
 from inspector.errors import ArtefactError
-from inspector.output import say
+from inspector.output import say, unstalled
 
 
 @main.command(epilog=EXIT_CODES)
@@ -60,6 +60,8 @@ def run(
     from inspector.line import Ending, run_line
     from inspector.view import view_for
 
+    # To the very end, the sentence that a fault ends with: whoever stalls must not keep the process, and its camera.
+    settle = click.get_current_context().find_root().with_resource(unstalled())
     if summary:
         refuse_unwritable(summary)
     site = load_site(config_file)
@@ -76,6 +78,7 @@ def run(
                 tell(str(error))
     try:
         say(report.text())
+        settle()
     finally:
         if trouble is not None:
             raise trouble
