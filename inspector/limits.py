@@ -156,6 +156,19 @@ def sealed(limits: Limits) -> Limits:
     return msgspec.structs.replace(limits, levels_sha256=_levels_sha256(limits))
 
 
+def has_measured_shape(limits: Limits) -> bool:
+    """Whether zones and windows are what calibration or a run wrote, wherever ``limit_sigma`` was moved to.
+
+    False where nobody can tell: an older file has no hash of them.
+    """
+    # Calibration rounds the limit up, and what the provenance tells of it to the nearest.
+    written = _written(limits)
+    back = [round(written, 4), round(written + 1e-4, 4)]
+    return limits.levels_sha256 in [
+        _levels_sha256(msgspec.structs.replace(limits, limit_sigma=limit_sigma)) for limit_sigma in back
+    ]
+
+
 def _levels_sha256(limits: Limits) -> str:
     """Of the limit, zones and windows, as numbers: how the file spells them is nobody's concern."""
     found = msgspec.to_builtins((limits.limit_sigma, limits.zones, limits.wide))

@@ -18,7 +18,7 @@ from inspector.calibrating.calibrated import digest_of
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.images.reading import ImageFile, read_image
-from inspector.limits import limits_file, load_limits, sealed
+from inspector.limits import has_measured_shape, limits_file, load_limits, sealed
 from tests.small_recipe import PLANT, engine_that_fails, make_recipe, make_site, weave
 
 IMAGES = 14
@@ -272,6 +272,7 @@ def test_the_file_tells_every_image_and_the_engine(good: Path, site: Site) -> No
     backend = open_backend(site.engines / "stripes", "onnxruntime")
     assert found.engine_sha256 == backend.info.engine_sha256
     backend.close()
+    assert has_measured_shape(limits)
     assert limits == sealed(limits) == load_limits(site, "1", "stripes")
     text = limits_file(site, "1", "stripes").read_text()
     assert text.split("\n[")[-1].startswith("images]"), "the long list is at the end"

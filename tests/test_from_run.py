@@ -219,7 +219,9 @@ def test_the_limit_lands_where_the_scores_on_the_bus_say(plant: Site) -> None:
     assert msgspec.structs.replace(after, **unmoved) == msgspec.structs.replace(before, **unmoved)
     assert msgspec.structs.replace(after.provenance, runs=()) == before.provenance
 
-    assert after.set_by_hand == ""
+    # The fixture moved windows by hand, not only the limit: that is still so.
+    assert after.set_by_hand == f"{before.set_by_hand}; moved by a run on {run.date_utc[:10]}"
+    assert f"\nset by hand: {after.set_by_hand}\n" in out
     assert run.previous_set_by_hand == before.set_by_hand != ""
     assert (run.previous_sha256, run.previous_limit_sigma) == (digest(before), before.limit_sigma)
     assert heard[0]["calibration_sha256"] == run.previous_sha256

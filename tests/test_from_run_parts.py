@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,14 +19,14 @@ from hypothesis import strategies as st
 
 from inspector.bus.publisher import Identity, Publisher
 from inspector.bus.wire import State, VerdictHeader
-from inspector.calibrating.from_run import Learnt, confidence_after, find, lowered, summary
+from inspector.calibrating.from_run import Learnt, as_run_leaves, confidence_after, find, lowered, summary
 from inspector.calibrating.good_metres import GoodMetres, Stretch
 from inspector.calibrating.run_ear import Heard, Wish, listen, refuse_short
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError, InspectorError, SilentLine
 from inspector.judging import levelled
 from inspector.judging.levelled import SHOWN
-from inspector.limits import Limits, digest
+from inspector.limits import Limits, _check_moved, digest, sealed
 from inspector.records import Outcome, Reason, WideLimit, Zone
 from tests.talking_line import TalkingLine, make_site, site_of, verdict
 from tests.test_limits import LIMITS, LOWERED
@@ -183,6 +184,14 @@ def test_other_lanes_than_the_config_has_are_refused() -> None:
 
 # -- how far limits come down ------------------------------------------------------------------------
 
+RUN = msgspec.structs.replace(
+    LOWERED,
+    previous_limit_sigma=8.0,
+    limit_sigma=7.0,
+    highest_sigma=6.5,
+    quantile_sigma=6.8,
+    bound_sigma=7.0,
+)
 ZONED = msgspec.structs.replace(
     LIMITS,
     limit_sigma=LIMIT,
@@ -234,8 +243,80 @@ def test_windows_that_no_verdict_shows_hold_the_limits_up() -> None:
     assert low.limit_sigma == SHOWN * LIMIT
     assert low.wide[0].limit_deviations == SHOWN * 5.0
     assert low.zones == ZONED.zones
-    assert low.set_by_hand == ""
     assert lowered(msgspec.structs.replace(ZONED, wide=()), 0.1).limit_sigma == 0.1
+
+
+DATE = "2026-11-28T03:00:00+00:00"
+MEASURED = sealed(
+    msgspec.structs.replace(
+        ZONED,
+        set_by_hand="",
+        provenance=msgspec.structs.replace(LIMITS.provenance, bound_sigma=LIMIT, highest_sigma=6.5),
+    )
+)
+WORD = "M. Weber, 3 May: the left selvedge is loose"
+
+
+def run_after(before: Limits, wanted_sigma: float) -> Limits:
+    """As ``calibrate_from_run`` puts it on the disk."""
+    moved = lowered(before, wanted_sigma)
+    assert moved is not before
+    run = msgspec.structs.replace(RUN, previous_set_by_hand=before.set_by_hand, limit_sigma=moved.limit_sigma)
+    left = as_run_leaves(before, moved, DATE)
+    runs = (*left.provenance.runs, run)
+    return msgspec.structs.replace(left, provenance=msgspec.structs.replace(left.provenance, runs=runs))
+
+
+@pytest.mark.parametrize("limit_sigma", [LIMIT, 6.0, 20.0])
+def test_a_limit_that_a_run_lowered_is_no_longer_set_by_hand(limit_sigma: float) -> None:
+    before = msgspec.structs.replace(MEASURED, limit_sigma=limit_sigma, set_by_hand=WORD)
+    after = run_after(before, 0.9 * limit_sigma)
+    assert after.set_by_hand == ""
+    assert after == sealed(after)
+    by_hand_again = msgspec.structs.replace(after, limit_sigma=after.limit_sigma + 1, set_by_hand=WORD)
+    assert run_after(by_hand_again, after.limit_sigma).set_by_hand == ""
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"zones": (ZONED.zones[0], msgspec.structs.replace(ZONED.zones[1], factor=3.0))},
+        {"wide": ()},
+        {"wide": (msgspec.structs.replace(ZONED.wide[0], limit_deviations=8.0),), "limit_sigma": 9.0},
+        {"levels_sha256": ""},  # an older file: nobody can tell
+    ],
+    ids=["zone", "no window", "window and limit", "older"],
+)
+def test_zones_and_windows_that_a_person_moved_stay_set_by_hand_through_runs(
+    tmp_path: Path, moved: dict[str, Any]
+) -> None:
+    before = msgspec.structs.replace(MEASURED, set_by_hand=WORD, **moved)
+    after = run_after(before, 0.9 * before.limit_sigma)
+    assert after.set_by_hand == f"{WORD}; moved by a run on 2026-11-28"
+    again = run_after(after, 0.9 * after.limit_sigma)
+    assert again.set_by_hand.startswith(WORD), "the first run measured neither zones nor windows"
+    for one in (after, again):
+        told = summary(Learnt(one, one.provenance.runs[-1], some_heard(), moved=True))
+        assert f"\nset by hand: {one.set_by_hand}\n" in told
+    if "levels_sha256" not in moved:
+        unsaid = msgspec.structs.replace(after, set_by_hand="")
+        with pytest.raises(ArtefactError, match="a zone or window isn't what was measured"):
+            _check_moved(tmp_path, unsaid, "again")
+
+
+def test_the_word_that_a_run_made_void_is_told_once_more() -> None:
+    before = msgspec.structs.replace(MEASURED, limit_sigma=9.0, set_by_hand=WORD)
+    after = run_after(before, LIMIT)
+    told = summary(Learnt(after, after.provenance.runs[-1], some_heard(), moved=True))
+    assert f"\nbefore set by hand: {WORD}\n" in told
+
+
+def some_heard() -> Heard:
+    """Two strips of good web."""
+    metres = GoodMetres("3", 1)
+    for one in headers([[PASS]] * 4):
+        metres.hear(one)
+    return Heard(metres, 1)
 
 
 @settings(deadline=None, max_examples=20)
@@ -304,16 +385,6 @@ IDENTITY = Identity(
     is_simulated=False,
 )
 FRAME_M = 0.1024
-
-
-RUN = msgspec.structs.replace(
-    LOWERED,
-    previous_limit_sigma=8.0,
-    limit_sigma=7.0,
-    highest_sigma=6.5,
-    quantile_sigma=6.8,
-    bound_sigma=7.0,
-)
 
 
 class Weaver(TalkingLine):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tomllib
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inspector import config
 from inspector.config import Site
@@ -17,12 +20,13 @@ from inspector.limits import (
     Provenance,
     RunProvenance,
     WideProvenance,
+    has_measured_shape,
     limits_file,
     load_limits,
     sealed,
     to_toml,
 )
-from inspector.records import WideLimit
+from inspector.records import WideLimit, Zone
 
 ROOT = Path(__file__).resolve().parents[1]
 SHA = "ab" * 32
@@ -339,6 +343,31 @@ def test_whatever_is_moved_of_zones_and_windows_wants_a_word(measured: Site, old
     )
     edit(measured, 'set_by_hand = ""', 'set_by_hand = "M. Weber, 3 May: the left selvedge is loose"')
     load_limits(measured, "3", "denim")
+
+
+@settings(deadline=None)
+@given(st.floats(0.5, 1e4), st.floats(0.1, 1e4), st.floats(1.1, 9.0))
+def test_zones_are_told_as_measured_wherever_the_limit_was_moved_to(
+    bound: float, limit_sigma: float, factor: float
+) -> None:
+    """Calibration writes the limit rounded up, and its bound to the nearest."""
+    zone = Zone(from_mm=0.0, to_mm=409.6, factor=0.9)
+    found = sealed(
+        msgspec.structs.replace(
+            LIMITS,
+            limit_sigma=math.ceil(bound * 1e4) / 1e4,
+            zones=(zone,),
+            provenance=msgspec.structs.replace(
+                LIMITS.provenance, bound_sigma=round(bound, 4), highest_sigma=0.1
+            ),
+        )
+    )
+    by_hand = msgspec.structs.replace(found, limit_sigma=limit_sigma)
+    assert has_measured_shape(found)
+    assert has_measured_shape(by_hand)
+    zones = (msgspec.structs.replace(zone, factor=factor),)
+    assert not has_measured_shape(msgspec.structs.replace(found, zones=zones))
+    assert not has_measured_shape(msgspec.structs.replace(by_hand, zones=zones))
 
 
 def test_numbers_that_are_spelt_otherwise_are_the_same(measured: Site) -> None:

@@ -33,10 +33,19 @@ from inspector.calibrating.tail import CONFIDENCE, FoundLimit, find_limit, tail_
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError, a_few
 from inspector.judging.levelled import SHOWN
-from inspector.limits import Limits, RunProvenance, digest, limits_file, load_limits, sealed, to_toml
+from inspector.limits import (
+    Limits,
+    RunProvenance,
+    digest,
+    has_measured_shape,
+    limits_file,
+    load_limits,
+    sealed,
+    to_toml,
+)
 from inspector.records import WideLimit
 
-__all__ = ["Learnt", "Wish", "calibrate_from_run", "find", "lowered", "summary"]
+__all__ = ["Learnt", "Wish", "as_run_leaves", "calibrate_from_run", "find", "lowered", "summary"]
 
 STRETCHES = 40  # that the metres are cut into; 5 m each of 200
 TOLD_SHARE = 0.01  # of the judged web above the limit: if it was good, nothing can be learnt here
@@ -95,7 +104,7 @@ def calibrate_from_run(
     run = _provenance(limits, moved, heard, wish, stretches, found)
     if moved is not limits:
         moved = msgspec.structs.replace(
-            sealed(moved),
+            as_run_leaves(limits, moved, run.date_utc),
             provenance=msgspec.structs.replace(moved.provenance, runs=(*limits.provenance.runs, run)),
         )
         if digest(load_limits(site, line_id, recipe)) != run.previous_sha256:
@@ -154,8 +163,25 @@ def lowered(limits: Limits, wanted_sigma: float) -> Limits:
         return limits
     factor = limit_sigma / limits.limit_sigma
     wide = tuple(_scaled(one, factor) for one in limits.wide)
-    # What a person said of the limit doesn't hold for another; the provenance keeps it.
-    return msgspec.structs.replace(limits, limit_sigma=limit_sigma, wide=wide, set_by_hand="")
+    return msgspec.structs.replace(limits, limit_sigma=limit_sigma, wide=wide)
+
+
+def as_run_leaves(before: Limits, moved: Limits, date_utc: str) -> Limits:
+    """Limits that a run lowered, as measured or as still set by hand.
+
+    A run measures one factor. Zones and windows that a person moved are that person's afterwards, too: the word stays,
+    and so does the hash, which they go on differing from. Where only ``limit_sigma`` was moved by hand, or nothing,
+    nothing of that is left, and the provenance keeps the word.
+
+    Args:
+        before: the limits that the line ran with.
+        moved: the same, lowered.
+        date_utc: of the run, ISO 8601.
+    """
+    if has_measured_shape(before) or not before.set_by_hand.strip():
+        return sealed(msgspec.structs.replace(moved, set_by_hand=""))
+    word = f"{before.set_by_hand.rstrip()}; moved by a run on {date_utc[:10]}"
+    return msgspec.structs.replace(moved, set_by_hand=word)
 
 
 def summary(learnt: Learnt) -> str:
@@ -163,6 +189,7 @@ def summary(learnt: Learnt) -> str:
     run, limits = learnt.run, learnt.limits
     lines = [
         _outcome(learnt),
+        *_by_hand_words(learnt),
         (
             f"from {run.verdicts} verdicts on {run.good_m:.2f} m of good web, {run.from_m:.3f} to {run.to_m:.3f} m of "
             f"the encoder, the highest at {run.highest_sigma:.2f} sigma"
@@ -214,6 +241,15 @@ def _outcome(learnt: Learnt) -> str:
     if limits.wide:
         words += "; windows' limits by the same factor"
     return words
+
+
+def _by_hand_words(learnt: Learnt) -> list[str]:
+    """What a person said of these limits, whether it still holds or not."""
+    if learnt.limits.set_by_hand:
+        return [f"set by hand: {learnt.limits.set_by_hand}"]
+    if learnt.run.previous_set_by_hand:
+        return [f"before set by hand: {learnt.run.previous_set_by_hand}"]
+    return []
 
 
 def _scaled(wide: WideLimit, factor: float) -> WideLimit:
