@@ -26,9 +26,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from inspector import config
 from inspector.calibrating.calibrate import calibrate
 from inspector.cli import INTERRUPTED, main
 from inspector.errors import InspectorError
+from inspector.limits import load_limits
 from tests.conftest import ROOT
 from tests.small_recipe import make_recipe, make_site, weave
 from tests.talking_line import PATIENCE_S, Listener, ask
@@ -828,8 +830,8 @@ def test_calibrate_says_where_the_line_runs_another_recipe_still(plant: Path) ->
     words = "set recipe ="
     assert words not in invoke(*CALIBRATE).stdout
     edit('recipe = "stripes"', 'recipe = "denim"')(plant)
-    last = invoke(*CALIBRATE).stdout.splitlines()[-1]
-    assert last == "line 1 runs recipe 'denim' still; set recipe = \"stripes\" in [line.1]"
+    told = invoke(*CALIBRATE).stdout.splitlines()
+    assert told[-2] == "line 1 runs recipe 'denim' still; set recipe = \"stripes\" in [line.1]"
 
 
 def test_figures_are_written_though_nobody_reads_the_summary(plant: Path) -> None:
@@ -934,15 +936,19 @@ def test_images_that_can_not_be_learnt_or_measured(
 # -- full disks -------------------------------------------------------------------------------------------
 
 FULL = (
-    "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200));"
+    "import resource, sys; most = int(sys.argv.pop(1)); resource.setrlimit(resource.RLIMIT_FSIZE, (most, most));"
     "from inspector.cli import main; main(prog_name='inspector')"
 )
 
 
-def on_a_full_disk(*words: str) -> tuple[int, str, str]:
-    """A process that may write no file beyond 200 bytes meets the same error as a disk without room."""
+def on_a_full_disk(*words: str, most_bytes: int = 200) -> tuple[int, str, str]:
+    """A process that may write no file beyond so many bytes meets the same error as a disk without room."""
     done = subprocess.run(
-        [sys.executable, "-c", FULL, *words], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", FULL, str(most_bytes), *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -1002,6 +1008,63 @@ def test_a_full_disk_takes_the_pictures_and_not_the_figures(plant: Path, json: t
         f"inspector: {file}: {UNWRITTEN}{words}" for file, words in zip(files, (goes_on, ""), strict=False)
     ]
     assert contents(plant) == before
+
+
+# The plant's eight images are few, and its limits file is smaller than any picture of them.
+LIMIT_TOLD = re.compile(
+    r"^limit ([0-9.]+) sigma for line 1 and recipe stripes$(?s:.*)^LOOK: 8 images hardly tell", re.M
+)
+SUSPECTS = "calibration/line-1.stripes.suspects"
+
+
+def told_limit(plant: Path, stdout: str) -> str:
+    """The limit that calibrate tells; it is the one on the disk, and all that there is to say of it is said."""
+    told = LIMIT_TOLD.search(stdout)
+    assert told, stdout
+    assert f"{load_limits(config.load(plant / 'config.toml'), '1', 'stripes').limit_sigma:.2f}" == told[1]
+    assert "look at the pictures" not in stdout
+    return told[1]
+
+
+def test_a_full_disk_takes_the_pictures_and_not_the_word_on_the_limit(plant: Path) -> None:
+    code, out, err = on_a_full_disk(*CALIBRATE, "--false-alarms-per-100m", "90", most_bytes=8000)
+    assert code == 4
+    assert one_sentence(err) == (
+        f"inspector: the new limit, {told_limit(plant, out)} sigma, is in place; the pictures are not: "
+        f"{plant}/{SUSPECTS}/01-highest-{highest(plant)}.png: {UNWRITTEN}"
+    )
+
+
+def highest(plant: Path) -> str:
+    """Stem of the image that a calibration shows first."""
+    assert invoke(*CALIBRATE).exit_code == 0
+    (picture,) = (plant / SUSPECTS).glob("01-highest-*.png")
+    return picture.stem.removeprefix("01-highest-")
+
+
+def test_a_file_where_the_pictures_belong_takes_no_word_on_the_limit(plant: Path) -> None:
+    (plant / SUSPECTS).write_text("a file")
+    result = invoke(*CALIBRATE, "--false-alarms-per-100m", "90")
+    assert result.exit_code == 4
+    assert one_sentence(result.stderr) == (
+        f"inspector: the new limit, {told_limit(plant, result.stdout)} sigma, is in place; the pictures are not: "
+        f"{plant}/{SUSPECTS}: can't be replaced (File exists); move it out of the way"
+    )
+
+
+def test_ctrl_c_at_the_pictures_takes_no_word_on_the_limit(
+    plant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("inspector.calibrating.calibrated.ask", interrupted)
+    result = invoke(*CALIBRATE, "--false-alarms-per-100m", "90")
+    assert result.exit_code == INTERRUPTED
+    assert one_sentence(result.stderr) == (
+        f"inspector: interrupted; the new limit, {told_limit(plant, result.stdout)} sigma, is in place; the pictures "
+        "are not"
+    )
 
 
 def test_pictures_that_no_folder_takes_are_refused_before_the_work(plant: Path) -> None:

@@ -23,8 +23,8 @@ from inspector.calibrating.calibrated import (
     GoodImage,
     GoodWeb,
     Target,
+    draw_pictures,
     limits_of,
-    pictures_of,
     summary,
     suspects_of,
 )
@@ -48,7 +48,7 @@ from inspector.limits import limits_file, to_toml
 from inspector.records import Grid, Region
 from inspector.tiling import grid_for, plan_for, region_finder, rows_of_frames
 
-__all__ = ["FARTHEST", "calibrate", "summary"]
+__all__ = ["FARTHEST", "calibrate", "draw_pictures", "summary"]
 
 MOST_NAMED, MOST_OF_A_KIND = 5, 3
 
@@ -61,7 +61,6 @@ def calibrate(
     *,
     false_alarms_per_100m: float | None = None,
     false_alarms_per_hour: float | None = None,
-    pictures: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibration:
     """Set the limits of a line and write them to ``calibration/line-<id>.<recipe>.toml``.
@@ -73,10 +72,9 @@ def calibrate(
         site: the plant.
         false_alarms_per_100m: how many pieces of good web may be called faulty; 1 unless the rate is given per hour.
         false_alarms_per_hour: the same target in another way, at the line's speed.
-        pictures: folder for pictures of suspects and of the highest good images; what is in it is replaced.
         progress: told how many images are done, and of how many.
 
-    Returns the limits as written, and the images that did not count for them.
+    Returns the limits as written, the images that did not count for them, and what ``draw_pictures`` wants.
 
     Raises:
         DataError: the images can't be used, are too few, all score alike, or are plainly of two kinds (``TwoKinds``).
@@ -93,7 +91,7 @@ def calibrate(
     backend = open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
     with closing(backend), failures_told(backend):
         web = score_good(files, learnt, line, backend, progress)
-    return set_limits(web, learnt, line_id, site, target, data=data, pictures=pictures)
+    return set_limits(web, learnt, line_id, site, target, data=data)
 
 
 def set_limits(
@@ -104,7 +102,6 @@ def set_limits(
     target: Target,
     *,
     data: Path,
-    pictures: Path | None = None,
 ) -> Calibration:
     """Set the limits of a line on good web that is scored, and write them, as ``calibrate`` does.
 
@@ -115,7 +112,6 @@ def set_limits(
         site: the plant.
         target: false alarms asked for (``target_of``).
         data: where the images are from.
-        pictures: folder for pictures; what is in it is replaced.
 
     Returns and raises what ``calibrate`` does.
     """
@@ -153,9 +149,7 @@ def set_limits(
         unlike=_unlike(web, recipe),
     )
     write_atomically(limits_file(site, line_id, recipe), to_toml(limits).encode())
-    if pictures is not None:  # last: a disk too full for pictures takes nobody's limit
-        pictures_of(web, found, limits, pictures, web.engine.channels)
-    return Calibration(limits, suspects_of(web, found))
+    return Calibration(limits, suspects_of(web, found), web, found)
 
 
 def score_good(

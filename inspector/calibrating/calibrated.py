@@ -93,6 +93,8 @@ class Calibration:
 
     limits: Limits  # as they are on the disk
     suspects: tuple[Suspect, ...]
+    web: GoodWeb  # the images that were looked at
+    found: FoundLevels  # of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,20 +237,18 @@ def _wide_words(limits: Limits) -> list[str]:
     return words
 
 
-def pictures_of(web: GoodWeb, found: FoundLevels, limits: Limits, folder: Path, channels: int) -> list[Path]:
+def draw_pictures(calibration: Calibration, folder: Path) -> list[Path]:
     """Draw the suspects and the highest good images, for a person to say whether they are good.
 
     Args:
-        web: the images.
-        found: their limits.
-        limits: as written.
+        calibration: whose limits are on the disk already; a disk too full for pictures takes nobody's limit.
         folder: for the pictures; what is in it is replaced.
-        channels: of the recipe.
 
     Raises:
         DataError: an image can no longer be read.
         ArtefactError: the disk won't take it.
     """
+    web, found, limits = calibration.web, calibration.found, calibration.limits
     empty_folder(folder)
     by_peak = sorted(range(len(web.images)), key=lambda place: -float(found.levelled[place].max()))
     others = [place for place in by_peak if place not in found.suspects][:HIGHEST_SHOWN]
@@ -262,7 +262,7 @@ def pictures_of(web: GoodWeb, found: FoundLevels, limits: Limits, folder: Path, 
             told += f", faint {windows[place]}"
         at = highest_px(cells, image.region.left_px, image.region.top_px, web.grid.px_per_cell)
         asked = Asked(f"{number:02}-{kind}-{image.file.path.stem}", told, at)
-        pixels = read_for(image.file, channels).pixels
+        pixels = read_for(image.file, web.engine.channels).pixels
         files.append(
             ask(folder, asked, pixels, image.region, cells, web.grid.px_per_cell, limits.limit_sigma)
         )

@@ -14,6 +14,7 @@ from inspector.cli.shared import (
     CONFIG,
     EXIT_CODES,
     INT8,
+    INTERRUPTED,
     JSON_FILE,
     LINE,
     PRESET,
@@ -21,6 +22,7 @@ from inspector.cli.shared import (
     RESIZE,
     SEED,
     WEIGHTS,
+    fail,
     load_site,
     main,
     recipe_name,
@@ -272,7 +274,6 @@ def calibrate(
     if recipe is None:
         raise ConfigError("calibrate wants to know whose limits to set; give --recipe")
     site = load_site(config_file)
-    pictures = pictures_folder(site, line_id, recipe)
     with progress_bar("good images") as progress:
         calibrated = calibration.calibrate(
             data,
@@ -281,13 +282,23 @@ def calibrate(
             site,
             false_alarms_per_100m=false_alarms_per_100m,
             false_alarms_per_hour=false_alarms_per_hour,
-            pictures=pictures,
             progress=progress,
         )
     say(calibration.summary(calibrated.limits))
-    say(f"is this good? look at the pictures in {pictures.relative_to(site.root)}/")
     if (running := site.line(line_id).recipe) != recipe:
-        say(f'line {line_id} runs recipe {running!r} still; set recipe = "{recipe}" in [line.{line_id}]')
+        say(
+            f'line {line_id} runs recipe {running!r} still; set recipe = "{recipe}" in [line.{line_id}]'
+        )
+    # Last: whatever takes the pictures, the limit has changed, and that is told.
+    pictures = pictures_folder(site, line_id, recipe)
+    in_place = f"the new limit, {calibrated.limits.limit_sigma:.2f} sigma, is in place; the pictures are not"
+    try:
+        calibration.draw_pictures(calibrated, pictures)
+    except InspectorError as error:
+        fail(f"{in_place}: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        fail(f"interrupted; {in_place}", INTERRUPTED)
+    say(f"is this good? look at the pictures in {pictures.relative_to(site.root)}/")
 
 
 def _calibrate_from_run(
