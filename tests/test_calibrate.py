@@ -18,8 +18,9 @@ from inspector.calibrating.calibrated import digest_of
 from inspector.config import Site
 from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.images.reading import ImageFile, read_image
-from inspector.limits import has_measured_shape, limits_file, load_limits, sealed
+from inspector.limits import Limits, has_measured_shape, limits_file, load_limits, sealed, to_toml
 from tests.small_recipe import PLANT, engine_that_fails, make_recipe, make_site, weave
+from tests.test_limits import LOWERED
 
 IMAGES = 14
 
@@ -334,6 +335,66 @@ def test_old_limits_outlive_a_refused_calibration(good: Path, site: Site) -> Non
     refusal(DataError, good, "stripes", "1", site)
     assert limits_file(site, "1", "stripes").read_bytes() == before
     assert [file.name for file in site.calibration.iterdir()] == ["line-1.stripes.toml"]
+
+
+WORD = "A. Person, 3 May:\ntwo escapes on roll 7"
+
+
+def set_by_hand(site: Site, limits: Limits) -> Limits:
+    moved = msgspec.structs.replace(limits, limit_sigma=11.0, set_by_hand=WORD)
+    limits_file(site, "1", "stripes").write_text(to_toml(moved))
+    return moved
+
+
+def test_what_a_person_set_is_replaced_only_when_asked_for(good: Path, site: Site) -> None:
+    measured = calibrate(good, "stripes", "1", site).limits
+    by_hand = set_by_hand(site, measured)
+    scored: list[int] = []
+    with pytest.raises(ArtefactError) as caught:
+        calibrate(good, "stripes", "1", site, progress=lambda done, total: scored.append(done))
+    assert str(caught.value) == (
+        f"{limits_file(site, '1', 'stripes')}: 11.00 sigma, set by hand (A. Person, 3 May: two escapes on roll 7); "
+        "what is measured would take its place: keep it, or replace it by --overwrite"
+    )
+    assert not scored, "refused before the work"
+    assert load_limits(site, "1", "stripes") == by_hand
+    found = calibrate(good, "stripes", "1", site, overwrite=True)
+    assert found.before == by_hand
+    assert found.limits == load_limits(site, "1", "stripes")
+    assert (found.limits.limit_sigma, found.limits.set_by_hand) == (measured.limit_sigma, "")
+    told = summary(found.limits, found.before)
+    assert f"\nbefore: 11.00 sigma, set by hand: {WORD}\n" in told
+
+
+def test_the_limit_of_before_is_told(good: Path, site: Site) -> None:
+    first = calibrate(good, "stripes", "1", site, false_alarms_per_100m=100.0)
+    assert first.before is None
+    assert "before:" not in summary(first.limits, first.before)
+    again = calibrate(good, "stripes", "1", site)
+    assert again.before == first.limits
+    line = f"\nbefore: {first.limits.limit_sigma:.2f} sigma\n"
+    assert line in summary(again.limits, again.before)
+    run = msgspec.structs.replace(LOWERED, limit_sigma=1.5)
+    provenance = msgspec.structs.replace(again.limits.provenance, runs=(run,))
+    lowered = msgspec.structs.replace(again.limits, limit_sigma=1.5, provenance=provenance)
+    limits_file(site, "1", "stripes").write_text(to_toml(sealed(lowered)))
+    third = calibrate(good, "stripes", "1", site)
+    assert "\nbefore: 1.50 sigma, runs that had lowered it: 1\n" in summary(third.limits, third.before)
+
+
+@pytest.mark.parametrize(
+    "spoilt", [("onnx_sha256 = ", 'onnx_sha256 = "{sha}" # '), ("\nlimit_sigma", "\nlimt")]
+)
+def test_limits_that_no_line_could_run_with_stand_in_nobodys_way(
+    good: Path, site: Site, spoilt: tuple[str, str]
+) -> None:
+    """Of another training, or damaged: `run` sends whoever reads that to calibrate."""
+    set_by_hand(site, calibrate(good, "stripes", "1", site).limits)
+    file = limits_file(site, "1", "stripes")
+    file.write_text(file.read_text().replace(spoilt[0], spoilt[1].format(sha="ab" * 32), 1))
+    found = calibrate(good, "stripes", "1", site)
+    assert found.before is None
+    assert load_limits(site, "1", "stripes") == found.limits
 
 
 def test_a_rate_per_hour_is_one_per_100_m_at_the_lines_speed(good: Path, site: Site) -> None:

@@ -834,6 +834,16 @@ def test_calibrate_says_where_the_line_runs_another_recipe_still(plant: Path) ->
     assert told[-2] == "line 1 runs recipe 'denim' still; set recipe = \"stripes\" in [line.1]"
 
 
+def test_calibrate_asks_before_it_replaces_what_a_person_set(plant: Path) -> None:
+    text = re.sub("limit_sigma = .*\n", "limit_sigma = 11.0\n", (plant / LIMITS).read_text(), count=1)
+    (plant / LIMITS).write_text(text.replace('set_by_hand = ""', 'set_by_hand = "M. Weber: escapes"'))
+    assert f"{LIMITS}: 11.00 sigma, set by hand (M. Weber: escapes); what" in refusal(plant, 4, *CALIBRATE)
+    result = invoke(*CALIBRATE, "--overwrite")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1] == "before: 11.00 sigma, set by hand: M. Weber: escapes"
+    assert 'set_by_hand = ""' in (plant / LIMITS).read_text()
+
+
 def test_figures_are_written_though_nobody_reads_the_summary(plant: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -342,6 +342,10 @@ def test_a_line_that_does_not_run_is_exit_code_8(plant: Site) -> None:
             "--metres goes with --from-run; leave it out",
         ),
         (("calibrate", "--from-run", "--line", "3"), "how much good web to wait for; give --metres"),
+        (
+            (*FROM_RUN, "--overwrite"),
+            "--overwrite goes with DATA, and --from-run only lowers what is there; leave it",
+        ),
         ((*FROM_RUN, "--recipe", "denim"), "line 3 runs recipe 'stripes', not 'denim'"),
         ((*FROM_RUN[:-1], "5"), "5 m of good web are too few for 1 false alarms per 100 m; give --metres 10"),
         ((*FROM_RUN, "--false-alarms-per-hour", "1"), "too few for 0.0277778 false alarms per 100 m"),

@@ -35,16 +35,17 @@ from inspector.calibrating.refusals import (
     refuse_narrow,
     refuse_one,
     refuse_other_scale,
+    refuse_set_by_hand,
     wanted_tiles,
 )
 from inspector.calibrating.tail import FARTHEST, SOUND_IMAGES
 from inspector.config import Line, Site
-from inspector.errors import ConfigError, DataError, a_few
+from inspector.errors import ArtefactError, ConfigError, DataError, a_few
 from inspector.images.reading import Image, ImageFile, open_data
 from inspector.images.scoring import read_for, score_image
 from inspector.interfaces import Backend
 from inspector.judging.unlike import FAR_SIGMA
-from inspector.limits import limits_file, to_toml
+from inspector.limits import Limits, limits_file, load_limits, to_toml
 from inspector.records import Grid, Region
 from inspector.tiling import grid_for, plan_for, region_finder, rows_of_frames
 
@@ -61,6 +62,7 @@ def calibrate(
     *,
     false_alarms_per_100m: float | None = None,
     false_alarms_per_hour: float | None = None,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibration:
     """Set the limits of a line and write them to ``calibration/line-<id>.<recipe>.toml``.
@@ -72,26 +74,31 @@ def calibrate(
         site: the plant.
         false_alarms_per_100m: how many pieces of good web may be called faulty; 1 unless the rate is given per hour.
         false_alarms_per_hour: the same target in another way, at the line's speed.
+        overwrite: replace limits, too, that a person set by hand.
         progress: told how many images are done, and of how many.
 
     Returns the limits as written, the images that did not count for them, and what ``draw_pictures`` wants.
 
     Raises:
         DataError: the images can't be used, are too few, all score alike, or are plainly of two kinds (``TwoKinds``).
-        ArtefactError: recipe or engine are missing, don't fit, or score NaN; a file can't be written.
+        ArtefactError: recipe or engine are missing, don't fit, or score NaN; the limits there were set by hand; a
+            file can't be written.
         ConfigError: there is no such line, its grid doesn't fit, or the rate of false alarms makes no sense.
     """
     line = site.line(line_id)
     target = target_of(false_alarms_per_100m, false_alarms_per_hour, line)
     learnt = load_recipe(site.engines / recipe)
     refuse_other_scale(learnt, line, line_id)
+    before = _limits_before(site, line_id, recipe)
+    if before is not None and not overwrite:
+        refuse_set_by_hand(before, limits_file(site, line_id, recipe))
     files = open_data(data).good
     if not files:
         raise DataError(f"{data}: no good images in train/good; limits are set on good web alone")
     backend = open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
     with closing(backend), failures_told(backend):
         web = score_good(files, learnt, line, backend, progress)
-    return set_limits(web, learnt, line_id, site, target, data=data)
+    return replace(set_limits(web, learnt, line_id, site, target, data=data), before=before)
 
 
 def set_limits(
@@ -205,6 +212,14 @@ def target_of(per_100m: float | None, per_hour: float | None, line: Line) -> Tar
     return Target(
         asked / of_100m_in_an_hour, asked, line.web.speed_m_min, f"{asked:g} false alarms per {unit}"
     )
+
+
+def _limits_before(site: Site, line_id: str, recipe: str) -> Limits | None:
+    """Limits whose place new ones will take. None: there are none, or a line could not run with them anyway."""
+    try:
+        return load_limits(site, line_id, recipe)
+    except ArtefactError:
+        return None
 
 
 def _two_kinds(groups: TwoGroups, web: GoodWeb) -> str:

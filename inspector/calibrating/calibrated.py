@@ -95,6 +95,7 @@ class Calibration:
     suspects: tuple[Suspect, ...]
     web: GoodWeb  # the images that were looked at
     found: FoundLevels  # of them
+    before: Limits | None = None  # that were on the disk, if they could still be used
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +166,12 @@ def suspects_of(web: GoodWeb, found: FoundLevels) -> tuple[Suspect, ...]:
     return tuple(suspects)
 
 
-def summary(limits: Limits) -> str:
-    """A few lines for a person."""
+def summary(limits: Limits, before: Limits | None = None) -> str:
+    """A few lines for a person; ``before``: limits whose place they took."""
     p = limits.provenance
     lines = [
         f"limit {limits.limit_sigma:.2f} sigma for line {limits.line} and recipe {limits.recipe}",
+        *([] if before is None else [_before_words(before)]),
         f"from {p.tiles} tiles of {p.images} good images, the highest at {p.highest_sigma:.2f} sigma",
         f"left out because the students learnt from them: {p.images_left_out} images",
         *_validation_words(limits),
@@ -202,6 +204,13 @@ def summary(limits: Limits) -> str:
         lines.append("suspects, not counted; look whether these good images bear a fault:")
         lines += [f"  {suspect}" for suspect in p.suspects]
     return "\n".join(lines)
+
+
+def _before_words(before: Limits) -> str:
+    words = f"before: {before.limit_sigma:.2f} sigma"
+    if before.provenance.runs:
+        words += f", runs that had lowered it: {len(before.provenance.runs)}"
+    return words + (f", set by hand: {before.set_by_hand}" if before.set_by_hand else "")
 
 
 def _validation_words(limits: Limits) -> list[str]:

@@ -1,4 +1,4 @@
-"""Good web that no limit is set on: too little of it, of another scale, of part of the web."""
+"""What no limit is set on, too little good web or web of another scale or width; and limits that are not replaced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from inspector.backends.artifact import Recipe
 from inspector.calibrating.calibrated import GoodWeb
 from inspector.calibrating.tail import FARTHEST, LEAST_IMAGES, LEAST_TILES, SOUND_IMAGES
 from inspector.config import Line
-from inspector.errors import ConfigError, DataError
+from inspector.errors import ArtefactError, ConfigError, DataError
+from inspector.limits import Limits
 from inspector.tiling.grid import WHOLE_SHARE
 
 SAME_SCALE = 0.05
@@ -27,6 +28,16 @@ def refuse_other_scale(learnt: Recipe, line: Line, line_id: str) -> None:
         raise ConfigError(
             f"recipe {learnt.name} learnt at {training.mm_per_px:g} mm/px, line {line_id} has {mm_per_px:g}; train one "
             "at the line's scale"
+        )
+
+
+def refuse_set_by_hand(before: Limits, file: Path) -> None:
+    """Raise ArtefactError where a person set the limits that would be replaced: that was for a reason."""
+    word = " ".join(before.set_by_hand.split())
+    if word:
+        raise ArtefactError(
+            f"{file}: {before.limit_sigma:.2f} sigma, set by hand ({word}); what is measured would take its place: "
+            "keep it, or replace it by --overwrite"
         )
 
 

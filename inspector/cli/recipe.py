@@ -228,6 +228,7 @@ def teach(
     type=ABOVE_0,
     help="The same in another way, at the line's speed; give one of the two.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace limits, too, that a person set by hand.")
 def calibrate(
     data: Path | None,
     config_file: Path,
@@ -237,11 +238,13 @@ def calibrate(
     metres: float | None,
     false_alarms_per_100m: float | None,
     false_alarms_per_hour: float | None,
+    overwrite: bool,
 ) -> None:
     """Set a line's limits from good web alone; DATA is a folder of good images or an MVTec-style tree.
 
     Images that the students learnt from don't count. Needs an engine: build it first. Pictures of the good
-    images that score highest are written beside the limits: is that good?
+    images that score highest are written beside the limits: is that good? The limit of before is told
+    and replaced; one that a person set by hand only with --overwrite.
 
     --from-run hears the running line instead, and disturbs nothing: what passes is good web, what fails is
     left out and told. It lowers the limits or leaves them, and never raises them.
@@ -263,6 +266,10 @@ def calibrate(
             )
         if metres is None:
             raise ConfigError("--from-run wants to know how much good web to wait for; give --metres")
+        if overwrite:
+            raise ConfigError(
+                "--overwrite goes with DATA, and --from-run only lowers what is there; leave it out"
+            )
         _calibrate_from_run(
             config_file, recipe, line_id, metres, false_alarms_per_100m, false_alarms_per_hour
         )
@@ -282,9 +289,10 @@ def calibrate(
             site,
             false_alarms_per_100m=false_alarms_per_100m,
             false_alarms_per_hour=false_alarms_per_hour,
+            overwrite=overwrite,
             progress=progress,
         )
-    say(calibration.summary(calibrated.limits))
+    say(calibration.summary(calibrated.limits, calibrated.before))
     if (running := site.line(line_id).recipe) != recipe:
         say(
             f'line {line_id} runs recipe {running!r} still; set recipe = "{recipe}" in [line.{line_id}]'
