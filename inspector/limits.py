@@ -86,6 +86,9 @@ class RunProvenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     tail_exceedances: int
     tail_scale_sigma: float
     tail_shape: float
+    # What older files don't tell:
+    unlike_m: float = 0.0  # of good_m, while the line called its web unlike what was learnt
+    is_simulated: bool = False  # a verdict of it came of no real camera
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

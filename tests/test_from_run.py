@@ -235,6 +235,13 @@ def test_the_limit_lands_where_the_scores_on_the_bus_say(plant: Site) -> None:
         in out
     )
     assert out.endswith("line 3 takes it up at its next start\n")
+    assert run.is_simulated, "the loom is no camera"
+    assert "\nLOOK: line 3 has no real camera (is_simulated): its limits are for trials" in out
+    # A median of contrast is no score of a trained recipe: the line calls all of this web unlike what was learnt.
+    assert 0 < run.unlike_m <= run.good_m
+    assert (
+        f"\nLOOK: {run.unlike_m:.2f} m of that web were as a whole unlike what recipe stripes learnt" in out
+    )
     told = r"inspector: line 3: 781[23] verdicts in 100 m; waiting for 10 m of good web\n"  # 7812.5
     assert re.fullmatch(told, err)
 
@@ -268,7 +275,9 @@ def test_good_web_that_fails_never_moves_the_limit(
     assert returned == code, out + err
     assert said in out + err
     looks = re.search(
-        r"^LOOK: (.*)% of the web was above the limit, .* strips in 100 m, at .* m: if", out, re.MULTILINE
+        r"^LOOK: ([0-9.]*)% of the web was above the limit, .* strips in 100 m, at .* m: if",
+        out,
+        re.MULTILINE,
     )
     assert (looks is not None) == (code == 0)
     if looks:

@@ -316,7 +316,7 @@ def some_heard() -> Heard:
     metres = GoodMetres("3", 1)
     for one in headers([[PASS]] * 4):
         metres.hear(one)
-    return Heard(metres, 1)
+    return Heard(metres, 1, 0.0, False)
 
 
 @settings(deadline=None, max_examples=20)
@@ -570,3 +570,71 @@ def test_it_says_where_to_look_when_more_is_above_the_limit_than_asked_for(
         assert looks[1].endswith(" ...") == (heard.web.left_out.above > 5)
         for place in places:
             assert round(place / FRAME_M) % every == 0
+
+
+def unlike(publisher: Publisher, severity: int = 700, code: str = "unlike") -> None:
+    """As ``line`` says it."""
+    publisher.publish_alarm(severity, code, "line 1: of the last metre of web", "look")
+
+
+def told_of(heard: Heard, limits: Limits = CLOTH, *, moved: bool = True) -> str:
+    """The LOOK lines."""
+    run = msgspec.structs.replace(RUN, unlike_m=heard.unlike_m, is_simulated=heard.is_simulated)
+    lines = summary(Learnt(limits, run, heard, moved)).splitlines()
+    return "\n".join(line for line in lines if line.startswith("LOOK"))
+
+
+def test_web_that_the_line_itself_calls_unlike_is_told(tmp_path: Path) -> None:
+    """Said before anyone listened, and never taken back."""
+
+    def also(publisher: Publisher, number: int) -> None:
+        if number == 0:
+            unlike(publisher)
+        weave(good)(publisher, number)
+
+    heard = hear(tmp_path, also)
+    assert heard.unlike_m == pytest.approx(heard.web.good_m)
+    look = told_of(heard)
+    assert look.startswith(
+        f"LOOK: {heard.unlike_m:.2f} m of that web were as a whole unlike what recipe cloth learnt"
+    )
+    assert "take the committed file back, mend that or train a recipe on such web" in look
+    assert "take the committed file back" not in told_of(heard, moved=False)
+
+
+def test_web_counts_as_unlike_until_the_line_takes_it_back(tmp_path: Path) -> None:
+    heard, again = threading.Event(), iter([0])
+
+    def also(publisher: Publisher, number: int) -> None:
+        if number == 0:
+            unlike(publisher)
+        if heard.is_set() and next(again, None) is not None:
+            unlike(publisher, severity=1)
+        weave(good)(publisher, number)
+
+    found = hear(tmp_path, also, wish=Wish(60.0, 1.0, silence_s=5.0), progress=when_some(heard))
+    assert 0 < found.unlike_m < found.web.good_m - 10
+
+
+@pytest.mark.parametrize(("severity", "code"), [(1, "unlike"), (300, "handshake")])
+def test_other_alarms_say_nothing_of_the_web(tmp_path: Path, severity: int, code: str) -> None:
+    def also(publisher: Publisher, number: int) -> None:
+        if number == 0:
+            unlike(publisher, severity, code)
+        weave(good)(publisher, number)
+
+    heard = hear(tmp_path, also)
+    assert heard.unlike_m == 0.0
+    assert told_of(heard) == ""
+
+
+@pytest.mark.parametrize("is_simulated", [True, False])
+def test_verdicts_of_no_real_camera_are_told(tmp_path: Path, is_simulated: bool) -> None:
+    heard = hear(tmp_path, weave(good), identity=dataclasses.replace(IDENTITY, is_simulated=is_simulated))
+    assert heard.is_simulated is is_simulated
+    assert told_of(heard) == (
+        "LOOK: line 1 has no real camera (is_simulated): its limits are for trials; calibrate again where its own "
+        "camera looks"
+        if is_simulated
+        else ""
+    )

@@ -207,6 +207,13 @@ def summary(learnt: Learnt) -> str:
     ]
     if learnt.heard.above_per_100m > run.false_alarms_per_100m:
         lines.append(_above_words(learnt))
+    if run.unlike_m:
+        lines.append(_unlike_words(learnt))
+    if run.is_simulated:
+        lines.append(
+            f"LOOK: line {limits.line} has no real camera (is_simulated): its limits are for trials; calibrate again "
+            "where its own camera looks"
+        )
     if run.suspects:
         lines.append("stretches that stand out, not counted; look at the web there if it is still at hand:")
         lines += [f"  {suspect}" for suspect in run.suspects]
@@ -227,6 +234,18 @@ def _above_words(learnt: Learnt) -> str:
         f"LOOK: {heard.share_above:.1%} of the web was above the limit, {heard.above_per_100m:.3g} strips in 100 m, at "
         f"{where} m: if that was good web, {rest}"
     )
+
+
+def _unlike_words(learnt: Learnt) -> str:
+    """Web that the line itself disowns passes as well as any other; the limit is then of such web."""
+    run, limits = learnt.run, learnt.limits
+    words = (
+        f"LOOK: {run.unlike_m:.2f} m of that web were as a whole unlike what recipe {limits.recipe} learnt, says line "
+        f"{limits.line}: another fabric, other light, a lens out of focus? This limit is of such web; "
+    )
+    if learnt.moved:
+        words += "take the committed file back, "
+    return words + "mend that or train a recipe on such web, and calibrate then"
 
 
 def _outcome(learnt: Learnt) -> str:
@@ -295,4 +314,6 @@ def _provenance(
         false_alarms_per_100m=wish.per_100m,
         verdict_rate=wish.per_100m / web.verdicts_per_100m,
         **tail_fields(found),
+        unlike_m=round(heard.unlike_m, 4),
+        is_simulated=heard.is_simulated,
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inspector.bus.subscriber import Subscriber
-from inspector.bus.wire import State, StateHeader, VerdictHeader
+from inspector.bus.wire import AlarmHeader, State, StateHeader, VerdictHeader
 from inspector.calibrating.good_metres import GoodMetres
 from inspector.calibrating.tail import LEAST_TILES
 from inspector.config import Line, Site
@@ -24,6 +24,7 @@ LEAST_SHARE = (
 LEAST_STRIPS = LEAST_TILES  # lanes of a strip resemble each other, so strips are counted here
 MEASURED_STRIPS = 10  # tell how long strips are; one has a row of tiles more than the next
 MOST_SHARE = 0.1  # of the judged web above the limit; more is refused
+NOTHING_TO_DO = 1  # severity of an alarm that takes an earlier one back
 SILENCE_S = 2.0  # as `inspector events` takes it
 
 
@@ -42,6 +43,8 @@ class Heard:
 
     web: GoodMetres  # wish.metres of it at least
     epoch: int  # the line's start, us UTC
+    unlike_m: float  # of the web that counts, while the line called it as a whole unlike what was learnt
+    is_simulated: bool  # a verdict of it came of no real camera
 
     @property
     def judged_m(self) -> float:
@@ -99,15 +102,17 @@ def listen(
     """
     ear = _Ear(site, line_id, limits, wish)
     line, total = site.line(line_id), math.ceil(wish.metres)
-    with Subscriber(line.bus, line_id, site.root, ("verdict", "state"), warn=warn) as subscriber:
+    with Subscriber(line.bus, line_id, site.root, ("verdict", "state", "alarm"), warn=warn) as subscriber:
         for event in subscriber.events(wish.silence_s):
             if isinstance(event.header, StateHeader):
                 ear.state(event.header)
+            elif isinstance(event.header, AlarmHeader):
+                ear.alarm(event.header)
             elif isinstance(event.header, VerdictHeader) and ear.verdict(event.header, say):
                 break
             progress(int(ear.web.good_m), total)
     progress(total, total)
-    return Heard(ear.web, ear.epoch)
+    return Heard(ear.web, ear.epoch, ear.unlike_m, ear.is_simulated)
 
 
 class _Ear:
@@ -116,6 +121,8 @@ class _Ear:
     def __init__(self, site: Site, line_id: str, limits: Limits, wish: Wish) -> None:
         self.web = GoodMetres(line_id, _lane_count(site.line(line_id)))
         self.epoch = 0
+        self.unlike_m = 0.0
+        self.is_simulated = False
         self._line_id = line_id
         self._limits = limits
         self._file = limits_file(site, line_id, limits.recipe)
@@ -123,11 +130,17 @@ class _Ear:
         self._wish = wish
         self._first: VerdictHeader | None = None
         self._told = False
+        self._is_unlike = False
 
     def state(self, header: StateHeader) -> None:
         """A line that ended won't get to the metres. Raises SilentLine."""
         if header.state in (State.HALTED, State.ERROR):
             raise SilentLine(f"line {self._line_id} ended ({header.state.value}) {self._so_far()}")
+
+    def alarm(self, header: AlarmHeader) -> None:
+        """Keep in mind whether the web is as a whole unlike what was learnt; one that came before is heard at once."""
+        if header.code == "unlike":
+            self._is_unlike = header.severity > NOTHING_TO_DO
 
     def verdict(self, header: VerdictHeader, say: Callable[[str], None]) -> bool:
         """Take a verdict; True when the metres are full. Raises as ``calibrate_from_run`` does."""
@@ -135,7 +148,11 @@ class _Ear:
             self._refuse_foreign(header)
             self._first, self.epoch = header, header.epoch
         self._refuse_changed(self._first, header)
+        self.is_simulated |= header.is_simulated
+        before_m = self.web.good_m
         self.web.hear(header)
+        if self._is_unlike:
+            self.unlike_m += self.web.good_m - before_m
         is_full = self.web.good_m >= self._wish.metres - 1e-6
         if not self._told and (is_full or len(self.web.strips) >= MEASURED_STRIPS):
             self._told = True
