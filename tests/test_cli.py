@@ -903,6 +903,11 @@ MASK = "tree/ground_truth/hole/1_mask.png"
             "a limit for line 1 wants at least 50; give 5 images like these or 0.11 m of",
         ),
         (
+            (*CALIBRATE, "--false-alarms-per-100m", "1e-6"),
+            lambda plant: None,
+            "a limit for line 1 wants at least 31250000; give 3906242 images like these",
+        ),
+        (
             CALIBRATE,
             cut_short("good/3.png"),
             "good/3.png: is damaged, cut short or no image; copy it again",
@@ -1298,6 +1303,15 @@ def test_truth_is_the_looms_alone(plant: Path) -> None:
         (("events", "--line", "1", "--pictures", "p", "--outcome", "FAIL"), "and no --outcome"),
         (("events", "--line", "1", "--kind", "verdct"), "'--kind': 'verdct' is not one of 'verdict', 'tile'"),
         ((*CALIBRATE, "--false-alarms-per-100m", "inf"), "inf is not a finite number."),
+        *(
+            ((*words, option, "1e-320"), f"'{option}': 1e-320 is not in the range x>=1e-06.")
+            for words, option in (
+                (CALIBRATE, "--false-alarms-per-100m"),
+                (CALIBRATE, "--false-alarms-per-hour"),
+                (("calibrate", "--from-run", "--line", "1", "--metres", "9"), "--false-alarms-per-100m"),
+                (("teach", "--line", "1", "--recipe", "new"), "--false-alarms-per-100m"),
+            )
+        ),
         ((*EVALUATE, "--limit", "nan"), "'--limit': nan is not a finite number."),
         ((*BUILD, "--precision", "fp8"), "'--precision': 'fp8' is not one of 'auto', 'fp32'"),
         ((*TRAIN[:2], "--recipe", "../x"), "'--recipe': '../x' must be 1 to 64 letters, digits"),

@@ -18,6 +18,7 @@ from inspector.cli.shared import (
     JSON_FILE,
     LINE,
     PRESET,
+    RATE,
     RECIPE,
     RESIZE,
     SEED,
@@ -147,7 +148,7 @@ def train(
 @click.option("--metres", type=ABOVE_0, default=20.0, show_default=True, help="Of good web to record.")
 @click.option(
     "--false-alarms-per-100m",
-    type=ABOVE_0,
+    type=RATE,
     default=1.0,
     show_default=True,
     help="How many tiles of good web may be called faulty.",
@@ -220,12 +221,12 @@ def teach(
 @click.option("--metres", type=ABOVE_0, help="With --from-run: of good web to wait for.")
 @click.option(
     "--false-alarms-per-100m",
-    type=ABOVE_0,
+    type=RATE,
     help="How many pieces of good web may be called faulty. Default: 1.",
 )
 @click.option(
     "--false-alarms-per-hour",
-    type=ABOVE_0,
+    type=RATE,
     help="The same in another way, at the line's speed; give one of the two.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace limits, too, that a person set by hand.")

@@ -96,6 +96,7 @@ REPORT_FILE = click.option(
     help="Write all figures there as JSON, to be sent back.",
 )
 ABOVE_0 = Number(min=0.0, min_open=True)
+RATE = Number(min=1e-6)  # of false alarms; the web that one near 0 wants is no number any more
 MEASURE = Number(min=1e-6, max=1e9)  # quotients of two stay numbers
 BACKENDS = click.Choice(["openvino", "onnxruntime", "tensorrt"])
 
