@@ -295,9 +295,7 @@ def calibrate(
         )
     say(calibration.summary(calibrated.limits, calibrated.before))
     if (running := site.line(line_id).recipe) != recipe:
-        say(
-            f'line {line_id} runs recipe {running!r} still; set recipe = "{recipe}" in [line.{line_id}]'
-        )
+        say(f'line {line_id} runs recipe {running!r} still; set recipe = "{recipe}" in [line.{line_id}]')
     # Last: whatever takes the pictures, the limit has changed, and that is told.
     pictures = pictures_folder(site, line_id, recipe)
     in_place = f"the new limit, {calibrated.limits.limit_sigma:.2f} sigma, is in place; the pictures are not"
