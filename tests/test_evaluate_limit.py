@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -296,6 +297,39 @@ def test_images_the_students_learnt_from_are_told(tmp_path: Path) -> None:
     result = alone(own, tree)
     assert result.images_learnt == 1
     assert "1 images are among those the students learnt from: every figure is flattered" in result.summary()
+
+
+def test_images_that_recipe_and_limit_come_from_are_told(tmp_path: Path) -> None:
+    """No calibration image is above the limit that was set on it, so that none of them counts as good web."""
+    own = make_site(tmp_path)
+    tree = make_flat_tree(tmp_path / "tree")
+    make_recipe(own, "stripes")
+    set_limit(own)
+    for number in (1, 2):
+        shutil.copy(own.root / f"more/{number}.png", tree / f"test/good/c{number}.png")
+    shutil.copy(own.root / "more/3.png", tree / "test/hole/c3.png")  # whatever that is, it is no good web
+    make_recipe(own, "stripes", validation=[tree / "test/good/0.png", tree / "test/hole/1.png"])
+    result = look(own, tree)
+    assert (result.images_learnt, result.images_held_back, result.good_images_calibrated) == (0, 2, 2)
+    told = result.summary()
+    assert "2 good images are among those that line 1 was calibrated on: that they pass says nothing" in told
+    assert (
+        "2 images were held back in training, for the recipe's constants: every figure is flattered" in told
+    )
+    assert alone(own, tree).good_images_calibrated == 0, "without a line nothing is held against its limit"
+
+
+def test_copies_among_the_test_images_are_told(site: Site, tmp_path: Path) -> None:
+    tree = make_flat_tree(tmp_path / "tree")
+    before = look(site, tree)
+    assert (before.images_repeated, "copies" in before.summary()) == (0, False)
+    pixels = cv2.imread(str(tree / "test/hole/0.png"), cv2.IMREAD_GRAYSCALE)
+    write(tree / "test/hole/copy.bmp", pixels)  # another file of the same pixels
+    write(tree / "test/stain/copy.png", pixels)
+    result = look(site, tree)
+    assert result.images_repeated == 2
+    told = "2 images are copies of others, pixel by pixel: they make intervals too narrow; take them out"
+    assert told in result.summary()
 
 
 def test_images_of_another_fabric_are_told(tmp_path: Path) -> None:

@@ -62,6 +62,10 @@ class Collected:
         self.without_web = 0
         self.faults_outside = 0
         self.learnt = 0
+        self.held_back = 0
+        self.good_calibrated = 0
+        self.repeated = 0
+        self._pixels_sha256: set[str] = set()
         self._tile_scores: list[F32] = []  # of images with a truth
         self._tile_faulty: list[Mask] = []
         self._with_truth: list[bool] = []  # their labels: faulty or not
@@ -79,7 +83,7 @@ class Collected:
         self.scores.append(ImageScore(seen.name, kind, score, len(scored.tile_scores), median))
         self.rows.append(scored.region.height_px)
         self.seconds += scored.seconds
-        self.learnt += seen.learnt
+        self._count_known(seen)
         peaks = self._peaks(seen, scored)
         self.peaks.append(peaks)
         if seen.truth is None or peaks.faulty is None:
@@ -93,6 +97,14 @@ class Collected:
         self._tile_faulty.append(peaks.faulty)
         self._with_truth.append(kind != GOOD)
         return peaks
+
+    def _count_known(self, seen: Seen) -> None:
+        """Count what makes figures look better, or surer, than they are."""
+        self.learnt += seen.before.learnt
+        self.held_back += seen.before.held_back
+        self.good_calibrated += seen.before.calibrated and seen.file.kind == GOOD
+        self.repeated += seen.pixels_sha256 in self._pixels_sha256
+        self._pixels_sha256.add(seen.pixels_sha256)
 
     def _peaks(self, seen: Seen, scored: Scored) -> Peaks:
         kind, tiles, cell = seen.file.kind, scored.map_peaks.astype(np.float64), self.grid.px_per_cell

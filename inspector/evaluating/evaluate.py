@@ -124,7 +124,14 @@ def evaluate(
                 f"an overlap of {overlap_px} px is no multiple of the recipe's cell, {recipe.px_per_cell} px"
             )
         cut = Cut(recipe.tile_px, recipe.margin_px, overlap_px, resize)
-        look = Look(engine, recipe, cut, *_region(region, line), *_levels(line, limit_sigma))
+        look = Look(
+            engine,
+            recipe,
+            cut,
+            *_region(region, line),
+            *_levels(line, limit_sigma),
+            calibrated_sha256=frozenset(line.limits.images.values() if line else ()),
+        )
         warm_up(engine)
         limit = _limit(limit_sigma, line, tree, look, drawn=pictures is not None)
         collected = Collected(look.grid)
@@ -283,6 +290,9 @@ def _evaluation(
         images=len(collected.scores),
         images_by_kind=collected.kinds,
         images_learnt=collected.learnt,
+        images_held_back=collected.held_back,
+        good_images_calibrated=collected.good_calibrated,
+        images_repeated=collected.repeated,
         images_without_mask=collected.without_mask,
         images_without_web=collected.without_web,
         tiles=tiles,
@@ -325,7 +335,7 @@ def _highest_unlearnt(good: Sequence[ImageFile], look: Look) -> float | None:
     """The highest tile of the good images that the students never learnt from; None where there are none."""
     highest = None
     for file in good:
-        if look.read(file)[1]:
+        if look.read(file)[1].learnt:
             continue
         scored = look.at(file).scored
         if scored is not None:

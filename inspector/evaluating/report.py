@@ -85,6 +85,9 @@ class Evaluation:
     images: int
     images_by_kind: dict[str, int]
     images_learnt: int  # that the students learnt from: these flatter every figure
+    images_held_back: int  # in training, so that the recipe's constants come from them: these flatter, too
+    good_images_calibrated: int  # that the line's limit was set on: none of them says how often it alarms
+    images_repeated: int  # whose pixels are those of an image before: intervals take them for one more
     images_without_mask: int  # faulty ones; they count for image figures alone
     images_without_web: int  # region "auto" found none; they count for nothing
     tiles: int
@@ -116,6 +119,18 @@ class Evaluation:
             (
                 self.images_learnt,
                 "images are among those the students learnt from: every figure is flattered",
+            ),
+            (
+                self.images_held_back,
+                "images were held back in training, for the recipe's constants: every figure is flattered",
+            ),
+            (
+                self.good_images_calibrated,
+                f"good images are among those that line {self.line} was calibrated on: that they pass says nothing",
+            ),
+            (
+                self.images_repeated,
+                "images are copies of others, pixel by pixel: they make intervals too narrow; take them out",
             ),
             (self.images_without_mask, "faulty images without a mask: they count for image figures alone"),
             (self.images_without_web, "images in which no web was found: they count for nothing"),

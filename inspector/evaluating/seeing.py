@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,15 @@ from inspector.records import F32, U8, Grid, Levels, Region
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """What an image was used for before it came here: figures from it flatter what was made of it."""
+
+    learnt: bool  # the students learnt from it
+    held_back: bool  # training held it back, and the graph's constants come from it
+    calibrated: bool  # the line's limit was set on it
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """One image, gone through."""
 
@@ -23,7 +32,8 @@ class Seen:
     pixels: U8  # [H, W] or [H, W, 3], resized where asked for
     truth: Mask | None  # [H, W]; None: faulty, but no mask says where
     scored: Scored | None  # None: no web to look at
-    learnt: bool  # whether the students learnt from it
+    before: Before
+    pixels_sha256: str  # as the file has them: a copy's are the same
 
     @property
     def name(self) -> str:
@@ -42,6 +52,7 @@ class Look:
         locate: finds the region to be judged, uint8 [H, W(, 3)] -> Region or None where no web is in view.
         levels: limits of a line, which judge the cells; None: no line.
         mm_per_px: of that line's picture.
+        calibrated_sha256: of the images that these limits were set on.
     """
 
     def __init__(
@@ -53,6 +64,7 @@ class Look:
         locate: Callable[[U8], Region | None],
         levels: Levels | None = None,
         mm_per_px: float = 1.0,
+        calibrated_sha256: Set[str] = frozenset(),
     ) -> None:
         self.cut = cut
         self.region = region
@@ -62,16 +74,18 @@ class Look:
         self._locate = locate
         self._levels = levels
         self._mm_per_px = mm_per_px
+        self._calibrated_sha256 = calibrated_sha256
         self.grey_pieces: list[str] = []  # places in masks that count as good web, though something is drawn
 
-    def read(self, file: ImageFile) -> tuple[Image, bool]:
-        """Read an image; True: the students learnt from it. Raises DataError."""
+    def read(self, file: ImageFile) -> tuple[Image, Before]:
+        """Read an image, and see what it was used for. Raises DataError."""
         image = read_for(file, self._recipe.channels)
-        return image, image.is_among(self._recipe.learnt_sha256)
+        known = (self._recipe.learnt_sha256, self._recipe.validation_sha256, self._calibrated_sha256)
+        return image, Before(*(image.is_among(hashes) for hashes in known))
 
     def at(self, file: ImageFile) -> Seen:
         """Read an image and its mask, and score it. Raises DataError and ArtefactError as reading and scoring do."""
-        image, learnt = self.read(file)
+        image, before = self.read(file)
         truth = self._truth(file, (image.pixels.shape[0], image.pixels.shape[1]))
         pixels = canvas(image.pixels, self.cut)
         region, scored = self._locate(pixels), None
@@ -84,7 +98,7 @@ class Look:
             scored = score_image(self._engine, self.grid, file.path, pixels, region)
             if self._levels is not None:
                 scored = scored.levelled(self._levels, self.grid, self._mm_per_px)
-        return Seen(file, pixels, truth, scored, learnt)
+        return Seen(file, pixels, truth, scored, before, image.pixels_sha256)
 
     def _truth(self, file: ImageFile, shape: tuple[int, int]) -> Mask | None:
         if file.kind == GOOD:
