@@ -254,6 +254,14 @@ def test_images_without_web_are_counted(tree: Path, recipe: Path) -> None:
     assert "1 images in which no web was found" in result.summary()
 
 
+def test_images_of_which_none_shows_web_are_refused(tree: Path, recipe: Path, tmp_path: Path) -> None:
+    for file in (tree / "test").glob("*/*"):
+        save(file, np.zeros((HEIGHT, WIDTH), np.uint8))
+    said = refusal(DataError, tree, recipe, region="auto", pictures=tmp_path / "out")
+    assert "region 'auto' finds no web in any of the 9 test images" in said
+    assert look(tree, recipe).images == 9
+
+
 def test_a_score_is_the_same_whatever_else_is_in_the_tree(tree: Path, recipe: Path) -> None:
     whole = {one.image: one.score for one in look(tree, recipe).scores}
     for file in (tree / "test/hole").iterdir():

@@ -257,15 +257,6 @@ def test_a_tree_without_masks_or_good_images_still_has_a_page(site: Site, tmp_pa
     assert "2 faulty images without a mask" in "".join(page.words[""])
 
 
-def test_a_page_of_images_without_web(site: Site, tmp_path: Path) -> None:
-    write(tmp_path / "tree/test/good/0.png", np.zeros((128, 256), np.uint8))
-    line = line_under_test(site, "1", "stripes")
-    engine = site.engines / "stripes"
-    result = evaluate(tmp_path / "tree", engine, line=line, region="auto", pictures=tmp_path / "out")
-    assert (result.images, result.at_limit) == (0, None)
-    Page((tmp_path / "out/index.html").read_text(encoding="utf-8"))
-
-
 def shown(kind: str, name: str, *peaks: float) -> Shown:
     return Shown(name, Peaks(f"{kind}/{name}", kind, np.array(peaks), None, ()), None, 0.0)
 

@@ -87,7 +87,7 @@ def evaluate(
         progress: told how many images are done, and of how many.
 
     Raises:
-        DataError: images or masks can't be used; the message names them.
+        DataError: images or masks can't be used, the message names them; or there is no web in any image.
         ArtefactError: recipe or engine are missing, don't fit, or score NaN; pictures can't be written, and
             ``unwritten`` is not given.
         ConfigError: the line's grid doesn't fit the recipe, or images are to be squeezed for a line.
@@ -148,6 +148,11 @@ def evaluate(
                     pictures = None
                     unwritten(error)
         progress(len(tree.test), len(tree.test))
+        if not collected.scores:
+            raise DataError(
+                f"{data}: region {look.region!r} finds no web in any of the {len(tree.test)} test images: "
+                "nothing is left to count; give --region whole to look at all of each"
+            )
         for sentence in _grey_warning(look.grey_pieces):
             warn(sentence)
             warnings.append(sentence)
@@ -258,7 +263,7 @@ def _evaluation(
 ) -> Evaluation:
     figures = collected.figures()
     tiles = sum(one.tiles for one in collected.scores)
-    held_against = limit.sigma if limit.binding and collected.peaks else None
+    held_against = limit.sigma if limit.binding else None
     return Evaluation(
         recipe=recipe.name,
         onnx_sha256=recipe.onnx_sha256,
