@@ -18,7 +18,7 @@ from inspector import config
 from inspector.backends.artifact import load_recipe, write_recipe
 from inspector.cli import main
 from inspector.config import Site
-from inspector.errors import ConfigError, DataError
+from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.evaluating.escapes import Confusion, KindEscapes
 from inspector.evaluating.evaluate import evaluate
 from inspector.evaluating.operating import OperatingPoint, line_under_test
@@ -246,6 +246,16 @@ def test_a_line_brings_its_grid_its_region_and_its_backend(tmp_path: Path) -> No
     whole = look(own, region="whole")
     assert (whole.overlap_px, whole.region) == (16, "whole")
     assert whole.tiles > result.tiles
+    # 256 px are 5 times 3 tiles an image, and as much web: the metres are the same, whoever judges how much of it.
+    assert whole.tiles_per_100m == math.ceil(100 * 15 * 1000 / (128 * 0.2))
+    assert result.at_limit is not None
+    assert whole.at_limit is not None
+    assert whole.at_limit.good_web_m == pytest.approx(result.at_limit.good_web_m, rel=1e-4)
+    assert result.warnings == ()
+    (sentence,) = whole.warnings
+    assert sentence.startswith(
+        "--region whole is not what line 1 does: its region is 'fixed', its limit was "
+    )
     with pytest.raises(
         ConfigError, match="--overlap-px 0 with --line 1: rates are those of the line's own tiles"
     ):
@@ -253,6 +263,25 @@ def test_a_line_brings_its_grid_its_region_and_its_backend(tmp_path: Path) -> No
     write(tmp_path / "tree/test/good/0.png", weave(0, HEIGHT, 128))
     with pytest.raises(DataError, match="128 px wide, but the line's region reaches to column 256"):
         look(own)
+
+
+def test_limits_of_other_columns_than_the_line_judges_are_refused(tmp_path: Path) -> None:
+    """``check`` and ``run`` refuse them, too: the rate and the zones are those of other web."""
+    own = make_site(tmp_path)
+    make_recipe(own, "stripes")
+    make_flat_tree(tmp_path / "tree")
+    set_limit(own)
+    assert look(own, region="whole").warnings == (), "the line's own region, by name"
+    write(tmp_path / "tree/test/hole/2.png", weave(0, HEIGHT, 128))
+    with pytest.raises(
+        ArtefactError, match=r"hole/2\.png, 128 px wide: limits .* the line judges 0 to 25.6 mm"
+    ):
+        look(own)
+    (tmp_path / "tree/test/hole/2.png").unlink()
+    half = '[line.1]\nregion = { kind = "fixed", left_mm = 0, right_mm = 25.6 }'
+    (tmp_path / "config.toml").write_text(PLANT.replace("[line.1]", half))
+    with pytest.raises(ArtefactError, match=r"columns from 0 to 51.2 mm, but the line judges 0 to 25.6 mm"):
+        look(config.load(tmp_path / "config.toml"))
 
 
 def test_a_line_sees_no_squeezed_images(site: Site) -> None:

@@ -56,6 +56,7 @@ class Collected:
         self.scores: list[ImageScore] = []
         self.peaks: list[Peaks] = []  # of the same images
         self.rows: list[int] = []  # of web that each of them shows
+        self.columns: list[int] = []
         self.seconds = 0.0
         self.masks = 0
         self.without_mask = 0
@@ -82,6 +83,7 @@ class Collected:
         median = float(np.median(scored.cells))
         self.scores.append(ImageScore(seen.name, kind, score, len(scored.tile_scores), median))
         self.rows.append(scored.region.height_px)
+        self.columns.append(scored.region.width_px)
         self.seconds += scored.seconds
         self._count_known(seen)
         peaks = self._peaks(seen, scored)

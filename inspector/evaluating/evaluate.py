@@ -32,6 +32,7 @@ from inspector.images.pictures import write_picture
 from inspector.images.reading import GOOD, SUFFIXES, Cut, DataFolder, ImageFile, open_data
 from inspector.images.scoring import warm_up
 from inspector.interfaces import EngineInfo
+from inspector.limits import refuse_other_columns
 from inspector.records import U8, Grid, Levels, Region
 from inspector.tiling import find_region, grid_for, region_finder
 from inspector.tiling.region import whole_frame
@@ -76,7 +77,8 @@ def evaluate(
         backend: "openvino", "onnxruntime" or "tensorrt"; None: the line's, without a line "openvino".
         resize: squeeze whole images to a square of that many pixels first; None: native resolution.
         overlap_px: of neighbouring tiles; None: the line's, without a line 32.
-        region: "auto" leaves out background and selvedge; None: the line's, without a line "whole".
+        region: "auto" leaves out background and selvedge; None: the line's, without a line "whole". Another than the
+            line's is tried at its limit, and metres are those of a web as wide as what is judged of these images.
         pictures: folder to write a picture of every image and an index.html to.
         limit_sigma: a limit given by hand, instead of the line's (its zones move with it, its windows don't);
             None without a line: the pictures show the highest tile of the tree's own train/good images that the
@@ -90,6 +92,7 @@ def evaluate(
         DataError: images or masks can't be used, the message names them; or there is no web in any image.
         ArtefactError: recipe or engine are missing, don't fit, or score NaN; pictures can't be written, and
             ``unwritten`` is not given.
+        ArtefactError: the line's limit was set on other columns than it judges of these images.
         ConfigError: the line's grid doesn't fit the recipe, or images are to be squeezed for a line.
     """
     tree = open_data(data)
@@ -111,7 +114,9 @@ def evaluate(
         )
     if pictures is not None:
         see_that_it_takes_files(next(one for one in (pictures, *pictures.parents) if one.exists()))
-    warnings = _resize_warning(recipe, resize)
+    if line is not None and region == line.line.region.kind:
+        region = None
+    warnings = [*_resize_warning(recipe, resize), *_region_warning(line, region)]
     for sentence in warnings:
         warn(sentence)
     backend = backend or (line.line.engine.backend if line else "openvino")
@@ -139,6 +144,8 @@ def evaluate(
         for done, file in enumerate(tree.test):
             progress(done, len(tree.test))
             seen = look.at(file)
+            if line is not None and region is None:
+                _refuse_other_columns(line, seen)
             peaks = collected.add(seen)
             if pictures is not None and peaks is not None:
                 median = collected.scores[-1].median
@@ -156,7 +163,10 @@ def evaluate(
         for sentence in _grey_warning(look.grey_pieces):
             warn(sentence)
             warnings.append(sentence)
-        web = web_of(line, engine.info, collected.rows) if line else None
+        web = None
+        if line is not None:
+            tried_px = None if region is None else round(float(np.median(collected.columns)))
+            web = web_of(line, engine.info, collected.rows, tried_px)
         evaluation = _evaluation(data, recipe, engine.info, look, collected, limit, line, web, warnings)
     if pictures is not None:
         try:
@@ -198,6 +208,26 @@ def _resize_warning(recipe: Recipe, resize: int | None) -> list[str]:
             f"give --resize {trained}"
         )
     ]
+
+
+def _region_warning(line: LineUnderTest | None, region: str | None) -> list[str]:
+    if line is None or region is None:
+        return []
+    return [
+        (
+            f"--region {region} is not what line {line.line_id} does: its region is {line.line.region.kind!r}, its "
+            "limit was set on that; metres and rates are those of a web as wide as what is judged here"
+        )
+    ]
+
+
+def _refuse_other_columns(line: LineUnderTest, seen: Seen) -> None:
+    """Rates and zones of other columns are none of the line's. Raises ArtefactError."""
+    width_px = seen.pixels.shape[1]
+    try:
+        refuse_other_columns(line.limits, line.line, line.line_id, width_px)
+    except ArtefactError as error:
+        raise ArtefactError(f"{seen.file.path}, {width_px} px wide: {error}") from None
 
 
 def _region(asked: str | None, line: LineUnderTest | None) -> tuple[str, Callable[[U8], Region | None]]:

@@ -104,15 +104,22 @@ def line_under_test(site: Site, line_id: str, recipe: str) -> LineUnderTest:
     return LineUnderTest(line_id, site.line(line_id), load_limits(site, line_id, recipe))
 
 
-def web_of(under_test: LineUnderTest, engine: EngineInfo, image_rows: Sequence[int]) -> Web:
+def web_of(
+    under_test: LineUnderTest, engine: EngineInfo, image_rows: Sequence[int], width_px: int | None = None
+) -> Web:
     """Return a line's measures, by the grid that the line itself would lay.
 
-    ``image_rows``: of the test images, which tell how high the line's frames are where its config doesn't.
+    Args:
+        under_test: the line.
+        engine: its tiles.
+        image_rows: of the test images, which tell how high the line's frames are where its config doesn't.
+        width_px: of what is judged of them; None: of the columns that the line's limits were set on.
 
     Raises ConfigError, ArtefactError.
     """
     line, (left_mm, right_mm) = under_test.line, under_test.limits.region_mm
-    width_px = round((right_mm - left_mm) / line.web.mm_per_px)
+    if width_px is None:
+        width_px = round((right_mm - left_mm) / line.web.mm_per_px)
     plan = plan_for(grid_for(line, engine), line, width_px, rows_of_frames(line, image_rows))
     return Web(line.web.mm_per_px, math.ceil(100 * plan.tiles_per_m))
 
