@@ -826,6 +826,19 @@ def test_a_recipe_that_is_not_there(plant: Path, words: tuple[str, ...]) -> None
     assert "must be 1 to 64 letters, digits" in usage_error(*words, "--recipe", "../stripes")
 
 
+def test_calibrate_says_what_is_not_looked_at(plant: Path) -> None:
+    (plant / "good/roll2").mkdir()
+    shutil.copy(next((plant / "good").glob("*.png")), plant / "good/roll2/more.png")
+    (plant / "good/more.webp").write_text("no image")
+    done = invoke(*CALIBRATE)
+    assert done.exit_code == 0
+    told = own_words(done.stderr)
+    assert [line.partition(";")[0] for line in told] == [
+        "inspector: 1 files in good are no images that this program reads (.webp)",
+        "inspector: good/roll2 holds 1 images that are not looked at",
+    ]
+
+
 def test_calibrate_says_where_the_line_runs_another_recipe_still(plant: Path) -> None:
     words = "set recipe ="
     assert words not in invoke(*CALIBRATE).stdout

@@ -291,6 +291,30 @@ def test_bad_trees_are_refused_by_name(tree: Path, recipe: Path) -> None:
     assert "001.png" in refusal(DataError, tree, recipe)
 
 
+def test_images_that_are_not_looked_at_are_told(tree: Path, recipe: Path) -> None:
+    """Without their masks nothing else would tell that faults of this type are missing."""
+    (tree / "test/hole/000.png").rename(tree / "test/hole/000.webp")
+    mask = tree / "ground_truth/hole/000_mask.png"
+    said = refusal(DataError, tree, recipe)
+    assert said.startswith(
+        f"{tree}/test/hole/000.webp: there is a mask of it, {mask}, but this program reads no .webp"
+    )
+    mask.unlink()
+    heard: list[str] = []
+    result = look(tree, recipe, warn=heard.append)
+    assert result.images_by_kind["hole"] == 2
+    (sentence,) = heard
+    assert list(result.warnings) == heard
+    assert sentence.startswith(f"1 files in {tree}/test/hole are no images that this program reads (.webp)")
+
+
+@pytest.mark.parametrize("name", ["0.webp", "roll2/0.png"])
+def test_a_type_of_fault_without_an_image_to_look_at_is_refused(tree: Path, recipe: Path, name: str) -> None:
+    save(tree / "test/knot" / name, weave(0, HEIGHT, WIDTH))
+    said = refusal(DataError, tree, recipe)
+    assert said.startswith(f"{tree}/test/knot: no image that this program reads (.png, ")
+
+
 def test_masks_of_good_images_are_no_mistake(tree: Path, recipe: Path) -> None:
     save(tree / "ground_truth/good/000_mask.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     assert look(tree, recipe).images == 9

@@ -154,6 +154,26 @@ def test_a_tree_and_a_plain_folder(tmp_path: Path) -> None:
     assert plain.test == ()
 
 
+def test_what_is_not_looked_at_is_told(tmp_path: Path) -> None:
+    saved(tmp_path / "sub/a.png", GREY)
+    for name in ("roll2/b.png", "roll2/deeper/c.tif"):
+        saved(tmp_path / "sub" / name, GREY)
+    for name in (".DS_Store", "d.webp", "E.WEBP", "readme", "roll3/notes.txt"):
+        (tmp_path / "sub" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "sub" / name).write_text("no image")
+    files, folder = open_data(tmp_path / "sub").good_overlooked
+    assert files.startswith(
+        f"3 files in {tmp_path}/sub are no images that this program reads (.webp, without a suffix); save them as .png"
+    )
+    assert folder.startswith(f"{tmp_path}/sub/roll2 holds 2 images that are not looked at; ")
+    tree = tmp_path / "tree"
+    for name in ("train/good/a.png", "train/good/roll2/b.png", "test/knot/c.png", "test/knot/roll2/d.png"):
+        saved(tree / name, GREY)
+    (beside_good,), (beside_test,) = open_data(tree).good_overlooked, open_data(tree).test_overlooked
+    assert beside_good.startswith(f"{tree}/train/good/roll2 holds 1 images")
+    assert beside_test.startswith(f"{tree}/test/knot/roll2 holds 1 images")
+
+
 def test_good_in_capitals_is_no_kind_of_fault(tmp_path: Path) -> None:
     saved(tmp_path / "test/Good/c.png", GREY)
     with pytest.raises(

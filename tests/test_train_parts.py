@@ -8,6 +8,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import pytest
 
@@ -33,6 +34,17 @@ def test_tiles_that_no_line_can_cut_are_refused_before_anything_is_read(tmp_path
     )
     with pytest.raises(ConfigError, match=said):
         train(tmp_path / "none", "cloth", tmp_path, tile_px=tile_px, margin_px=64, progress=silent)
+
+
+def test_images_that_are_not_learnt_from_are_told_before_the_others_are_too_few(tmp_path: Path) -> None:
+    heard: list[str] = []
+    for name in ("0.png", "roll2/1.png"):
+        (tmp_path / "good" / name).parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / "good" / name), np.full((300, 300), 99, np.uint8))
+    with pytest.raises(DataError, match="too few"):
+        train(tmp_path / "good", "cloth", tmp_path / "engines", progress=silent, warn=heard.append)
+    (sentence,) = heard
+    assert sentence.startswith(f"{tmp_path}/good/roll2 holds 1 images that are not looked at; put them into ")
 
 
 def noise(count: int, height: int = 512, width: int = 1024) -> list[Image]:

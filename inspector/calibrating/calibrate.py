@@ -64,6 +64,7 @@ def calibrate(
     false_alarms_per_hour: float | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> Calibration:
     """Set the limits of a line and write them to ``calibration/line-<id>.<recipe>.toml``.
 
@@ -76,6 +77,7 @@ def calibrate(
         false_alarms_per_hour: the same target in another way, at the line's speed.
         overwrite: replace limits, too, that a person set by hand.
         progress: told how many images are done, and of how many.
+        warn: told a sentence about what lies in ``data`` and is not looked at.
 
     Returns the limits as written, the images that did not count for them, and what ``draw_pictures`` wants.
 
@@ -92,12 +94,14 @@ def calibrate(
     before = _limits_before(site, line_id, recipe)
     if before is not None and not overwrite:
         refuse_set_by_hand(before, limits_file(site, line_id, recipe))
-    files = open_data(data).good
-    if not files:
+    folder = open_data(data)
+    if not folder.good:
         raise DataError(f"{data}: no good images in train/good; limits are set on good web alone")
+    for sentence in folder.good_overlooked:
+        warn(sentence)
     backend = open_backend(site.engines / recipe, line.engine.backend, line.engine.threads)
     with closing(backend), failures_told(backend):
-        web = score_good(files, learnt, line, backend, progress)
+        web = score_good(folder.good, learnt, line, backend, progress)
     return replace(set_limits(web, learnt, line_id, site, target, data=data), before=before)
 
 

@@ -292,6 +292,7 @@ def calibrate(
             false_alarms_per_hour=false_alarms_per_hour,
             overwrite=overwrite,
             progress=progress,
+            warn=tell,
         )
     say(calibration.summary(calibrated.limits, calibrated.before))
     if (running := site.line(line_id).recipe) != recipe:

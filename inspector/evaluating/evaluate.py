@@ -8,6 +8,7 @@ windows see them. Nothing here is fitted to the test images, and no limit comes 
 from __future__ import annotations
 
 import datetime
+import glob
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -96,6 +97,7 @@ def evaluate(
         ConfigError: the line's grid doesn't fit the recipe, or images are to be squeezed for a line.
     """
     tree = open_data(data)
+    _refuse_kinds_without_images(tree)
     if not tree.test:
         raise DataError(
             f"{data}: no test images; evaluate wants test/good and test/<fault> as MVTec AD has them"
@@ -116,7 +118,7 @@ def evaluate(
         see_that_it_takes_files(next(one for one in (pictures, *pictures.parents) if one.exists()))
     if line is not None and region == line.line.region.kind:
         region = None
-    warnings = [*_resize_warning(recipe, resize), *_region_warning(line, region)]
+    warnings = [*tree.test_overlooked, *_resize_warning(recipe, resize), *_region_warning(line, region)]
     for sentence in warnings:
         warn(sentence)
     backend = backend or (line.line.engine.backend if line else "openvino")
@@ -350,6 +352,17 @@ def _evaluation(
     )
 
 
+def _refuse_kinds_without_images(tree: DataFolder) -> None:
+    """A type of fault that nobody looks at would escape without being counted. Raises DataError."""
+    seen = {file.path.parent for file in tree.test}
+    for folder in sorted((tree.root / "test").glob("[!.]*")):
+        if folder.is_dir() and folder not in seen and any(folder.glob("[!.]*")):
+            raise DataError(
+                f"{folder}: no image that this program reads ({', '.join(SUFFIXES)}) lies in it, but something does; "
+                "save its images so, in this very folder, or take the folder out"
+            )
+
+
 def _refuse_stray_masks(tree: DataFolder) -> None:
     """A mask whose image is missing means that the pack is not what it seems. Raises DataError."""
     used = {file.mask for file in tree.test}
@@ -359,11 +372,23 @@ def _refuse_stray_masks(tree: DataFolder) -> None:
         if path.suffix.lower() in SUFFIXES and path not in used and path.parent.name != GOOD
     ]
     if stray:
+        _refuse_unread_image(tree, stray[0])
         more = f" (and {len(stray) - 1} more)" if len(stray) > 1 else ""
         raise DataError(
             f"{stray[0]}{more}: a mask without an image; it must be called <stem of the image>_mask.png, "
             f"its image stand in test/{stray[0].parent.name}"
         )
+
+
+def _refuse_unread_image(tree: DataFolder, mask: Path) -> None:
+    """A mask's image may well stand there, in a format that nobody looks at. Raises DataError."""
+    stem = mask.stem.removesuffix("_mask")
+    for image in (tree.root / "test" / mask.parent.name).glob(f"{glob.escape(stem)}.*"):
+        if image.suffix.lower() not in SUFFIXES:
+            raise DataError(
+                f"{image}: there is a mask of it, {mask}, but this program reads no {image.suffix}; save the image as "
+                f"one of {', '.join(SUFFIXES)}"
+            )
 
 
 def _highest_unlearnt(good: Sequence[ImageFile], look: Look) -> float | None:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from inspector.cameras.image_files import SUFFIXES as SUFFIXES
 from inspector.cameras.image_files import UnfitImage, decode_file, is_grey
-from inspector.errors import DataError
+from inspector.errors import DataError, a_few
 from inspector.records import I32, U8, Grid, Region
 from inspector.tiling import find_region
 from inspector.tiling.grid import astray, cut_at, origins, starts
@@ -30,6 +30,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 GOOD = "good"
 DARK = 127  # of a mask: what is above is fault
 GREY_LABEL = 64  # darker specks are what lossy compression leaves
+MOST_NAMED = 3
 PX_PER_CELL = 4  # of every recipe trained here: fine enough for faults of 2 px, coarse enough to be cheap
 
 
@@ -49,6 +50,10 @@ class DataFolder:
     root: Path
     good: tuple[ImageFile, ...]
     test: tuple[ImageFile, ...]
+    good_overlooked: tuple[
+        str, ...
+    ] = ()  # what lies where the good images do and isn't looked at, in sentences
+    test_overlooked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +141,17 @@ def _opened(root: Path) -> DataFolder:
         test = [
             file for kind in kinds for file in _listed(kind, kind.name, root / "ground_truth" / kind.name)
         ]
+        beside_good = _overlooked(root / "train" / GOOD)
     else:
-        good, test = _listed(root, GOOD), []
+        good, test, kinds = _listed(root, GOOD), [], []
+        beside_good = _overlooked(root)
     if not good and not test:
         raise DataError(
             f"{root}: no images here ({', '.join(SUFFIXES)}), neither directly nor in train/good, test/good or "
             "test/FAULT"
         )
-    return DataFolder(root, tuple(good), tuple(test))
+    beside_test = [sentence for kind in kinds for sentence in _overlooked(kind)]
+    return DataFolder(root, tuple(good), tuple(test), tuple(beside_good), tuple(beside_test))
 
 
 def _listed(folder: Path, kind: str, masks: Path | None = None) -> list[ImageFile]:
@@ -159,6 +167,28 @@ def _listed(folder: Path, kind: str, masks: Path | None = None) -> list[ImageFil
             mask = named if named.is_file() else None
         found.append(ImageFile(path, kind, mask))
     return found
+
+
+def _overlooked(folder: Path) -> list[str]:
+    """Sentences on files and folders that lie among images and are not looked at; hidden ones are nobody's images."""
+    if not folder.is_dir():
+        return []
+    there = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    others = [path for path in there if path.is_file() and path.suffix.lower() not in SUFFIXES]
+    told = []
+    if others:
+        suffixes = sorted({path.suffix.lower() or "without a suffix" for path in others})
+        told.append(
+            f"{len(others)} files in {folder} are no images that this program reads ({a_few(suffixes, MOST_NAMED)}); "
+            f"save them as {SUFFIXES[0]} if they are images at all"
+        )
+    for inner in there:
+        count = sum(path.suffix.lower() in SUFFIXES for path in inner.rglob("*")) if inner.is_dir() else 0
+        if count:
+            told.append(
+                f"{inner} holds {count} images that are not looked at; put them into {folder} if they count"
+            )
+    return told
 
 
 def read_image(file: ImageFile, channels: int | None = None) -> Image:

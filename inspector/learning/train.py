@@ -93,8 +93,8 @@ def train(
         mm_per_px: of the images, for the record.
         overwrite: replace a recipe of that name.
         progress: told how far it is.
-        warn: told in sentences which good images look otherwise or may bear a fault, and that they are few; None: it
-            isn't looked for such.
+        warn: told in sentences what lies in ``data`` and isn't looked at, which good images look otherwise or may
+            bear a fault, and that they are few; None: it isn't looked for such.
         learning_curve: train shortly on parts of the images too and tell what more would bring; also writes
             ``engines/NAME/learning-curve.svg``.
         say: told the learning curve in a few lines.
@@ -110,7 +110,11 @@ def train(
     if int8:
         refuse_int8(pair)
     cut = Cut(tile_px, margin_px, resize=resize, region="whole" if resize else region)
-    images = read_images(open_data(data).good, channels)
+    given = open_data(data)
+    if warn is not None:
+        for sentence in given.good_overlooked:
+            warn(sentence)
+    images = read_images(given.good, channels)
     other_looks = refuse_unlike(images, squeezed=resize is not None)
     held = hold_back(images, cut, seed, data)
     if warn is not None:
