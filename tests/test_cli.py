@@ -1026,11 +1026,12 @@ def test_a_full_disk_takes_the_pictures_and_not_the_figures(plant: Path, json: t
     (plant / "out").mkdir()
     (plant / "out/good-0.png").write_text("of an earlier run")
     before = contents(plant)
+    (plant / "out/index.html").write_text("of an earlier run; it would show pictures of two")
     code, out, err = on_a_full_disk(*EVALUATE, "--pictures", "out", *json)
     assert code == 4
     assert "image_auroc" in out
     assert "pictures:" not in out
-    goes_on = "; the figures go on without pictures, and index.html is not of this run"
+    goes_on = "; the figures go on without pictures and page"
     files = ("out/good-0.png", *json[1:])
     assert own_words(err) == [
         f"inspector: {file}: {UNWRITTEN}{words}" for file, words in zip(files, (goes_on, ""), strict=False)

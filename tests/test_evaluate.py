@@ -211,6 +211,31 @@ def test_pictures_of_every_image_and_a_page(tree: Path, recipe: Path, tmp_path: 
     assert min(one.score for one in result.scores if one.kind == "hole") > result.limit_sigma
 
 
+def test_no_page_shows_pictures_of_two_runs(tree: Path, recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    look(tree, recipe, pictures=folder, limit_sigma=5.0)
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        look(tree, recipe, pictures=folder, limit_sigma=50.0, progress=stop)
+    assert len(list(folder.glob("*.png"))) == 9, "some of this run, some of the one before"
+    assert not (folder / "index.html").exists()
+
+
+def test_where_a_page_can_not_be_removed_its_pictures_stay(tree: Path, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures/index.html").mkdir(parents=True)
+    told: list[ArtefactError] = []
+    result = look(tree, recipe, pictures=tmp_path / "pictures", unwritten=told.append)
+    (error,) = told
+    assert str(error).startswith(f"{tmp_path}/pictures/index.html: can't be removed (")
+    assert str(error).endswith("), and would show pictures of two runs; name another folder")
+    assert result.images == 9
+    assert not list((tmp_path / "pictures").glob("*.png"))
+
+
 def test_the_limit_of_the_pictures_comes_from_unlearnt_images_only(
     tree: Path, site: Site, tmp_path: Path
 ) -> None:

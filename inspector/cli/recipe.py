@@ -482,7 +482,7 @@ def evaluate(
 
     def go_on(error: ArtefactError) -> None:
         unwritten.append(error)
-        tell(f"{error}; the figures go on without pictures, and index.html is not of this run")
+        tell(f"{error}; the figures go on without pictures and page")
 
     with progress_bar("images") as progress:
         evaluation = measure(

@@ -24,7 +24,7 @@ from inspector.errors import ArtefactError, ConfigError, DataError, a_few
 from inspector.evaluating import bootstrap
 from inspector.evaluating.collect import Collected
 from inspector.evaluating.operating import LineUnderTest, Web, at_limit, operating_points, web_of
-from inspector.evaluating.page import Report, write_page
+from inspector.evaluating.page import PAGE_FILE, Report, remove_page, write_page
 from inspector.evaluating.panels import Shown, draw, picture_name
 from inspector.evaluating.peaks import Peaks
 from inspector.evaluating.report import Evaluation, FaultScore
@@ -80,7 +80,7 @@ def evaluate(
         overlap_px: of neighbouring tiles; None: the line's, without a line 32.
         region: "auto" leaves out background and selvedge; None: the line's, without a line "whole". Another than the
             line's is tried at its limit, and metres are those of a web as wide as what is judged of these images.
-        pictures: folder to write a picture of every image and an index.html to.
+        pictures: folder to write a picture of every image to, and at the end an index.html; one of before is removed.
         limit_sigma: a limit given by hand, instead of the line's (its zones move with it, its windows don't);
             None without a line: the pictures show the highest tile of the tree's own train/good images that the
             students never learnt from, where there are any, and no figure is held against it.
@@ -152,6 +152,8 @@ def evaluate(
             if pictures is not None and peaks is not None:
                 median = collected.scores[-1].median
                 try:
+                    if not shown:
+                        remove_page(pictures / PAGE_FILE)
                     shown.append(_draw(pictures, seen, peaks, median, look.grid, limit.sigma, shown))
                 except ArtefactError as error:
                     pictures = None
@@ -172,9 +174,7 @@ def evaluate(
         evaluation = _evaluation(data, recipe, engine.info, look, collected, limit, line, web, warnings)
     if pictures is not None:
         try:
-            write_page(
-                pictures / "index.html", Report(evaluation, collected.peaks, collected.curves(), shown)
-            )
+            write_page(pictures / PAGE_FILE, Report(evaluation, collected.peaks, collected.curves(), shown))
         except ArtefactError as error:
             unwritten(error)
     return evaluation

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from inspector.backends.artifact import write_atomically
+from inspector.errors import ArtefactError
 from inspector.evaluating import gallery
 from inspector.evaluating.collect import Curves
 from inspector.evaluating.escape_tables import by_kind, by_size, points
@@ -23,6 +24,7 @@ from inspector.images.plots import BESIDE_COLOUR, FAULTY_COLOUR, GOOD_COLOUR, OT
 from inspector.images.reading import GOOD
 from inspector.records import F64
 
+PAGE_FILE = "index.html"
 STYLE = """
 :root { color-scheme: light }
 * { box-sizing: border-box }
@@ -93,6 +95,19 @@ class Report:
     peaks: Sequence[Peaks]  # of every image
     curves: Curves
     shown: Sequence[Shown]
+
+
+def remove_page(file: Path) -> None:
+    """Take away an earlier run's page, before its pictures are drawn anew under it.
+
+    Raises ArtefactError when the folder won't have it.
+    """
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise ArtefactError(
+            f"{file}: can't be removed ({error.strerror}), and would show pictures of two runs; name another folder"
+        ) from None
 
 
 def write_page(file: Path, report: Report) -> None:
