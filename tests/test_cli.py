@@ -826,6 +826,20 @@ def test_a_recipe_that_is_not_there(plant: Path, words: tuple[str, ...]) -> None
     assert "must be 1 to 64 letters, digits" in usage_error(*words, "--recipe", "../stripes")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--overlap-px", "3"), "an overlap of 3 px is no multiple of the recipe's cell"),
+        (("--overlap-px", "48"), "an overlap of 48 px is not between 0 and half a tile"),
+        (("--resize", "32"), "--resize 32 is smaller than a tile of 64 px"),
+    ],
+)
+def test_arguments_by_which_no_tile_can_be_cut(plant: Path, words: tuple[str, ...], said: str) -> None:
+    done = invoke(*EVALUATE, *words)
+    assert done.exit_code == 2
+    assert own_words(done.stderr)[-1].startswith(f"inspector: {said}")
+
+
 def test_calibrate_says_what_is_not_looked_at(plant: Path) -> None:
     (plant / "good/roll2").mkdir()
     shutil.copy(next((plant / "good").glob("*.png")), plant / "good/roll2/more.png")
@@ -1327,6 +1341,13 @@ def test_truth_is_the_looms_alone(plant: Path) -> None:
             )
         ),
         ((*EVALUATE, "--limit", "nan"), "'--limit': nan is not a finite number."),
+        ((*EVALUATE, "--limit", "1e308"), "'--limit': 1e+308 is not in the range 1e-06<=x<=1000000000.0."),
+        ((*EVALUATE, "--resize", "40000"), "'--resize': 40000 is not in the range 32<=x<=8192."),
+        ((*TRAIN, "--resize", "40000"), "'--resize': 40000 is not in the range 32<=x<=8192."),
+        (
+            (*TRAIN, "--seed", str(2**64)),
+            "'--seed': 18446744073709551616 is not in the range 0<=x<=4294967295.",
+        ),
         ((*BUILD, "--precision", "fp8"), "'--precision': 'fp8' is not one of 'auto', 'fp32'"),
         ((*TRAIN[:2], "--recipe", "../x"), "'--recipe': '../x' must be 1 to 64 letters, digits"),
         (("train", "config.toml", "--recipe", "x"), "Directory 'config.toml' is a file."),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inspector.config import Site
-from inspector.errors import ArtefactError, DataError
+from inspector.errors import ArtefactError, ConfigError, DataError
 from inspector.evaluating.evaluate import Evaluation, evaluate
 from tests.small_recipe import engine_that_fails, make_recipe, make_site, weave
 
@@ -211,6 +211,14 @@ def test_pictures_of_every_image_and_a_page(tree: Path, recipe: Path, tmp_path: 
     assert min(one.score for one in result.scores if one.kind == "hole") > result.limit_sigma
 
 
+@pytest.mark.parametrize("limit", [1e-6, 1e9])
+def test_the_farthest_limits_that_can_be_asked_for_are_drawn(
+    tree: Path, recipe: Path, tmp_path: Path, limit: float
+) -> None:
+    look(tree, recipe, pictures=tmp_path / "out", limit_sigma=limit)
+    assert (tmp_path / "out/index.html").read_text().count("<svg") > 2
+
+
 def test_no_page_shows_pictures_of_two_runs(tree: Path, recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     look(tree, recipe, pictures=folder, limit_sigma=5.0)
@@ -348,9 +356,9 @@ def test_masks_of_good_images_are_no_mistake(tree: Path, recipe: Path) -> None:
 def test_what_cannot_be_evaluated(tree: Path, recipe: Path, tmp_path: Path) -> None:
     assert "nowhere" in refusal(DataError, tmp_path / "nowhere", recipe)
     assert "no test images" in refusal(DataError, tree / "train/good", recipe)
-    assert "multiple of the recipe's cell" in refusal(DataError, tree, recipe, overlap_px=15)
-    assert "half a tile" in refusal(DataError, tree, recipe, overlap_px=48)
-    assert "--resize 32" in refusal(DataError, tree, recipe, resize=32)
+    assert "multiple of the recipe's cell" in refusal(ConfigError, tree, recipe, overlap_px=15)
+    assert "half a tile" in refusal(ConfigError, tree, recipe, overlap_px=48)
+    assert "--resize 32" in refusal(ConfigError, tree, recipe, resize=32)
     save(tree / "test/good/000.png", weave(0, 40, WIDTH))
     assert "--resize 64" in refusal(DataError, tree, recipe)
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inspector.errors import DataError
+from inspector.errors import ConfigError, DataError
 from inspector.images.reading import (
     Cut,
     ImageFile,
@@ -284,9 +284,9 @@ def test_tiles_that_cannot_be_cut(tmp_path: Path) -> None:
         DataError, match=r"small\.png: 130x96 px is smaller than a tile of 128 px.*--resize 128"
     ):
         lay_tiles(image, Cut(128, 16))
-    with pytest.raises(DataError, match="--resize 64 is smaller than a tile"):
+    with pytest.raises(ConfigError, match="--resize 64 is smaller than a tile"):
         Cut(128, 16, resize=64)
-    with pytest.raises(DataError, match="don't divide into cells"):
+    with pytest.raises(ConfigError, match="don't divide into cells"):
         Cut(30, 8)
-    with pytest.raises(DataError, match="overlap"):
+    with pytest.raises(ConfigError, match="overlap"):
         Cut(32, 8, overlap_px=20)

@@ -17,6 +17,7 @@ from inspector.cli.shared import (
     INTERRUPTED,
     JSON_FILE,
     LINE,
+    MEASURE,
     PRESET,
     RATE,
     RECIPE,
@@ -445,7 +446,7 @@ def _build(
     type=click.Path(path_type=Path, file_okay=False),
     help="Write a report there, index.html, with a picture of every image.",
 )
-@click.option("--limit", type=ABOVE_0, help="A limit by hand, sigma; instead of the line's.")
+@click.option("--limit", type=MEASURE, help="A limit by hand, sigma; instead of the line's.")
 @click.option("--backend", type=BACKENDS, help="Default: the line's, else openvino.")
 def evaluate(
     data: Path,

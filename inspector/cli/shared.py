@@ -82,9 +82,9 @@ WEIGHTS = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="A teacher's weight file; may repeat. What is not given is fetched.",
 )
-SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+SEED = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 RESIZE = click.option(
-    "--resize", type=click.IntRange(min=32), help="Squeeze whole images to this many pixels square."
+    "--resize", type=click.IntRange(32, 8192), help="Squeeze whole images to this many pixels square."
 )
 JSON_FILE = click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures there."

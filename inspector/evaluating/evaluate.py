@@ -94,7 +94,8 @@ def evaluate(
         ArtefactError: recipe or engine are missing, don't fit, or score NaN; pictures can't be written, and
             ``unwritten`` is not given.
         ArtefactError: the line's limit was set on other columns than it judges of these images.
-        ConfigError: the line's grid doesn't fit the recipe, or images are to be squeezed for a line.
+        ConfigError: the line's grid doesn't fit the recipe, no tiles can be cut so, or images are to be squeezed for a
+            line.
     """
     tree = open_data(data)
     _refuse_kinds_without_images(tree)
@@ -127,7 +128,7 @@ def evaluate(
         if overlap_px is None:
             overlap_px = grid_for(line.line, engine.info).overlap_px if line else OVERLAP_PX
         if overlap_px % recipe.px_per_cell:
-            raise DataError(
+            raise ConfigError(
                 f"an overlap of {overlap_px} px is no multiple of the recipe's cell, {recipe.px_per_cell} px"
             )
         cut = Cut(recipe.tile_px, recipe.margin_px, overlap_px, resize)

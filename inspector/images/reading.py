@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from inspector.cameras.image_files import SUFFIXES as SUFFIXES
 from inspector.cameras.image_files import UnfitImage, decode_file, is_grey
-from inspector.errors import DataError, a_few
+from inspector.errors import ConfigError, DataError, a_few
 from inspector.records import I32, U8, Grid, Region
 from inspector.tiling import find_region
 from inspector.tiling.grid import astray, cut_at, origins, starts
@@ -91,20 +91,20 @@ class Cut:
     region: Literal["whole", "auto"] = "whole"
 
     def __post_init__(self) -> None:
-        """Refuse what can't be cut. Raises DataError."""
+        """Refuse what can't be cut. Raises ConfigError."""
         if self.tile_px < 1 or self.margin_px < 0:
-            raise DataError(f"tiles of {self.tile_px} px with a margin of {self.margin_px} px can't be cut")
+            raise ConfigError(f"tiles of {self.tile_px} px with a margin of {self.margin_px} px can't be cut")
         if self.tile_px % PX_PER_CELL or self.margin_px % PX_PER_CELL:
-            raise DataError(
+            raise ConfigError(
                 f"tiles of {self.tile_px} px with a margin of {self.margin_px} px don't divide into cells of "
                 f"{PX_PER_CELL} px"
             )
         if not 0 <= self.overlap_px <= self.tile_px // 2:
-            raise DataError(
+            raise ConfigError(
                 f"an overlap of {self.overlap_px} px is not between 0 and half a tile ({self.tile_px} px)"
             )
         if self.resize is not None and self.resize < self.tile_px:
-            raise DataError(
+            raise ConfigError(
                 f"--resize {self.resize} is smaller than a tile of {self.tile_px} px; give at least that"
             )
 
