@@ -277,7 +277,11 @@ def test_limits_of_other_columns_than_the_line_judges_are_refused(tmp_path: Path
         ArtefactError, match=r"hole/2\.png, 128 px wide: limits .* the line judges 0 to 25.6 mm"
     ):
         look(own)
-    (tmp_path / "tree/test/hole/2.png").unlink()
+    write(tmp_path / "tree/test/hole/2.png", weave(0, HEIGHT, 244))
+    assert look(own).images == 7, "95 % of the width is what a run inspects of an image that joins no other"
+    (tmp_path / "config.toml").write_text(PLANT.replace("seamless = false", "seamless = true"))
+    with pytest.raises(ArtefactError, match=r"hole/2\.png, 244 px wide: limits "):
+        look(config.load(tmp_path / "config.toml"))
     half = '[line.1]\nregion = { kind = "fixed", left_mm = 0, right_mm = 25.6 }'
     (tmp_path / "config.toml").write_text(PLANT.replace("[line.1]", half))
     with pytest.raises(ArtefactError, match=r"columns from 0 to 51.2 mm, but the line judges 0 to 25.6 mm"):

@@ -36,6 +36,7 @@ from inspector.interfaces import EngineInfo
 from inspector.limits import refuse_other_columns
 from inspector.records import U8, Grid, Levels, Region
 from inspector.tiling import find_region, grid_for, region_finder
+from inspector.tiling.grid import WHOLE_SHARE
 from inspector.tiling.region import whole_frame
 
 OVERLAP_PX = 32
@@ -91,9 +92,8 @@ def evaluate(
 
     Raises:
         DataError: images or masks can't be used, the message names them; or there is no web in any image.
-        ArtefactError: recipe or engine are missing, don't fit, or score NaN; pictures can't be written, and
-            ``unwritten`` is not given.
-        ArtefactError: the line's limit was set on other columns than it judges of these images.
+        ArtefactError: recipe or engine are missing, don't fit, or score NaN; the line's limit was set on other columns
+            than it judges of these images; pictures can't be written, and ``unwritten`` is not given.
         ConfigError: the line's grid doesn't fit the recipe, no tiles can be cut so, or images are to be squeezed for a
             line.
     """
@@ -225,8 +225,15 @@ def _region_warning(line: LineUnderTest | None, region: str | None) -> list[str]
 
 
 def _refuse_other_columns(line: LineUnderTest, seen: Seen) -> None:
-    """Rates and zones of other columns are none of the line's. Raises ArtefactError."""
-    width_px = seen.pixels.shape[1]
+    """Rates and zones of other columns are none of the line's; images that join no other may differ as in a run.
+
+    Raises ArtefactError.
+    """
+    width_px, (left_mm, right_mm) = seen.pixels.shape[1], line.limits.region_mm
+    share = width_px * line.line.web.mm_per_px / (right_mm - left_mm)
+    whole = line.line.region.kind == "whole" and WHOLE_SHARE <= share <= 1 / WHOLE_SHARE
+    if whole and not line.line.web.seamless:
+        return
     try:
         refuse_other_columns(line.limits, line.line, line.line_id, width_px)
     except ArtefactError as error:
