@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -27,8 +29,7 @@ def random_graph(preset: str, shape: Shape, *, int8: bool = False) -> Inspection
     teachers = random_teachers(preset, shape.channels, 0)
     students = build_students(preset, shape.channels, 1).eval()
     tiles = noise(shape, TILES)
-    for network in (*teachers, students):
-        _give_biases(network)
+    _give_biases([*teachers, students])
     if int8:
         for network in (*teachers, students):
             _awaken(network, tiles)
@@ -38,10 +39,13 @@ def random_graph(preset: str, shape: Shape, *, int8: bool = False) -> Inspection
     return build_graph(teachers, students, tiles, shape, pair=preset)
 
 
-def _give_biases(network: nn.Module) -> None:
-    """To every BatchNorm, as training does: a bias of 0 is left out of the graph, and nobody would count its work."""
+def _give_biases(networks: Sequence[nn.Module]) -> None:
+    """To every BatchNorm, as training does: a bias of 0 is left out of the graph, and nobody would count its work.
+
+    No two are alike: what is, the exporter keeps once, and a student would lean on its teacher.
+    """
     generator = torch.Generator().manual_seed(2)
-    for module in network.modules():
+    for module in (one for network in networks for one in network.modules()):
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.bias, 0, 0.1, generator=generator)
 

@@ -254,7 +254,7 @@ def put_on_disk(file: Path, data: bytes) -> None:
         with file.open("ab") as stream:
             stream.write(data)
         return
-    there = Path(os.path.realpath(file))
+    there = Path(os.path.realpath(file)) if file.is_symlink() else file
     temporary = there.with_name(f".{there.name}.{os.getpid()}.tmp")
     try:
         there.parent.mkdir(parents=True, exist_ok=True)
