@@ -250,11 +250,11 @@ def test_without_a_recipe_presets_are_told_and_nothing_is_said_of_this_machine()
     web = asked(smallest_fault_mm=0.6, ejector_m=5.0)
     told = rows(web, figure(web))
     cores = [one.sentence for one in told if one.what == "cores"]
-    assert cores == [  # 401.8 * 1.1 / (38, 107, 238, 330 / 2)
-        "24 with preset balanced: 402 tiles/s x 1.1, at 38 tiles/s on 2, measured there",
-        "9 with preset fast: 402 tiles/s x 1.1, at 107 tiles/s on 2, measured there",
-        "4 with preset faster: 402 tiles/s x 1.1, at 238 tiles/s on 2, measured there",
-        "3 with preset fastest: 402 tiles/s x 1.1, at 330 tiles/s on 2, reckoned from that of faster",
+    assert cores == [  # 401.8 * 1.1 / (48, 141, 346, 488 / 2)
+        "19 with preset balanced: 402 tiles/s x 1.1, at 48 tiles/s on 2, measured there",
+        "7 with preset fast: 402 tiles/s x 1.1, at 141 tiles/s on 2, measured there",
+        "3 with preset faster: 402 tiles/s x 1.1, at 346 tiles/s on 2, measured there",
+        "2 with preset fastest: 402 tiles/s x 1.1, at 488 tiles/s on 2, measured there",
     ]
     gpus = [one.sentence for one in told if one.what == "GPUs"]
     assert [one.split("preset ")[1] for one in gpus] == [

@@ -214,7 +214,7 @@ def _cores_by_preset(needs: Figures) -> list[Row]:
     wanted = f"{_number(needs.tiles_per_s)} tiles/s x {HEADROOM:g}"
     told = []
     for one in needs.presets:
-        rate = f"{_number(one.preset.tiles_per_s)} tiles/s on {CORES}, {one.preset.source}"
+        rate = f"{_number(one.preset.tiles_per_s)} tiles/s on {CORES}, measured there"
         told.append(
             Row(TOLD, "cores", f"{one.cores.needed} with preset {one.preset.name}: {wanted}, at {rate}")
         )
