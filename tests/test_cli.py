@@ -1144,6 +1144,13 @@ def test_a_folder_that_can_not_be_written_is_found_out_before_the_work(
     assert one_sentence(result.stderr) == "inspector: - is no file's name here; give one, or /dev/stdout"
 
 
+def test_a_workspace_of_more_than_any_gpu_has_is_refused(plant: Path) -> None:
+    words = ("build-engine", "--recipe", "stripes", "--backend", "tensorrt", "--workspace-mb", str(2**44))
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert "'--workspace-mb': 17592186044416 is not in the range 1<=x<=1048576" in result.stderr
+
+
 def test_a_log_that_can_not_be_written_does_not_stop_the_line(plant: Path) -> None:
     replayed(20)(plant)
     with Listener(f"ipc://{plant}/verdicts") as listener, Path("/dev/full").open("w") as full:
