@@ -25,9 +25,7 @@ Position: TypeAlias = Annotated[float, Meta(ge=-MOST, le=MOST)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 LEAST_COUNTS = 10  # of the encoder, for a tile of web
 LAST_SEED = 2**63 - 1
-LAST_PORT = (
-    65535  # ZeroMQ binds what is left of a larger number, and of one that is none what precedes the letters
-)
+LAST_PORT = 65535  # ZeroMQ binds what is left of a larger number, and of 553x what precedes the letter
 NO_NUL = r"^[^\0]*\Z"  # TOML takes it in a text; no file's name can hold it
 ENDPOINT = r"^(tcp|ipc)://[^\0]+\Z"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"

@@ -198,6 +198,14 @@ def digest(limits: Limits) -> str:
     return hashlib.sha256(to_toml(limits).encode()).hexdigest()
 
 
+def usable_limits(site: Site, line_id: str, recipe: str) -> Limits | None:
+    """``load_limits``, or None where a line could not run with any. Raises ConfigError when there is no such line."""
+    try:
+        return load_limits(site, line_id, recipe)
+    except ArtefactError:
+        return None
+
+
 def load_limits(site: Site, line_id: str, recipe: str) -> Limits:
     """Read the limits of a line and recipe, and prove that they belong to both.
 

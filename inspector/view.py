@@ -68,9 +68,8 @@ def _no_echo() -> Iterator[None]:
     finally:
         if _is_ours(sys.stdin):
             with suppress(termios.error):  # its window is closed: there is nothing left to put right
-                termios.tcsetattr(
-                    keyboard, termios.TCSANOW, before
-                )  # TCSADRAIN would wait for one that hangs
+                # TCSADRAIN would wait for one that hangs.
+                termios.tcsetattr(keyboard, termios.TCSANOW, before)
 
 
 def _is_ours(terminal: TextIO) -> bool:

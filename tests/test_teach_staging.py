@@ -189,6 +189,13 @@ def test_a_disk_that_stays_full_leaves_all_as_it_was(
     assert contents(tmp_path) == before
 
 
+def put_back_by_the_next_teaching(site: config.Site, line_id: str) -> None:
+    said: list[str] = []
+    with claimed(site, line_id, "cloth", keep_frames=False, say=said.append):
+        pass
+    assert said[0].endswith(", and put back the recipe and limits of before")
+
+
 def test_what_cannot_be_put_back_is_named_and_kept_until_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,10 +233,7 @@ def test_what_cannot_be_put_back_is_named_and_kept_until_it_can(
     assert (site.engines / "cloth/recipe.toml").read_text() == "the old recipe"
     assert limits.read_bytes() == NEW
     assert (kept / "line-1.cloth.toml").read_text() == "the old limits"
-    said: list[str] = []
-    with claimed(site, "1", "cloth", keep_frames=False, say=said.append):
-        pass
-    assert said[0].endswith(", and put back the recipe and limits of before")
+    put_back_by_the_next_teaching(site, "1")
     assert contents(tmp_path) == before
 
 
@@ -322,10 +326,7 @@ def test_a_teaching_of_another_line_puts_back_the_limits_of_the_line_that_was_ki
     assert of_1.read_bytes() == NEW
     half = of_1.with_name(f".{of_1.name}.4711.tmp")
     half.write_text("of a kill while it was written")
-    said: list[str] = []
-    with claimed(site, "2", "cloth", keep_frames=False, say=said.append):
-        pass
-    assert said[0].endswith(", and put back the recipe and limits of before")
+    put_back_by_the_next_teaching(site, "2")
     assert contents(tmp_path) == before
 
 

@@ -280,7 +280,8 @@ def is_no_file(file: Path) -> bool:
 
 
 def see_that_it_takes_files(folder: Path) -> None:
-    """Before long work whose outcome is to be written there. Raises ArtefactError."""
+    """Before long work whose outcome is to be written there, or where it is still to be made. Raises ArtefactError."""
+    folder = next(one for one in (folder, *folder.parents) if one.exists())
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -78,8 +78,7 @@ def build_engine(
     recipe = load_recipe(engine_dir)
     graph = load_graph(engine_dir, recipe)
     for folder in (engine_dir, engine_dir / "plans"):
-        if folder.exists():
-            see_that_it_takes_files(folder)  # a build can take many minutes
+        see_that_it_takes_files(folder)  # a build can take many minutes
     tools = toolchain(backend)
     means = replace(means, timing_cache=engine_dir / f"plans/{backend}.timing")
     version, device = tools.library_version(), tools.device_name()

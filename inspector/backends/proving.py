@@ -36,17 +36,10 @@ REMEDIES = {"fp32": "train again", INT8: "train without --int8"}  # of engines t
 class Yardstick:
     """What the reference says, for new engines to be held against."""
 
-    tiles: dict[str, U8]  # of ``trial_tiles``
+    tiles: dict[str, U8]  # of ``trial_tiles``, and CROWD
     answers: dict[str, tuple[F32, F32]]  # maps [N, cells, cells] and scores [N] of each kind, sigma
     at_limit: AtLimit | None
     peaks: F32  # of the good web; empty without
-
-    def of(self, kind: str) -> tuple[F32, F32]:
-        """The reference's maps and scores of a kind of trials, or of CROWD: what a tile scores is no batch's affair."""
-        if kind == CROWD:
-            maps, scores = zip(*self.answers.values(), strict=True)
-            return _crowd(maps), _crowd(scores)
-        return self.answers[kind]
 
 
 def trial_tiles(recipe: Recipe, tiles: U8) -> dict[str, U8]:
@@ -120,6 +113,10 @@ def yardstick_of(
         if at_limit is not None:
             progress("scoring the line's good web with the reference")
             peaks = at_limit.peaks(reference)
+    # The reference isn't asked again: what a tile scores is no batch's affair.
+    trials[CROWD] = _crowd([*trials.values()])
+    maps, scores = zip(*answers.values(), strict=True)
+    answers[CROWD] = _crowd(maps), _crowd(scores)
     return Yardstick(trials, answers, at_limit, peaks)
 
 
@@ -165,9 +162,8 @@ def prove(engine: Engine, recipe: Recipe, yardstick: Yardstick, progress: Callab
                 f"{the_engine} scores extreme tiles NaN or infinity ({', '.join(dazzled)}), the reference doesn't; "
                 f"{remedy}"
             )
-        crowded = answer(engine, _crowd([*yardstick.tiles.values()]))
-        for kind, said in (*answers.items(), (CROWD, crowded)):
-            off = golden.deviation(said, yardstick.of(kind), tolerance)
+        for kind, said in answers.items():
+            off = golden.deviation(said, yardstick.answers[kind], tolerance)
             if not off <= 1:
                 raise Unsuited(
                     f"{the_engine} scores {kind} {off:.1f} times further from the reference than is tolerated "

@@ -62,9 +62,8 @@ class TensorRtEngine:
         """What tiles the plan takes: least, best, most; none where it has no such input."""
         try:
             return [tuple(shape) for shape in self._engine.get_tensor_profile_shape(INPUT, 0)]
-        except (
-            ValueError
-        ):  # TensorRT's answer then is a shape of -1 dimensions, whose length Python can't take
+        except ValueError:
+            # TensorRT's answer then is a shape of -1 dimensions, whose length Python can't take.
             return []
 
     def place(self, gpu: Gpu, addresses: Mapping[str, int]) -> None:

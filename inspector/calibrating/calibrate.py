@@ -40,12 +40,12 @@ from inspector.calibrating.refusals import (
 )
 from inspector.calibrating.tail import FARTHEST, SOUND_IMAGES
 from inspector.config import Line, Site
-from inspector.errors import ArtefactError, ConfigError, DataError, a_few
+from inspector.errors import ConfigError, DataError, a_few
 from inspector.images.reading import Image, ImageFile, open_data
 from inspector.images.scoring import read_for, score_image
 from inspector.interfaces import Backend
 from inspector.judging.unlike import FAR_SIGMA
-from inspector.limits import Limits, limits_file, load_limits, to_toml
+from inspector.limits import limits_file, to_toml, usable_limits
 from inspector.records import Grid, Region
 from inspector.tiling import grid_for, plan_for, region_finder, rows_of_frames
 
@@ -91,7 +91,7 @@ def calibrate(
     target = target_of(false_alarms_per_100m, false_alarms_per_hour, line)
     learnt = load_recipe(site.engines / recipe)
     refuse_other_scale(learnt, line, line_id)
-    before = _limits_before(site, line_id, recipe)
+    before = usable_limits(site, line_id, recipe)
     if before is not None and not overwrite:
         refuse_set_by_hand(before, limits_file(site, line_id, recipe))
     folder = open_data(data)
@@ -216,14 +216,6 @@ def target_of(per_100m: float | None, per_hour: float | None, line: Line) -> Tar
     return Target(
         asked / of_100m_in_an_hour, asked, line.web.speed_m_min, f"{asked:g} false alarms per {unit}"
     )
-
-
-def _limits_before(site: Site, line_id: str, recipe: str) -> Limits | None:
-    """Limits whose place new ones will take. None: there are none, or a line could not run with them anyway."""
-    try:
-        return load_limits(site, line_id, recipe)
-    except ArtefactError:
-        return None
 
 
 def _two_kinds(groups: TwoGroups, web: GoodWeb) -> str:

@@ -163,9 +163,8 @@ class Stamper:
         if encoder is None:
             return 0
         hole = encoder[0] - self.encoder_end
-        if (
-            hole < -self._rows * self._counts_per_row or hole > WRAP_COUNTS / 2
-        ):  # ahead: it ran back over a wrap
+        # So far ahead it ran back over a wrap.
+        if hole < -self._rows * self._counts_per_row or hole > WRAP_COUNTS / 2:
             went = "ran back" if hole < 0 else "jumped"
             raise CameraError(
                 f"camera {self._serial}: its encoder {went} from {self.encoder_end} to {encoder[0]}; "

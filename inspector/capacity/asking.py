@@ -21,9 +21,7 @@ from inspector.records import Grid
 
 PX_PER_CELL = 4
 OVERLAP_SHARE = 1 / 8  # of a tile
-OVER_HALF_PX = (
-    0.25  # a line's tile may be half a pixel more than its whole pixels, and half of that half is this
-)
+OVER_HALF_PX = 0.25  # half of the half pixel that a line's tile may be more than its whole ones
 FRAME_ROWS = 1024
 MOST_TILE_PX = 4096
 GPU_BACKEND = "tensorrt"

@@ -25,12 +25,12 @@ from inspector.cli.shared import (
     SEED,
     WEIGHTS,
     fail,
+    hand_out,
     load_site,
     main,
     recipe_name,
     refuse_unwritable,
     tell,
-    write_json,
 )
 from inspector.errors import ArtefactError, ConfigError, InspectorError
 from inspector.output import say
@@ -134,9 +134,8 @@ def train(
     if training.stopped_early:
         say(f"stopped early {training.stopped_early}")
     try:
-        _build(
-            config_file, recipe, "openvino", "auto"
-        )  # so that this machine can calibrate and evaluate at once
+        # So that this machine can calibrate and evaluate at once.
+        _build(config_file, recipe, "openvino", "auto")
     except (InspectorError, KeyboardInterrupt):
         tell(f"recipe {recipe} is in place, its engine isn't; run `inspector build-engine --recipe {recipe}`")
         raise
@@ -500,12 +499,9 @@ def evaluate(
             unwritten=go_on,
             progress=progress,
         )
-    try:
-        if json_file:  # first, for who reads the summary may close the pipe
-            write_json(json_file, evaluation.to_json())
-    finally:  # a full disk takes the files, not the figures
-        say(evaluation.summary())
-        if pictures and not unwritten:
-            say(f"pictures: {pictures / 'index.html'}")
+    told = evaluation.summary()
+    if pictures and not unwritten:
+        told += f"\npictures: {pictures / 'index.html'}"
+    hand_out(told, json_file, evaluation.to_json())
     if unwritten:
         sys.exit(unwritten[0].exit_code)

@@ -116,7 +116,7 @@ def evaluate(
             "of the two out"
         )
     if pictures is not None:
-        see_that_it_takes_files(next(one for one in (pictures, *pictures.parents) if one.exists()))
+        see_that_it_takes_files(pictures)
     if line is not None and region == line.line.region.kind:
         region = None
     warnings = [*tree.test_overlooked, *_resize_warning(recipe, resize), *_region_warning(line, region)]

@@ -50,9 +50,7 @@ class DataFolder:
     root: Path
     good: tuple[ImageFile, ...]
     test: tuple[ImageFile, ...]
-    good_overlooked: tuple[
-        str, ...
-    ] = ()  # what lies where the good images do and isn't looked at, in sentences
+    good_overlooked: tuple[str, ...] = ()  # sentences on what lies beside the good images and isn't looked at
     test_overlooked: tuple[str, ...] = ()
 
 

@@ -23,7 +23,7 @@ from inspector.backends.rate import Rounds, measure_rate
 from inspector.backends.runtime import BACKENDS, Means, Toolchain, toolchain
 from inspector.config import Line, Site
 from inspector.errors import ArtefactError
-from inspector.limits import Limits, load_limits
+from inspector.limits import usable_limits
 from inspector.selftest.load import load_of
 from inspector.selftest.ways import Bench, Timed, Way
 from inspector.tiling import grid_for
@@ -91,7 +91,7 @@ def bench(
                 opened.append((way, engine))
         timed: list[Timed] = []
         if opened:
-            load = load_of(line, grid_for(line, opened[0][1].info), _limits(site, line_id, line))
+            load = load_of(line, grid_for(line, opened[0][1].info), usable_limits(site, line_id, line.recipe))
             timed = _in_turns(opened, load.tiles, seconds, left_out, progress)
         if not timed:
             raise ArtefactError(f"recipe {recipe.name} runs in no way here: {'; '.join(left_out)}")
@@ -147,13 +147,6 @@ def _in_turns(
                 spent_s += sum(turn.seconds)
         rounds += 1
     return [Timed(way, engine.info.version, engine.info.device, tuple(turns[way])) for way, engine in going]
-
-
-def _limits(site: Site, line_id: str, line: Line) -> Limits | None:
-    try:
-        return load_limits(site, line_id, line.recipe)
-    except ArtefactError:
-        return None
 
 
 def _built(folder: Path, recipe: Recipe, line: Line) -> Way | None:

@@ -80,8 +80,7 @@ class Staging:
 
     def see_that_its_place_takes_files(self) -> None:
         """Before minutes of recording and training: the swap writes there at their end. Raises ArtefactError."""
-        calibration = self._site.calibration
-        see_that_it_takes_files(next(one for one in (calibration, *calibration.parents) if one.exists()))
+        see_that_it_takes_files(self._site.calibration)
         if self.target.exists():
             see_that_it_takes_files(self.target)  # who moves a folder to another one writes its ".."
 
